@@ -1,1 +1,10 @@
-export {};
+export * from "./apply.ts";
+export * from "./common.ts";
+export * from "./host.ts";
+export * from "./job.ts";
+export * from "./migration.ts";
+export * from "./network.ts";
+export { type Route, route } from "./route.ts";
+export { type RouteName, routes } from "./routes.ts";
+export * from "./system.ts";
+export * from "./vm.ts";

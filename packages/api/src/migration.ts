@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { Check, Reason, Timestamp } from "./common.ts";
+
+/** What the rules say of one network for one migration. */
+export const NetworkVerdict = z.object({
+  networkId: z.string(),
+  network: z.string(),
+  /** 1 is tried first; absent when it is out. */
+  rank: z.int().optional(),
+  verdict: z.enum(["chosen", "fallback", "out"]),
+  reason: Reason,
+  sourceInterface: z.string().optional(),
+  sourceAddress: z.string().optional(),
+  destinationInterface: z.string().optional(),
+  /** Where the stream would go to. */
+  destinationAddress: z.string().optional(),
+});
+export type NetworkVerdict = z.infer<typeof NetworkVerdict>;
+
+export const MigrationRequest = z.object({
+  /** Destination host, id or name. */
+  to: z.string().min(1),
+  /** Copy the disks as well, into this pool of the destination (shared-nothing). */
+  storagePool: z.string().min(1).optional(),
+  /** Let the source's libvirt drive it (the hosts must then trust each other); otherwise the server drives. */
+  peerToPeer: z.boolean().default(false),
+  /** Bytes per second; unlimited when absent. */
+  bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
+  /** Throttle the guest's CPUs when memory changes faster than it can be sent. */
+  autoConverge: z.boolean().default(false),
+  /** Milliseconds of pause that the last round may take; the hypervisor's own default when absent. */
+  maximumPauseMs: z.int().min(1).max(60_000).optional(),
+  /** Only say what would be done. */
+  dryRun: z.boolean().default(false),
+});
+export type MigrationRequest = z.input<typeof MigrationRequest>;
+
+export const MigrationPlan = z.object({
+  vmId: z.string(),
+  vm: z.string(),
+  sourceId: z.string(),
+  source: z.string(),
+  destinationId: z.string(),
+  destination: z.string(),
+  kind: z.enum(["live", "shared-nothing"]),
+  networks: z.array(NetworkVerdict),
+  checks: z.array(Check),
+  /** False when a check failed: nothing would be started. */
+  possible: z.boolean(),
+});
+export type MigrationPlan = z.infer<typeof MigrationPlan>;
+
+/** Bytes that one interface of one host carried from start to end of the move. */
+export const InterfaceProof = z.object({
+  hostId: z.string(),
+  host: z.string(),
+  interface: z.string(),
+  networkId: z.string().optional(),
+  network: z.string().optional(),
+  receivedBytes: z.int(),
+  sentBytes: z.int(),
+});
+
+export const MigrationAttempt = z.object({
+  networkId: z.string(),
+  network: z.string(),
+  destinationAddress: z.string(),
+  outcome: z.enum(["carried", "no-connection", "failed", "cancelled"]),
+  reason: Reason,
+});
+
+export const MigrationResult = z.object({
+  vmId: z.string(),
+  vm: z.string(),
+  source: z.string(),
+  destination: z.string(),
+  kind: z.enum(["live", "shared-nothing"]),
+  driver: z.enum(["server", "peer-to-peer"]),
+  networkId: z.string(),
+  network: z.string(),
+  destinationAddress: z.string(),
+  attempts: z.array(MigrationAttempt),
+  startedAt: Timestamp,
+  endedAt: Timestamp,
+  /** From the first phase to the last, milliseconds. */
+  totalMs: z.number(),
+  /** As the hypervisor measured it, milliseconds; absent when it did not say. */
+  pauseMs: z.number().optional(),
+  rounds: z.int().optional(),
+  dirtyBytesPerSecond: z.int().optional(),
+  memoryBytes: z.int(),
+  diskBytes: z.int(),
+  interfaces: z.array(InterfaceProof),
+  /** The one sentence of proof: which interface carried the stream. */
+  proof: z.string(),
+});
+export type MigrationResult = z.infer<typeof MigrationResult>;
