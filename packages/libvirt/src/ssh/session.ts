@@ -1,0 +1,193 @@
+import type { Duplex } from "node:stream";
+import { CancelledError, raceAbort, Semaphore } from "@godwit/core";
+import type { Channel, Client, ClientChannel } from "ssh2";
+import { ChannelStream } from "./channel-stream.ts";
+import { SshError } from "./errors.ts";
+import { type ExecOptions, type ExecResult, runToEnd } from "./exec.ts";
+import { shellCommand } from "./quote.ts";
+
+export interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A running remote command whose input and output are one stream. */
+export interface SshProcess {
+  /** Ends when the command's output does; destroyed with a `remote` error when it fails, its stderr in the message. */
+  readonly stream: Duplex;
+  /** The end of what the command wrote to stderr so far. */
+  stderr(): string;
+}
+
+/** An authenticated SSH connection to one host. Many may use it at once; whoever opened it closes it. */
+export interface SshSession extends AsyncDisposable {
+  /** `ssh://user@host:port` */
+  readonly description: string;
+  /** Resolves when the session is gone: with the reason, or with undefined after `close()`. Never rejects. */
+  readonly closed: Promise<SshError | undefined>;
+  /**
+   * Runs a command to its end. Words are quoted for a POSIX shell, a string is given to the shell as it
+   * is. A command that fails is a result, not an error. At most 8 run at once (sshd's default allows 10
+   * sessions), the others wait. On abort or timeout the command is killed.
+   */
+  exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  spawn(command: string | readonly string[], options?: Waiting): Promise<SshProcess>;
+  /** A connection to a Unix socket of the host (direct-streamlocal@openssh.com). */
+  openUnixSocket(path: string, options?: Waiting): Promise<Duplex>;
+  /** A connection that the host makes for us. */
+  openTcp(host: string, port: number, options?: Waiting): Promise<Duplex>;
+  /** Idempotent; resolves when the connection, and those it was built on, are gone. */
+  close(): Promise<void>;
+}
+
+const MAX_COMMANDS = 8;
+const STDERR_TAIL = 4096;
+const CLOSE_GRACE_MS = 1000;
+/** RFC 4254 says 32768 at least; ssh2 would loop for ever on 0. */
+const MIN_PACKET = 1024;
+
+export class Session implements SshSession {
+  readonly description: string;
+  readonly closed: Promise<SshError | undefined>;
+  readonly #client: Client;
+  readonly #socket: Duplex;
+  readonly #below: AsyncDisposable | undefined;
+  readonly #commands = new Semaphore(MAX_COMMANDS);
+  readonly #streams = new Set<ChannelStream>();
+  #closing = false;
+  #ended: SshError | undefined;
+
+  /** `client` is ready and runs over `socket`, which runs over `below`; both end with the session. */
+  constructor(client: Client, socket: Duplex, description: string, below: AsyncDisposable | undefined) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#below = below;
+    this.description = description;
+    this.closed = new Promise((resolve) => {
+      const ended = (cause?: Error): void => {
+        this.#end(cause);
+        resolve(this.#closing ? undefined : this.#ended);
+      };
+      client.on("error", ended);
+      client.on("close", () => ended());
+      socket.on("close", () => ended());
+      if (socket.destroyed) ended();
+    });
+  }
+
+  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const line = commandLine(command);
+    using _place = await this.#commands.acquire({ signal: options.signal });
+    const channel = await this.#run(line, options);
+    return runToEnd(channel, `${this.description}: ${summary(line)}`, options);
+  }
+
+  async spawn(command: string | readonly string[], options: Waiting = {}): Promise<SshProcess> {
+    const line = commandLine(command);
+    const channel = await this.#run(line, options);
+    let stderr = Buffer.alloc(0);
+    let failure: string | undefined;
+    channel.stderr.on("data", (chunk: Buffer) => {
+      stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_TAIL);
+    });
+    channel.on("exit", (code: number | null, signal?: string) => {
+      failure = code === 0 ? undefined : code === null ? `was ended by ${signal ?? "a signal"}` : `failed with exit code ${code}`;
+    });
+    const text = (): string => stderr.toString("utf8").trim();
+    const ending = (): Error | undefined =>
+      failure === undefined
+        ? undefined
+        : new SshError("remote", `${this.description}: ${summary(line)} ${failure}: ${text() || "it said nothing"}`);
+    return { stream: this.#track(channel, ending), stderr: text };
+  }
+
+  async openUnixSocket(path: string, options: Waiting = {}): Promise<Duplex> {
+    const channel = await this.#open(`Unix socket ${path}`, options, (done) => this.#client.openssh_forwardOutStreamLocal(path, done));
+    return this.#track(channel, () => undefined);
+  }
+
+  async openTcp(host: string, port: number, options: Waiting = {}): Promise<Duplex> {
+    const channel = await this.#open(`connection to ${host}:${port}`, options, (done) =>
+      this.#client.forwardOut("127.0.0.1", 0, host, port, done),
+    );
+    return this.#track(channel, () => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#end();
+    this.#client.end();
+    // A dead link never answers the farewell.
+    const timer = setTimeout(() => this.#socket.destroy(), CLOSE_GRACE_MS);
+    await new Promise<void>((resolve) => {
+      if (this.#socket.destroyed) resolve();
+      else this.#socket.once("close", resolve);
+    });
+    clearTimeout(timer);
+    await this.#below?.[Symbol.asyncDispose]();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #run(line: string, options: Waiting): Promise<ClientChannel> {
+    return this.#open(summary(line), options, (done) => this.#client.exec(line, done));
+  }
+
+  /** Opens one channel. When the caller gave up meanwhile, the channel is closed as soon as it is there. */
+  async #open<C extends Channel>(
+    what: string,
+    { signal }: Waiting,
+    start: (done: (error: Error | undefined, channel: C) => void) => void,
+  ): Promise<C> {
+    signal?.throwIfAborted();
+    if (this.#ended) throw this.#ended;
+    const opening = new Promise<C>((resolve, reject) => {
+      start((error, channel) => {
+        if (!error) resolve(channel);
+        else reject(this.#ended ?? new SshError("channel", `${this.description}: the server refused ${what}`, {}, { cause: error }));
+      });
+    });
+    const gone = this.closed.then((error) =>
+      Promise.reject(error ?? new SshError("closed", `${this.description}: the session was closed`)),
+    );
+    try {
+      const channel = await raceAbort(Promise.race([opening, gone]), signal);
+      const { packetSize } = (channel as unknown as { outgoing: { packetSize: number } }).outgoing;
+      if (packetSize < MIN_PACKET)
+        throw new SshError("channel", `${this.description}: the server takes only ${packetSize} bytes at a time, which is no SSH`);
+      return channel;
+    } catch (error) {
+      opening.then(
+        (channel) => channel.close(),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  #track(channel: Channel, ending: () => Error | undefined): ChannelStream {
+    const stream = new ChannelStream(channel, () => this.#ended ?? ending());
+    this.#streams.add(stream);
+    stream.on("close", () => this.#streams.delete(stream));
+    if ("stderr" in channel) (channel as ClientChannel).stderr.resume();
+    return stream;
+  }
+
+  #end(cause?: Error): void {
+    const options = cause && { cause };
+    this.#ended ??= this.#closing
+      ? new SshError("closed", `${this.description}: the session was closed`)
+      : new SshError("closed", `${this.description}: the connection was lost`, {}, options);
+    for (const stream of this.#streams) stream.destroy(this.#closing ? new CancelledError(this.#ended.message) : this.#ended);
+  }
+}
+
+function commandLine(command: string | readonly string[]): string {
+  return typeof command === "string" ? command : shellCommand(command);
+}
+
+function summary(line: string): string {
+  const text = line.replaceAll(/\s+/g, " ").trim();
+  return text.length > 120 ? `${text.slice(0, 117)}…` : text;
+}
