@@ -1,1 +1,21 @@
-export {};
+export { isDamage, VaultError, type VaultErrorKind } from "./errors.ts";
+export type { ConsistencyLevel, Point, PointDisk, PointMachine } from "./format/point.ts";
+export type { NewSlot, SlotInfo } from "./keys/keys.ts";
+export { makeRecoveryCode, parseRecoveryCode } from "./keys/recovery-code.ts";
+export type { Argon2Cost, Secret, SlotKind } from "./keys/slot.ts";
+export { diskOf, type PointList } from "./ops/points.ts";
+export type { PutDisk, PutOptions, PutProgress, PutRequest } from "./ops/put.ts";
+export type { RestoreOptions, RestoreProgress, RestoreResult } from "./ops/restore.ts";
+export type { Tuning } from "./parts.ts";
+export {
+  type BlobInfo,
+  type BlobStore,
+  checkBlobName,
+  checkBlobPrefix,
+  isNotFound,
+  isRetryable,
+  type PutOptions as BlobPutOptions,
+  StoreError,
+  type StoreErrorKind,
+} from "./store/blob-store.ts";
+export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";

@@ -1,0 +1,28 @@
+import { GodwitError } from "@godwit/core";
+
+export type VaultErrorKind =
+  /** There is no vault at this place, or already one where one should be made. */
+  | "no-vault"
+  | "vault-exists"
+  /** A version or parameter that this program does not know. */
+  | "unsupported"
+  /** The secret opens no slot. */
+  | "locked"
+  /** An object is damaged: its bytes are not what was sealed under that name. */
+  | "corrupt"
+  /** A chunk, node or object that something refers to is not there. */
+  | "missing"
+  /** No such recovery point, disk or slot; or several that match. */
+  | "not-found"
+  | "ambiguous"
+  /** What was asked makes no sense. */
+  | "invalid";
+
+export class VaultError extends GodwitError<VaultErrorKind> {
+  override readonly name = "VaultError";
+}
+
+/** True when other copies of the same bytes, or an older capture, may help: damage and loss. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof VaultError && (error.kind === "corrupt" || error.kind === "missing");
+}

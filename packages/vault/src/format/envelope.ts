@@ -1,0 +1,132 @@
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from "node:crypto";
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { VaultError } from "../errors.ts";
+import { hkdf } from "./names.ts";
+import { limits } from "./objects.ts";
+
+/** Sealed objects; docs/formats/vault.md, section 2. */
+export const headerLength = 32;
+export const tagLength = 16;
+export type ObjectKind = "EPCH" | "SESS" | "PACK" | "INDX" | "PONT" | "HURT";
+
+export interface Header {
+  readonly kind: ObjectKind;
+  readonly epoch: number;
+  /** 16 bytes. */
+  readonly salt: Uint8Array;
+}
+
+export function encodeHeader({ kind, epoch, salt }: Header): Uint8Array {
+  const header = Buffer.alloc(headerLength);
+  header.write(`GWVT${kind}`, 0, "latin1");
+  header.writeUInt16LE(1, 8);
+  header.writeUInt32LE(epoch, 12);
+  header.set(salt, 16);
+  return header;
+}
+
+/** Throws `corrupt`, or `unsupported` for a later version; `name` is for the message. */
+export function parseHeader(bytes: Uint8Array, kind: ObjectKind, name: string): Header {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.length < headerLength || view.toString("latin1", 0, 8) !== `GWVT${kind}`) {
+    throw new VaultError("corrupt", `${name} does not start like an object of kind ${kind}`, { object: name });
+  }
+  const version = view.readUInt16LE(8);
+  if (version !== 1) throw new VaultError("unsupported", `${name} has format version ${version}; this program knows 1`, { object: name });
+  return { kind, epoch: view.readUInt32LE(12), salt: view.subarray(16, headerLength) };
+}
+
+/** Seals and opens the frames of one object. */
+export class ObjectCipher {
+  readonly header: Uint8Array;
+  readonly #key: KeyObject;
+  readonly #associated: Uint8Array;
+  readonly #name: string;
+
+  constructor(epochKey: Uint8Array, header: Uint8Array, name: string) {
+    const kind = Buffer.from(header.subarray(4, 8)).toString("latin1");
+    this.header = header;
+    this.#name = name;
+    this.#key = createSecretKey(hkdf(epochKey, header.subarray(16, headerLength), `godwit-vault/1 object ${kind}`));
+    this.#associated = Buffer.concat([header.subarray(0, headerLength), Buffer.from(name)]);
+  }
+
+  /** Writes the frame of `parts` into `into` at `offset`, which is also its offset in the object; returns the offset after it. */
+  seal(parts: readonly Uint8Array[], into: Uint8Array, offset: number): number {
+    const cipher = createCipheriv("aes-256-gcm", this.#key, nonceAt(offset));
+    cipher.setAAD(this.#associated);
+    let at = offset;
+    for (const part of parts) {
+      const sealed = cipher.update(part);
+      into.set(sealed, at);
+      at += sealed.length;
+    }
+    cipher.final();
+    into.set(cipher.getAuthTag(), at);
+    return at + tagLength;
+  }
+
+  /** The content of the frame that stands at `offset` of the object. Throws `corrupt`. */
+  open(frame: Uint8Array, offset: number): Buffer {
+    const corrupt = (): VaultError =>
+      new VaultError("corrupt", `${this.#name} is damaged at offset ${offset}: its seal does not match`, { object: this.#name, offset });
+    if (frame.length < tagLength) throw corrupt();
+    const decipher = createDecipheriv("aes-256-gcm", this.#key, nonceAt(offset));
+    decipher.setAAD(this.#associated);
+    decipher.setAuthTag(frame.subarray(frame.length - tagLength));
+    const content = decipher.update(frame.subarray(0, frame.length - tagLength));
+    try {
+      decipher.final();
+    } catch {
+      throw corrupt();
+    }
+    return content;
+  }
+}
+
+function nonceAt(offset: number): Buffer {
+  const nonce = Buffer.alloc(12);
+  nonce.writeBigUInt64LE(BigInt(offset), 4);
+  return nonce;
+}
+
+export function compress(content: Uint8Array, level = 1): Buffer {
+  return zstdCompressSync(content, { chunkSize: content.length + 4096, params: { [constants.ZSTD_c_compressionLevel]: level } });
+}
+
+/** Throws `corrupt` for what is not zstd or unpacks to more than `maxBytes`. */
+export function decompress(packed: Uint8Array, maxBytes: number, chunkSize: number, name: string): Buffer {
+  try {
+    return zstdDecompressSync(packed, { maxOutputLength: Math.max(1, maxBytes), chunkSize: Math.max(64, chunkSize) });
+  } catch (cause) {
+    throw new VaultError("corrupt", `${name} holds what does not unpack`, { object: name }, { cause });
+  }
+}
+
+/** An object of one JSON frame, whole. */
+export function sealJson(epochKey: Uint8Array, header: Header, name: string, value: unknown): Uint8Array {
+  const text = Buffer.from(JSON.stringify(value));
+  const packed = text.length > 512 ? compress(text, 3) : text;
+  const body = packed.length < text.length ? packed : text;
+  const object = Buffer.alloc(headerLength + 1 + body.length + tagLength);
+  object.set(encodeHeader(header));
+  const codec = Buffer.from([body === text ? 0 : 1]);
+  new ObjectCipher(epochKey, object.subarray(0, headerLength), name).seal([codec, body], object, headerLength);
+  return object;
+}
+
+/** The opposite of {@link sealJson}; the caller checks the shape. */
+export function openJson(epochKey: Uint8Array, object: Uint8Array, name: string): unknown {
+  const cipher = new ObjectCipher(epochKey, object.subarray(0, headerLength), name);
+  const content = cipher.open(object.subarray(headerLength), headerLength);
+  const corrupt = (cause?: unknown): VaultError => new VaultError("corrupt", `${name} holds no JSON`, { object: name }, { cause });
+  const codec = content[0];
+  if (codec !== 0 && codec !== 1) throw corrupt();
+  const body = content.subarray(1);
+  const text = codec === 0 ? body : decompress(body, limits.jsonBytes, Math.min(body.length * 8, 1 << 20), name);
+  try {
+    return JSON.parse(text.toString("utf8")) as unknown;
+  } catch (cause) {
+    throw corrupt(cause);
+  }
+}

@@ -1,0 +1,110 @@
+import { VaultError } from "../errors.ts";
+import { headerLength, ObjectCipher, parseHeader, tagLength } from "../format/envelope.ts";
+import {
+  blockEntries,
+  blockLength,
+  blocksOf,
+  entryLength,
+  findEntry,
+  type IndexedPack,
+  mayContain,
+  parseSegmentHead,
+  parseSegmentPrefix,
+  type SegmentHead,
+  segmentPrefix,
+} from "../format/segment.ts";
+import { nameLength } from "../format/names.ts";
+import { objectName, type RecordPlace } from "../format/objects.ts";
+import type { KeyRing } from "../keys/ring.ts";
+import type { BlobStore } from "../store/blob-store.ts";
+import type { BlockCache } from "./block-cache.ts";
+
+const firstRead = 64 << 10;
+
+/** What a lookup finds: a record, and the pack with its table. */
+export interface Located extends RecordPlace {
+  readonly indexed: IndexedPack;
+}
+
+/** One index segment: its head in memory, its blocks read when asked for. */
+export class SegmentReader {
+  readonly batch: string;
+  readonly head: SegmentHead;
+  readonly #store: BlobStore;
+  readonly #cipher: ObjectCipher;
+  readonly #blocksAt: number;
+  readonly #cache: BlockCache;
+
+  private constructor(batch: string, store: BlobStore, cache: BlockCache, parts: { head: SegmentHead; cipher: ObjectCipher; at: number }) {
+    this.batch = batch;
+    this.head = parts.head;
+    this.#store = store;
+    this.#cipher = parts.cipher;
+    this.#blocksAt = parts.at;
+    this.#cache = cache;
+  }
+
+  /** Throws `corrupt`; a store's `not-found` when it is gone. */
+  static async open(
+    batch: string,
+    context: { readonly store: BlobStore; readonly keys: KeyRing; readonly cache: BlockCache },
+    signal: AbortSignal,
+  ): Promise<SegmentReader> {
+    const { store, keys, cache } = context;
+    const name = objectName.index(batch);
+    const first = new Uint8Array(firstRead);
+    const got = first.subarray(0, await store.read(name, 0, first, { signal }));
+    const header = parseHeader(got, "INDX", name);
+    const frameLength = parseSegmentPrefix(got, name);
+    let frame = got.subarray(segmentPrefix, segmentPrefix + frameLength);
+    if (frame.length < frameLength) {
+      const info = await store.stat(name, { signal });
+      const cut = new VaultError("corrupt", `${name} is cut`, { object: name });
+      if (!info || info.size < segmentPrefix + frameLength) throw cut;
+      frame = new Uint8Array(frameLength);
+      if ((await store.read(name, segmentPrefix, frame, { signal })) !== frameLength) throw cut;
+    }
+    const cipher = new ObjectCipher(keys.keyOf(header.epoch), Uint8Array.from(got.subarray(0, headerLength)), name);
+    const head = parseSegmentHead(cipher.open(frame, segmentPrefix), name);
+    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength });
+  }
+
+  mayContain(names: Uint8Array, at: number): boolean {
+    return mayContain(this.head, names, at);
+  }
+
+  async find(name: Uint8Array, signal: AbortSignal): Promise<Located | undefined> {
+    const { first, last } = blocksOf(this.head, name);
+    for (let number = first; number <= last; number += 1) {
+      const block = await this.block(number, signal);
+      const entry = findEntry(block, name);
+      if (entry >= 0) return this.#located(block, entry);
+    }
+    return undefined;
+  }
+
+  /** The entries of a block, {@link entryLength} bytes each. */
+  async block(number: number, signal: AbortSignal): Promise<Buffer> {
+    const key = `${this.batch}/${number}`;
+    const cached = this.#cache.get(key);
+    if (cached) return cached;
+    const here = Math.min(blockEntries, this.head.entries - number * blockEntries);
+    const frame = new Uint8Array(here * entryLength + tagLength);
+    const offset = this.#blocksAt + number * blockLength;
+    await this.#store.read(objectName.index(this.batch), offset, frame, { signal });
+    const block = this.#cipher.open(frame, offset);
+    this.#cache.set(key, block);
+    return block;
+  }
+
+  get blocks(): number {
+    return this.head.fences.length / 8;
+  }
+
+  #located(block: Buffer, entry: number): Located {
+    const at = entry * entryLength + nameLength;
+    const indexed = this.head.packs[block.readUInt32LE(at)];
+    if (!indexed) throw new VaultError("corrupt", `index ${this.batch} refers to a pack it does not list`, { batch: this.batch });
+    return { indexed, pack: indexed.name, offset: block.readUInt32LE(at + 4), length: block.readUInt32LE(at + 8) };
+  }
+}

@@ -1,0 +1,233 @@
+import { isDamage, VaultError } from "../errors.ts";
+import { headerLength, ObjectCipher, parseHeader } from "../format/envelope.ts";
+import { nameLength } from "../format/names.ts";
+import type { RecordPlace } from "../format/objects.ts";
+import { type FinishedPack, packEntryLength, parseTable, parseTrailer, type TableRecord, trailerLength } from "../format/pack.ts";
+import { type IndexedPack } from "../format/segment.ts";
+import type { KeyRing } from "../keys/ring.ts";
+import { type BlobStore, isNotFound } from "../store/blob-store.ts";
+import { HurtRecords } from "./hurt.ts";
+import { BlockCache } from "./block-cache.ts";
+import { NameTable } from "./name-table.ts";
+import { type Located, SegmentReader } from "./segment-reader.ts";
+
+const nearbyEntries = 1 << 17;
+const nearbyExtra = 12;
+const parallelOpens = 16;
+
+/**
+ * Where chunks and nodes are. Memory: each segment's head (about 1.5 bytes per entry), a block cache, and
+ * the places of what lies in the packs met last: neighbours on a disk are neighbours in a pack, so one
+ * lookup in the index answers for hundreds of chunks.
+ */
+export class VaultIndex {
+  readonly #store: BlobStore;
+  readonly #keys: KeyRing;
+  readonly #cache = new BlockCache(8 << 20);
+  readonly #segments = new Map<string, SegmentReader>();
+  /** Names beside their place: pack number (4), offset (4), length (4); two generations. */
+  #near = new NameTable(nearbyExtra, 1 << 12);
+  #far = new NameTable(nearbyExtra, 16);
+  readonly #packs: string[] = [];
+  readonly #packNumbers = new Map<string, number>();
+  readonly #tables = new Map<string, Promise<void>>();
+  readonly #damaged: string[] = [];
+  /** What verification found; `refresh` reads it. */
+  readonly hurt = new HurtRecords();
+
+  constructor(store: BlobStore, keys: KeyRing) {
+    this.#store = store;
+    this.#keys = keys;
+  }
+
+  /** Batches whose segment could not be used; `repair` makes them anew. */
+  get damagedSegments(): readonly string[] {
+    return this.#damaged;
+  }
+
+  get segments(): readonly SegmentReader[] {
+    return [...this.#segments.values()];
+  }
+
+  /** Opens segments that were written since the last time, and forgets those that are gone. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const present = new Set<string>();
+    for await (const { name } of this.#store.list("index/", { signal })) present.add(name.slice("index/".length));
+    for (const batch of this.#segments.keys()) if (!present.has(batch)) this.#segments.delete(batch);
+    this.#damaged.length = 0;
+    await this.hurt.refresh(this.#store, this.#keys, signal);
+    const missing = [...present].filter((batch) => !this.#segments.has(batch));
+    for (let first = 0; first < missing.length; first += parallelOpens) {
+      await Promise.all(missing.slice(first, first + parallelOpens).map((batch) => this.open(batch, signal)));
+    }
+  }
+
+  /** Opens one segment. A damaged one is noted, not thrown. */
+  async open(batch: string, signal: AbortSignal): Promise<void> {
+    try {
+      const context = { store: this.#store, keys: this.#keys, cache: this.#cache };
+      this.#segments.set(batch, await SegmentReader.open(batch, context, signal));
+    } catch (error) {
+      if (isNotFound(error)) return;
+      if (!isDamage(error)) throw error;
+      this.#damaged.push(batch);
+    }
+  }
+
+  /** Makes the contents of a pack known that was just stored, or whose table was just read. */
+  learn(pack: string, entries: Uint8Array): void {
+    if (this.#near.size + entries.length / packEntryLength > nearbyEntries) {
+      [this.#near, this.#far] = [this.#far, this.#near];
+      this.#near.clear();
+      this.#tables.clear();
+    }
+    const number = this.#numberOf(pack);
+    for (let at = 0; at < entries.length; at += packEntryLength) {
+      const { offset } = this.#near.add(entries, at);
+      const place = this.#near.entries.subarray(offset + nameLength, offset + nameLength + nearbyExtra);
+      new DataView(place.buffer, place.byteOffset).setUint32(0, number, true);
+      place.set(entries.subarray(at + nameLength, at + packEntryLength), 4);
+    }
+  }
+
+  /** Forgets what is known about a pack's contents, because they turned out to be damaged. */
+  forgetNearby(): void {
+    this.#near.clear();
+    this.#far.clear();
+    this.#tables.clear();
+  }
+
+  #numberOf(pack: string): number {
+    const known = this.#packNumbers.get(pack);
+    if (known !== undefined) return known;
+    this.#packs.push(pack);
+    this.#packNumbers.set(pack, this.#packs.length - 1);
+    return this.#packs.length - 1;
+  }
+
+  /** What is known without reading anything. */
+  nearby(names: Uint8Array, at = 0): RecordPlace | undefined {
+    for (const table of [this.#near, this.#far]) {
+      const offset = table.find(names, at);
+      if (offset < 0) continue;
+      const { buffer, byteOffset } = table.entries;
+      const view = new DataView(buffer, byteOffset + offset + nameLength, nearbyExtra);
+      return { pack: this.#packs[view.getUint32(0, true)]!, offset: view.getUint32(4, true), length: view.getUint32(8, true) };
+    }
+    return undefined;
+  }
+
+  /** True when the name is certainly not in the vault, as far as segments tell; reads nothing. */
+  surelyNew(names: Uint8Array, at = 0): boolean {
+    if (this.nearby(names, at)) return false;
+    for (const segment of this.#segments.values()) if (segment.mayContain(names, at)) return false;
+    return true;
+  }
+
+  /**
+   * Where the item is, or undefined when the vault does not have it. A place that verification found
+   * damaged is the last resort, and none at all with `sound`.
+   */
+  async find(name: Uint8Array, signal: AbortSignal, sound = false): Promise<RecordPlace | undefined> {
+    const near = this.nearby(name);
+    if (near && !this.hurt.has(near)) return near;
+    let last: RecordPlace | undefined;
+    for await (const place of this.places(name, signal)) {
+      last = place;
+      if (this.hurt.has(place)) continue;
+      await this.#learnTable(place.indexed, signal);
+      return place;
+    }
+    return sound ? undefined : last;
+  }
+
+  /** As {@link find}; throws `missing`. `what` is for the message. */
+  async locate(name: Uint8Array, what: string, signal: AbortSignal): Promise<RecordPlace> {
+    const place = await this.find(name, signal);
+    if (!place) throw new VaultError("missing", `${what} is not in the vault: no index knows it; run repair`);
+    return place;
+  }
+
+  /** Every place that segments know for a name. A damaged block counts as not knowing. */
+  async *places(name: Uint8Array, signal: AbortSignal): AsyncGenerator<Located> {
+    for (const segment of this.#segments.values()) {
+      if (!segment.mayContain(name, 0)) continue;
+      let found: Located | undefined;
+      try {
+        found = await segment.find(name, signal);
+      } catch (error) {
+        if (!isDamage(error) && !isNotFound(error)) throw error;
+        if (!this.#damaged.includes(segment.batch)) this.#damaged.push(segment.batch);
+      }
+      if (found) yield found;
+    }
+  }
+
+  /** Learns a pack's whole table, once; a table that cannot be read teaches nothing, the index knows enough. */
+  async #learnTable(pack: IndexedPack, signal: AbortSignal): Promise<void> {
+    let reading = this.#tables.get(pack.name);
+    if (!reading) {
+      reading = this.#readTable(pack, signal).catch((error: unknown) => {
+        if (!isDamage(error) && !isNotFound(error)) throw error;
+      });
+      this.#tables.set(pack.name, reading);
+    }
+    await reading;
+  }
+
+  async #readTable(pack: IndexedPack, signal: AbortSignal): Promise<void> {
+    const header = new Uint8Array(headerLength);
+    const frame = new Uint8Array(pack.tableLength);
+    await Promise.all([
+      this.#store.read(pack.name, 0, header, { signal }),
+      this.#store.read(pack.name, pack.tableOffset, frame, { signal }),
+    ]);
+    const { epoch } = parseHeader(header, "PACK", pack.name);
+    const table = new ObjectCipher(this.#keys.keyOf(epoch), header, pack.name).open(frame, pack.tableOffset);
+    this.learn(pack.name, tableEntries(parseTable(table, pack.tableOffset, pack.name)));
+  }
+}
+
+function tableEntries(records: readonly TableRecord[]): Uint8Array<ArrayBuffer> {
+  const count = records.reduce((sum, record) => sum + record.items.length, 0);
+  const entries = new Uint8Array(count * packEntryLength);
+  const view = new DataView(entries.buffer);
+  let at = 0;
+  for (const { offset, length, items } of records) {
+    for (const { name } of items) {
+      entries.set(name, at);
+      view.setUint32(at + nameLength, offset, true);
+      view.setUint32(at + nameLength + 4, length, true);
+      at += packEntryLength;
+    }
+  }
+  return entries;
+}
+
+export interface PackTable {
+  readonly records: readonly TableRecord[];
+  readonly indexed: IndexedPack;
+  readonly entries: Uint8Array<ArrayBuffer>;
+}
+
+/** A pack's table, found from its end. Throws `corrupt`, or the store's `not-found`. */
+export async function readPackTable(
+  store: BlobStore,
+  keys: KeyRing,
+  pack: { name: string; size: number },
+  signal: AbortSignal,
+): Promise<PackTable> {
+  const { name, size } = pack;
+  const trailer = new Uint8Array(trailerLength);
+  const header = new Uint8Array(headerLength);
+  const got = await store.read(name, Math.max(0, size - trailerLength), trailer, { signal });
+  const { offset, length } = parseTrailer(trailer.subarray(0, got), size, name);
+  const frame = new Uint8Array(length);
+  await store.read(name, 0, header, { signal });
+  await store.read(name, offset, frame, { signal });
+  const { epoch } = parseHeader(header, "PACK", name);
+  const records = parseTable(new ObjectCipher(keys.keyOf(epoch), header, name).open(frame, offset), offset, name);
+  return { records, entries: tableEntries(records), indexed: { name, tableOffset: offset, tableLength: length } };
+}
+
+export type StoredPack = Pick<FinishedPack, "name" | "tableOffset" | "tableLength" | "entries">;

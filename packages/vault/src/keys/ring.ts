@@ -1,0 +1,122 @@
+import { randomBytes } from "node:crypto";
+import { isDamage, VaultError } from "../errors.ts";
+import { openJson, parseHeader, sealJson } from "../format/envelope.ts";
+import { hex, type NamingKeys, namingKeys } from "../format/names.ts";
+import { isGrid, limits, objectName } from "../format/objects.ts";
+import { type BlobStore, isNotFound } from "../store/blob-store.ts";
+
+export interface EpochKey {
+  readonly epoch: number;
+  readonly key: Uint8Array;
+}
+
+/** The content of an `epoch/` object, checked. */
+export interface EpochContent {
+  readonly vault: string;
+  readonly epoch: number;
+  readonly previous?: EpochKey;
+  readonly naming: Uint8Array;
+  readonly grid: number;
+}
+
+/** Every epoch's key that the opened slot reaches, and what the newest epoch says. */
+export class KeyRing {
+  readonly vault: string;
+  readonly grid: number;
+  readonly naming: Uint8Array;
+  readonly names: NamingKeys;
+  /** Seals what is new. */
+  readonly current: EpochKey;
+  readonly #keys = new Map<number, Uint8Array>();
+
+  constructor(current: EpochKey, content: EpochContent, older: readonly EpochKey[]) {
+    this.vault = content.vault;
+    this.grid = content.grid;
+    this.naming = content.naming;
+    this.names = namingKeys(content.naming);
+    this.current = current;
+    for (const { epoch, key } of [current, ...older]) this.#keys.set(epoch, key);
+  }
+
+  get epochs(): number[] {
+    return [...this.#keys.keys()].toSorted((a, b) => a - b);
+  }
+
+  /** Throws `locked` for an epoch that this slot was not granted. */
+  keyOf(epoch: number): Uint8Array {
+    const key = this.#keys.get(epoch);
+    if (!key) throw new VaultError("locked", `this slot has no key of epoch ${epoch}: the vault was re-keyed without it`, { epoch });
+    return key;
+  }
+
+  /** Opens a sealed JSON object. Throws `corrupt`. */
+  openJson(object: Uint8Array, kind: "EPCH" | "SESS" | "PONT" | "HURT", name: string): unknown {
+    return openJson(this.keyOf(parseHeader(object, kind, name).epoch), object, name);
+  }
+
+  sealJson(kind: "SESS" | "PONT" | "HURT", name: string, value: unknown, salt: Uint8Array = randomBytes(16)): Uint8Array {
+    return sealJson(this.current.key, { kind, epoch: this.current.epoch, salt }, name, value);
+  }
+}
+
+/** `name` is that of the epoch object or of its second copy. */
+export function sealEpoch(name: string, key: EpochKey, content: EpochContent, now: number): Uint8Array {
+  const { previous } = content;
+  return sealJson(key.key, { kind: "EPCH", epoch: key.epoch, salt: randomBytes(16) }, name, {
+    vault: content.vault,
+    epoch: key.epoch,
+    ...(previous ? { previous: { epoch: previous.epoch, key: hex(previous.key) } } : {}),
+    naming: hex(content.naming),
+    grid: content.grid,
+    created: new Date(now).toISOString(),
+  });
+}
+
+export function parseEpoch(json: unknown, name: string): EpochContent {
+  const corrupt = (): VaultError => new VaultError("corrupt", `${name} makes no sense`, { object: name });
+  if (json === null || typeof json !== "object") throw corrupt();
+  const { vault, epoch, previous, naming, grid } = json as Record<string, unknown>;
+  const isKey = (value: unknown): value is string => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+  if (typeof vault !== "string" || typeof epoch !== "number" || !isKey(naming)) throw corrupt();
+  if (typeof grid !== "number" || !isGrid(grid)) throw new VaultError("unsupported", `${name} has a grid of ${String(grid)}`);
+  const content = { vault, epoch, naming: Buffer.from(naming, "hex"), grid };
+  if (previous === undefined) return content;
+  const { epoch: before, key } = previous as Record<string, unknown>;
+  if (typeof before !== "number" || before >= epoch || before < 1 || !isKey(key)) throw corrupt();
+  return { ...content, previous: { epoch: before, key: Buffer.from(key, "hex") } };
+}
+
+/** Follows the chain of epochs down from one whose key is known. */
+export async function readRing(store: BlobStore, vault: string, top: EpochKey, signal: AbortSignal): Promise<KeyRing> {
+  const older: EpochKey[] = [];
+  let newest: EpochContent | undefined;
+  for (let key: EpochKey | undefined = top; key;) {
+    const content = await readEpoch(store, vault, key, signal);
+    newest ??= content;
+    if (content.previous) older.push(content.previous);
+    key = content.previous;
+  }
+  return new KeyRing(top, newest!, older);
+}
+
+/** Reads `epoch/`, or its second copy when that is damaged or gone. */
+async function readEpoch(store: BlobStore, vault: string, key: EpochKey, signal: AbortSignal): Promise<EpochContent> {
+  const read = async (name: string): Promise<EpochContent> => {
+    const object = await store.get(name, { signal, maxBytes: limits.jsonBytes });
+    parseHeader(object, "EPCH", name);
+    const content = parseEpoch(openJson(key.key, object, name), name);
+    if (content.vault !== vault || content.epoch !== key.epoch)
+      throw new VaultError("corrupt", `${name} is another vault's`, { object: name });
+    return content;
+  };
+  try {
+    return await read(objectName.epoch(key.epoch));
+  } catch (first) {
+    if (!isDamage(first) && !isNotFound(first)) throw first;
+    try {
+      return await read(objectName.spare(key.epoch));
+    } catch {
+      throw first;
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import { BlockError, type BlockSource, type Extent, raceAbort } from "@godwit/core";
+import { isDamage } from "../errors.ts";
+import { isZeroName, nameLength } from "../format/names.ts";
+import { fanOut } from "../format/node.ts";
+import type { RecordPlace } from "../format/objects.ts";
+import type { Point, PointDisk } from "../format/point.ts";
+import { type VaultParts, workerSetup } from "../parts.ts";
+import { childOf, type Tree, walkLeaves } from "../tree/nodes.ts";
+import { type OpenedRecord, WorkPool } from "../work/pool.ts";
+import { treeOf } from "./disk-writer.ts";
+import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
+
+const cachedBytes = 48 << 20;
+const cachedLeaves = 4096;
+
+/**
+ * A disk of a recovery point, to be read at random by several readers at once. Damage is a `BlockError` of
+ * kind `corrupt` for the reads that touch it and no others.
+ */
+export class PointDiskSource implements BlockSource {
+  readonly size: number;
+  readonly #parts: VaultParts;
+  readonly #grid: number;
+  readonly #tree: Tree;
+  readonly #name: string;
+  readonly #pool: WorkPool;
+  readonly #leaves = new Map<number, Promise<Uint8Array | undefined>>();
+  readonly #records = new Map<string, { readonly opening: Promise<OpenedRecord>; bytes: number }>();
+  /** Loads are shared between readers, so that none of them may cancel one: they end with the source. */
+  readonly #closed = new AbortController();
+  #recordBytes = 0;
+
+  constructor(parts: VaultParts, point: Point, disk: PointDisk) {
+    this.size = disk.size;
+    this.#parts = parts;
+    this.#grid = point.grid;
+    this.#tree = treeOf(disk, point.grid);
+    this.#name = disk.name;
+    this.#pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads });
+  }
+
+  async *extents({ signal }: { signal: AbortSignal }): AsyncGenerator<Extent> {
+    let open: { offset: number; length: number; kind: Extent["kind"] } | undefined;
+    const grow = function* (kind: Extent["kind"], to: number): Generator<Extent> {
+      const from = open ? open.offset + open.length : 0;
+      if (to <= from) return;
+      if (open?.kind === kind) {
+        open.length = to - open.offset;
+      } else {
+        if (open) yield open;
+        open = { offset: from, length: to - from, kind };
+      }
+    };
+    const end = (chunk: number): number => Math.min(chunk * this.#grid, this.size);
+    for await (const { first, names } of walkLeaves(this.#parts.nodes, this.#tree, { from: 0, to: Infinity }, signal)) {
+      yield* grow("zero", end(first));
+      for (let i = 0; i < fanOut; i += 1) yield* grow(isZeroName(names, i * nameLength) ? "zero" : "data", end(first + i + 1));
+    }
+    yield* grow("zero", this.size);
+    if (open) yield open;
+  }
+
+  async read(offset: number, into: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
+    if (offset < 0 || offset + into.length > this.size) {
+      throw new BlockError("out-of-range", `disk ${this.#name} has ${this.size} bytes; ${into.length} were asked for at ${offset}`, {
+        offset,
+      });
+    }
+    const reads: Promise<void>[] = [];
+    for (let at = offset; at < offset + into.length;) {
+      const chunk = Math.floor(at / this.#grid);
+      const end = Math.min((chunk + 1) * this.#grid, offset + into.length);
+      reads.push(this.#readChunk(chunk, at - chunk * this.#grid, into.subarray(at - offset, end - offset)));
+      at = end;
+    }
+    await raceAbort(Promise.all(reads), signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort(new BlockError("io", `disk ${this.#name} was closed`));
+    await this.#pool[Symbol.asyncDispose]();
+    this.#records.clear();
+  }
+
+  async #readChunk(chunk: number, skip: number, into: Uint8Array): Promise<void> {
+    try {
+      const leaf = await this.#leaf(Math.floor(chunk / fanOut));
+      const name = leaf && childOf(leaf, chunk);
+      if (!name || isZeroName(name)) {
+        into.fill(0);
+        return;
+      }
+      const content = await this.#chunk(name, chunk);
+      into.set(content.subarray(skip, skip + into.length));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      throw new BlockError("corrupt", `disk ${this.#name} is damaged at offset ${chunk * this.#grid}`, { chunk }, { cause: error });
+    }
+  }
+
+  async #chunk(name: Uint8Array, chunk: number): Promise<Uint8Array> {
+    const { signal } = this.#closed;
+    const place = this.#parts.index.nearby(name) ?? (await this.#parts.index.locate(name, `chunk ${chunk} of disk ${this.#name}`, signal));
+    let failure: unknown;
+    try {
+      const record = await this.#record(place);
+      const found = chunkIn(record, name, 0);
+      if (found) return record.payload.subarray(found.start, found.start + found.length);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      failure = error;
+    }
+    return await fetchElsewhere(this.#parts, this.#pool, name, failure, signal);
+  }
+
+  #leaf(number: number): Promise<Uint8Array | undefined> {
+    const known = this.#leaves.get(number);
+    if (known) return known;
+    if (this.#leaves.size >= cachedLeaves) this.#leaves.delete(this.#leaves.keys().next().value!);
+    const loading = this.#loadLeaf(number, this.#closed.signal);
+    this.#leaves.set(number, loading);
+    loading.catch(() => this.#leaves.delete(number));
+    return loading;
+  }
+
+  async #loadLeaf(number: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const range = { from: number * fanOut, to: number * fanOut + 1 };
+    for await (const { names } of walkLeaves(this.#parts.nodes, this.#tree, range, signal)) return names;
+    return undefined;
+  }
+
+  /** Opens a record once for all who ask, and keeps it while there is room. */
+  async #record(place: RecordPlace): Promise<OpenedRecord> {
+    const key = `${place.pack}/${place.offset}`;
+    const known = this.#records.get(key);
+    if (known) {
+      this.#records.delete(key);
+      this.#records.set(key, known);
+      return await known.opening;
+    }
+    const entry = { opening: openRecord(this.#parts, this.#pool, place, this.#closed.signal), bytes: 0 };
+    this.#records.set(key, entry);
+    try {
+      const record = await entry.opening;
+      entry.bytes = record.payload.length;
+      this.#recordBytes += entry.bytes;
+      this.#evict();
+      return record;
+    } catch (error) {
+      this.#records.delete(key);
+      throw error;
+    }
+  }
+
+  #evict(): void {
+    for (const [key, { bytes }] of this.#records) {
+      if (this.#recordBytes <= cachedBytes) return;
+      if (bytes === 0) continue;
+      this.#records.delete(key);
+      this.#recordBytes -= bytes;
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { isDamage, VaultError } from "../errors.ts";
+import { hex, nameLength, sameName } from "../format/names.ts";
+import type { RecordPlace } from "../format/objects.ts";
+import type { VaultParts } from "../parts.ts";
+import { asMissing, readFrame } from "../tree/nodes.ts";
+import { StoreError } from "../store/blob-store.ts";
+import type { OpenedRecord, WorkPool } from "../work/pool.ts";
+
+/** Reads and opens a record. Throws `corrupt` or `missing`. */
+export async function openRecord(
+  parts: VaultParts,
+  pool: WorkPool,
+  place: RecordPlace,
+  signal: AbortSignal,
+  check = false,
+): Promise<OpenedRecord> {
+  try {
+    const [header, frame] = await Promise.all([parts.ciphers.header(place.pack, signal), readFrame(parts.store, place, signal)]);
+    return await pool.open(frame.buffer, place, header, check);
+  } catch (error) {
+    throw error instanceof StoreError ? asMissing(error, place.pack) : error;
+  }
+}
+
+/** The chunk's bytes in an opened record; undefined when it is not there. */
+export function chunkIn(record: OpenedRecord, names: Uint8Array, at: number): { start: number; length: number } | undefined {
+  let start = 0;
+  for (let i = 0; i < record.lengths.length; i += 1) {
+    const length = record.lengths[i]!;
+    if (sameName(record.names, i * nameLength, names, at)) return { start, length };
+    start += length;
+  }
+  return undefined;
+}
+
+/** One chunk, from any place that has it whole. `failure` is what the first place failed with. */
+export async function fetchElsewhere(
+  parts: VaultParts,
+  pool: WorkPool,
+  name: Uint8Array,
+  failure: unknown,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  for await (const place of parts.index.places(name, signal)) {
+    try {
+      const record = await openRecord(parts, pool, place, signal);
+      const found = chunkIn(record, name, 0);
+      if (found) return record.payload.subarray(found.start, found.start + found.length);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+  }
+  throw failure ?? new VaultError("corrupt", `chunk ${hex(name.subarray(0, 8))}… is not where the index says`);
+}

@@ -1,0 +1,87 @@
+import { VaultError } from "../errors.ts";
+import { limits, objectName } from "../format/objects.ts";
+import { parsePoint, type Point, type PointDisk } from "../format/point.ts";
+import type { KeyRing } from "../keys/ring.ts";
+import { type BlobStore, isNotFound } from "../store/blob-store.ts";
+import { isDamage } from "../errors.ts";
+
+const parallelReads = 16;
+
+interface Reading {
+  readonly store: BlobStore;
+  readonly keys: KeyRing;
+}
+
+export interface PointList {
+  /** Oldest first. */
+  readonly points: readonly Point[];
+  /** Ids of points whose object is damaged. */
+  readonly damaged: readonly string[];
+}
+
+/** Throws `corrupt`, or the store's `not-found`. */
+export async function readPoint({ store, keys }: Reading, id: string, signal: AbortSignal): Promise<Point> {
+  const name = objectName.point(id);
+  const object = await store.get(name, { signal, maxBytes: limits.jsonBytes });
+  return parsePoint(keys.openJson(object, "PONT", name), id);
+}
+
+/** Every point, of one VM where `name` is given. */
+export async function listPoints(
+  reading: Reading,
+  { name, signal }: { readonly name?: string; readonly signal: AbortSignal },
+): Promise<PointList> {
+  const points: Point[] = [];
+  const damaged: string[] = [];
+  const read = async (id: string): Promise<void> => {
+    try {
+      const point = await readPoint(reading, id, signal);
+      if (name === undefined || point.name === name) points.push(point);
+    } catch (error) {
+      if (isDamage(error)) damaged.push(id);
+      else if (!isNotFound(error)) throw error;
+    }
+  };
+  let batch: Promise<void>[] = [];
+  for await (const blob of reading.store.list("point/", { signal })) {
+    batch.push(read(blob.name.slice("point/".length)));
+    if (batch.length < parallelReads) continue;
+    await Promise.all(batch);
+    batch = [];
+  }
+  await Promise.all(batch);
+  points.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.id < b.id ? -1 : 1));
+  return { points, damaged };
+}
+
+/**
+ * The point that a person means: an id or the start of one (4 digits at least), or `NAME@latest`, or a name
+ * alone for its latest. Throws `not-found`, `ambiguous`, or `corrupt`.
+ */
+export async function resolvePoint(reading: Reading, text: string, signal: AbortSignal): Promise<Point> {
+  if (/^[0-9a-f]{4,32}$/.test(text)) {
+    const ids: string[] = [];
+    for await (const { name } of reading.store.list("point/", { signal })) {
+      const id = name.slice("point/".length);
+      if (id.startsWith(text)) ids.push(id);
+    }
+    if (ids.length > 1) throw new VaultError("ambiguous", `${text} is the start of ${ids.length} recovery points`, { points: ids });
+    if (ids.length === 1) return await readPoint(reading, ids[0]!, signal);
+  }
+  const name = text.endsWith("@latest") ? text.slice(0, -"@latest".length) : text;
+  const { points } = await listPoints(reading, { name, signal });
+  const latest = points.at(-1);
+  if (!latest)
+    throw new VaultError("not-found", `the vault has no recovery point ${text}: it is neither the start of an id nor the name of a VM`);
+  return latest;
+}
+
+/** A disk of a point by its name; the only one where none is given. */
+export function diskOf(point: Point, name?: string): PointDisk {
+  if (name === undefined && point.disks.length === 1) return point.disks[0]!;
+  const disk = point.disks.find((one) => one.name === name);
+  if (disk) return disk;
+  const names = point.disks.map((one) => one.name).join(", ");
+  const what = name === undefined ? `has several disks, say which` : `has no disk ${name}`;
+  throw new VaultError(name === undefined ? "ambiguous" : "not-found", `recovery point ${point.id.slice(0, 12)} ${what}: ${names}`);
+}

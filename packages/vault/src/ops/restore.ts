@@ -1,0 +1,281 @@
+import { anySignal, type BlockSink, type BlockSource, type Extent } from "@godwit/core";
+import { isDamage, VaultError } from "../errors.ts";
+import { isZeroName, nameLength, sameName } from "../format/names.ts";
+import { fanOut } from "../format/node.ts";
+import type { RecordPlace } from "../format/objects.ts";
+import type { Point, PointDisk } from "../format/point.ts";
+import { type VaultParts, workerSetup } from "../parts.ts";
+import { type Leaf, walkLeaves } from "../tree/nodes.ts";
+import { WorkPool } from "../work/pool.ts";
+import { treeOf } from "./disk-writer.ts";
+import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
+
+export interface RestoreProgress {
+  /** How far into the disk, and of how much. */
+  readonly offset: number;
+  readonly size: number;
+  /** Written so far. */
+  readonly writtenBytes: number;
+}
+
+export interface RestoreOptions {
+  readonly signal: AbortSignal;
+  /**
+   * What the target holds now: only what differs is fetched and written. Also how an interrupted restore
+   * goes on.
+   */
+  readonly present?: BlockSource;
+  /** The target reads as zeros where nothing is written: a new sparse file. */
+  readonly blank?: boolean;
+  /** Go on past damaged chunks, leave the target there as it is, and report them. */
+  readonly salvage?: boolean;
+  readonly onProgress?: (progress: RestoreProgress) => void;
+}
+
+export interface RestoreResult {
+  readonly writtenBytes: number;
+  /** Chunks that the target already held. */
+  readonly keptBytes: number;
+  /** With `salvage`: what could not be restored. */
+  readonly damaged: readonly Extent[];
+}
+
+interface Wanted {
+  /** Number of the chunk on the disk. */
+  readonly chunk: number;
+  readonly name: Uint8Array;
+}
+
+const tasksPerThread = 6;
+
+/**
+ * Writes a disk of a recovery point to `target`, in disk order but for what is in flight, each chunk
+ * checked by its seal. Resolves when everything is durable. Throws `corrupt` or `missing` for damage.
+ */
+export async function restoreDisk(
+  parts: VaultParts,
+  from: { readonly point: Point; readonly disk: PointDisk },
+  target: BlockSink,
+  options: RestoreOptions,
+): Promise<RestoreResult> {
+  const { point, disk } = from;
+  if (target.size < disk.size) {
+    throw new VaultError("invalid", `the target has ${target.size} bytes, disk ${disk.name} needs ${disk.size}`);
+  }
+  const failed = new AbortController();
+  const signal = anySignal(options.signal, failed.signal);
+  await using pool = new WorkPool({ ...workerSetup(parts), grid: point.grid }, { threads: parts.tuning.threads });
+  const work = new Restore(parts, pool, target, { ...options, signal, disk, grid: point.grid });
+  try {
+    for await (const leaf of walkLeaves(parts.nodes, treeOf(disk, point.grid), { from: 0, to: Infinity }, signal)) await work.leaf(leaf);
+    await work.finish();
+  } catch (error) {
+    failed.abort(error);
+    await work.settle();
+    throw error;
+  }
+  return work.result;
+}
+
+class Restore {
+  readonly #parts: VaultParts;
+  readonly #pool: WorkPool;
+  readonly #target: BlockSink;
+  readonly #options: RestoreOptions & { readonly disk: PointDisk; readonly grid: number };
+  readonly #inFlight = new Set<Promise<void>>();
+  readonly #damaged: Extent[] = [];
+  readonly #limit: number;
+  /** First chunk that nothing has been decided about. */
+  #next = 0;
+  #written = 0;
+  #kept = 0;
+  #failure: { error: unknown } | undefined;
+  #reported = 0;
+
+  constructor(parts: VaultParts, pool: WorkPool, target: BlockSink, options: RestoreOptions & { disk: PointDisk; grid: number }) {
+    this.#parts = parts;
+    this.#pool = pool;
+    this.#target = target;
+    this.#options = options;
+    this.#limit = pool.threads * tasksPerThread;
+  }
+
+  get result(): RestoreResult {
+    return { writtenBytes: this.#written, keptBytes: this.#kept, damaged: this.#damaged.toSorted((a, b) => a.offset - b.offset) };
+  }
+
+  async leaf({ first, names }: Leaf): Promise<void> {
+    await this.#zero(this.#next, first);
+    const last = Math.min(first + fanOut, Math.ceil(this.#options.disk.size / this.#options.grid));
+    this.#next = last;
+    const pieceChunks = Math.max(1, Math.min(last - first, Math.floor((1 << 20) / this.#options.grid)));
+    if (!this.#options.present) return await this.#take(first, names, last - first);
+    for (let at = first; at < last; at += pieceChunks) {
+      const count = Math.min(pieceChunks, last - at);
+      await this.#start(this.#compare(at, names.subarray((at - first) * nameLength, (at - first + count) * nameLength)));
+    }
+  }
+
+  async finish(): Promise<void> {
+    await this.#zero(this.#next, Math.ceil(this.#options.disk.size / this.#options.grid));
+    while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
+    if (this.#failure) throw this.#failure.error;
+    await this.#target.flush({ signal: this.#options.signal });
+    this.#progress(true);
+  }
+
+  async settle(): Promise<void> {
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+  }
+
+  /** Reads what the target holds there, and fetches what differs. */
+  async #compare(first: number, names: Uint8Array): Promise<void> {
+    const { grid, disk, signal, present } = this.#options;
+    const length = Math.min((names.length / nameLength) * grid, disk.size - first * grid);
+    const buffer = new Uint8Array(length);
+    await present!.read(first * grid, buffer, { signal });
+    const held = await this.#pool.hash(buffer.buffer, length, undefined, false);
+    const differing = Uint8Array.from(names);
+    let kept = 0;
+    for (let i = 0; i * nameLength < names.length; i += 1) {
+      const at = i * nameLength;
+      if (sameName(held.names, at, names, at)) {
+        differing.fill(0, at, at + nameLength);
+        kept += 1;
+      } else if (isZeroName(names, at)) {
+        await this.#writeZeroes(first + i, first + i + 1);
+      }
+    }
+    this.#kept += kept * grid;
+    for (const [place, wanted] of await this.#byRecord(first, differing, differing.length / nameLength)) await this.#fetch(place, wanted);
+  }
+
+  /** Everything of a leaf: a task for each record, a hole for each run of zeros. */
+  async #take(first: number, names: Uint8Array, count: number): Promise<void> {
+    for (let i = 0; i < count; i += 1) {
+      if (!isZeroName(names, i * nameLength)) continue;
+      const from = i;
+      while (i + 1 < count && isZeroName(names, (i + 1) * nameLength)) i += 1;
+      await this.#zero(first + from, first + i + 1);
+    }
+    for (const [place, wanted] of await this.#byRecord(first, names, count)) await this.#start(this.#fetch(place, wanted));
+  }
+
+  async #byRecord(first: number, names: Uint8Array, count: number): Promise<[RecordPlace, Wanted[]][]> {
+    const { signal, disk } = this.#options;
+    const groups = new Map<string, [RecordPlace, Wanted[]]>();
+    for (let i = 0; i < count; i += 1) {
+      const at = i * nameLength;
+      if (isZeroName(names, at)) continue;
+      const name = names.subarray(at, at + nameLength);
+      const wanted: Wanted = { chunk: first + i, name };
+      try {
+        const place = this.#near(name) ?? (await this.#parts.index.locate(name, `chunk ${first + i} of disk ${disk.name}`, signal));
+        const key = `${place.pack}/${place.offset}`;
+        const group = groups.get(key);
+        if (group) group[1].push(wanted);
+        else groups.set(key, [place, [wanted]]);
+      } catch (error) {
+        this.#lose(wanted, error);
+      }
+    }
+    return [...groups.values()];
+  }
+
+  #near(name: Uint8Array): RecordPlace | undefined {
+    const near = this.#parts.index.nearby(name);
+    return near && this.#parts.index.hurt.has(near) ? undefined : near;
+  }
+
+  /** Waits for a free place among the tasks, and lets the task go on in the background. */
+  async #start(task: Promise<void>): Promise<void> {
+    const tracked = task.catch((error: unknown) => {
+      this.#failure ??= { error };
+    });
+    this.#inFlight.add(tracked);
+    void tracked.then(() => this.#inFlight.delete(tracked));
+    while (this.#inFlight.size >= this.#limit) await Promise.race(this.#inFlight);
+    if (this.#failure) throw this.#failure.error;
+    this.#progress(false);
+  }
+
+  async #fetch(place: RecordPlace, wanted: readonly Wanted[]): Promise<void> {
+    let failure: unknown;
+    const record = await openRecord(this.#parts, this.#pool, place, this.#options.signal).catch((error: unknown) => {
+      if (!isDamage(error)) throw error;
+      failure = error;
+      return undefined;
+    });
+    // Neighbours in the record that are neighbours on the disk are written together.
+    let run: { chunk: number; chunks: number; start: number; length: number } | undefined;
+    const flush = async (): Promise<void> => {
+      if (run) await this.#write(run.chunk, record!.payload.subarray(run.start, run.start + run.length));
+      run = undefined;
+    };
+    for (const one of wanted) {
+      const found = record && chunkIn(record, one.name, 0);
+      if (!found) {
+        await this.#rescue(one, failure);
+      } else if (run && run.chunk + run.chunks === one.chunk && run.start + run.length === found.start) {
+        run.chunks += 1;
+        run.length += found.length;
+      } else {
+        await flush();
+        run = { chunk: one.chunk, chunks: 1, ...found };
+      }
+    }
+    await flush();
+  }
+
+  async #rescue(wanted: Wanted, failure: unknown): Promise<void> {
+    try {
+      await this.#write(wanted.chunk, await fetchElsewhere(this.#parts, this.#pool, wanted.name, failure, this.#options.signal));
+    } catch (error) {
+      this.#lose(wanted, error);
+    }
+  }
+
+  #lose({ chunk }: Wanted, error: unknown): void {
+    const { grid, disk, salvage } = this.#options;
+    if (!isDamage(error)) throw error;
+    const offset = chunk * grid;
+    const length = Math.min(grid, disk.size - offset);
+    if (!salvage) {
+      throw new VaultError(
+        (error as VaultError).kind,
+        `disk ${disk.name} cannot be restored at offset ${offset}`,
+        { offset, length },
+        { cause: error },
+      );
+    }
+    this.#damaged.push({ offset, length, kind: "data" });
+  }
+
+  async #write(chunk: number, data: Uint8Array): Promise<void> {
+    const { grid, disk, signal } = this.#options;
+    const offset = chunk * grid;
+    const chunks = Math.ceil(data.length / grid);
+    if (data.length !== Math.min(chunks * grid, disk.size - offset)) {
+      throw new VaultError("corrupt", `a chunk of disk ${disk.name} at offset ${offset} has the wrong length`, { offset });
+    }
+    await this.#target.write(offset, data, { signal });
+    this.#written += data.length;
+  }
+
+  async #zero(from: number, to: number): Promise<void> {
+    if (from < to && this.#options.blank !== true) await this.#writeZeroes(from, to);
+  }
+
+  async #writeZeroes(from: number, to: number): Promise<void> {
+    const { grid, disk, signal } = this.#options;
+    await this.#target.writeZeroes(from * grid, Math.min(to * grid, disk.size) - from * grid, { signal });
+  }
+
+  #progress(last: boolean): void {
+    const { onProgress, grid, disk } = this.#options;
+    const now = this.#parts.clock.monotonic();
+    if (!onProgress || (!last && now - this.#reported < 100)) return;
+    this.#reported = now;
+    onProgress({ offset: Math.min(this.#next * grid, disk.size), size: disk.size, writtenBytes: this.#written });
+  }
+}

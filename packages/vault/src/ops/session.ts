@@ -1,0 +1,215 @@
+import { randomBytes } from "node:crypto";
+import { isDamage, VaultError } from "../errors.ts";
+import { Namer, nameLength } from "../format/names.ts";
+import { batchName, limits, objectName } from "../format/objects.ts";
+import { type FinishedPack, packEntryLength } from "../format/pack.ts";
+import { encodeSegment, entryLength, type IndexedPack } from "../format/segment.ts";
+import { NameTable } from "../index/name-table.ts";
+import { readPackTable, type StoredPack } from "../index/vault-index.ts";
+import type { VaultParts } from "../parts.ts";
+import { isNotFound } from "../store/blob-store.ts";
+import { Sealer } from "../work/sealer.ts";
+
+const maxPacksInFlight = 3;
+
+interface SessionContent {
+  readonly name: string;
+  readonly started: string;
+}
+
+/**
+ * One writer's packs, batch by batch, in the order that docs/formats/vault.md, section 9, asks for. Its
+ * object tells other machines that packs without an index belong to somebody, and the next put of the same
+ * name which packs it may adopt.
+ */
+export class WriteSession {
+  readonly id: string = randomBytes(8).toString("hex");
+  readonly namer: Namer;
+  /** Names that this batch stores or will store. */
+  readonly claims = new NameTable(0);
+  storedBytes = 0;
+  packs = 0;
+  newItems = 0;
+  readonly #parts: VaultParts;
+  readonly #signal: AbortSignal;
+  readonly #nodes: Sealer;
+  readonly #inFlight = new Set<Promise<void>>();
+  #number = 0;
+  #indexed: IndexedPack[] = [];
+  #entries: Uint8Array[] = [];
+  #count = 0;
+  #failure: { error: unknown } | undefined;
+  #adopted: string[] = [];
+
+  constructor(parts: VaultParts, signal: AbortSignal) {
+    this.#parts = parts;
+    this.#signal = signal;
+    this.namer = new Namer(parts.keys.names.node);
+    const { level, packBytes, recordBytes } = parts.tuning;
+    const onPack = (pack: FinishedPack): void => {
+      const { name, buffer, length, tableOffset, tableLength, entries } = pack;
+      this.takePack({ name, bytes: buffer.subarray(0, length), tableOffset, tableLength, entries }).catch(() => undefined);
+    };
+    const key = parts.keys.current;
+    this.#nodes = new Sealer({ kind: "tree", key, level, recordBytes, packBytes: Math.min(packBytes, 4 << 20), onPack });
+    this.#nodes.begin(this.batch);
+  }
+
+  get batch(): string {
+    return batchName(this.id, this.#number);
+  }
+
+  /** True when the batch should be closed. */
+  get full(): boolean {
+    return this.#count >= this.#parts.tuning.batchEntries;
+  }
+
+  /** Writes the session's object, and adopts what interrupted sessions of the same name left. */
+  async start(name: string): Promise<{ readonly adoptedPacks: number }> {
+    const { store, keys, clock } = this.#parts;
+    const sessions = await this.#sessionsOf(name);
+    const content: SessionContent = { name, started: new Date(clock.now()).toISOString() };
+    const object = objectName.session(this.id);
+    await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
+    const before = this.#indexed.length;
+    for (const session of sessions) await this.#adopt(session);
+    this.#adopted = sessions;
+    return { adoptedPacks: this.#indexed.length - before };
+  }
+
+  async #sessionsOf(name: string): Promise<string[]> {
+    const { store, keys } = this.#parts;
+    const sessions: string[] = [];
+    for await (const { name: object } of store.list("session/", { signal: this.#signal })) {
+      try {
+        const bytes = await store.get(object, { signal: this.#signal, maxBytes: limits.jsonBytes });
+        const content = keys.openJson(bytes, "SESS", object) as Partial<SessionContent>;
+        if (content.name === name) sessions.push(object.slice("session/".length));
+      } catch (error) {
+        if (!isDamage(error) && !isNotFound(error)) throw error;
+      }
+    }
+    return sessions;
+  }
+
+  async #adopt(session: string): Promise<void> {
+    for (let number = 0; ; number += 1) {
+      const batch = batchName(session, number);
+      if (this.#parts.index.segments.some((segment) => segment.batch === batch)) continue;
+      let found = 0;
+      for (const kind of ["data", "tree"]) {
+        for await (const pack of this.#parts.store.list(`${kind}/${batch}/`, { signal: this.#signal })) {
+          found += 1;
+          await this.#adoptPack(pack);
+        }
+      }
+      if (found === 0) return;
+    }
+  }
+
+  async #adoptPack(pack: { name: string; size: number }): Promise<void> {
+    const { store, keys } = this.#parts;
+    try {
+      const { indexed, entries } = await readPackTable(store, keys, pack, this.#signal);
+      this.#enter({ ...indexed, entries });
+    } catch (error) {
+      if (!isDamage(error) && !isNotFound(error)) throw error;
+    }
+  }
+
+  /** Stores a pack; resolves when it is durable and known. */
+  takePack(pack: StoredPack & { readonly bytes: Uint8Array }): Promise<void> {
+    const storing = this.#store(pack);
+    this.#inFlight.add(storing);
+    const gone = (): boolean => this.#inFlight.delete(storing);
+    storing.then(gone, (error: unknown) => {
+      this.#failure ??= { error };
+      gone();
+    });
+    return storing;
+  }
+
+  async #store(pack: StoredPack & { readonly bytes: Uint8Array }): Promise<void> {
+    await this.#parts.store.put(pack.name, [pack.bytes], { signal: this.#signal });
+    this.storedBytes += pack.bytes.length;
+    this.packs += 1;
+    this.newItems += pack.entries.length / packEntryLength;
+    this.#enter(pack);
+  }
+
+  #enter(pack: StoredPack): void {
+    const number = this.#indexed.length;
+    this.#indexed.push({ name: pack.name, tableOffset: pack.tableOffset, tableLength: pack.tableLength });
+    const count = pack.entries.length / packEntryLength;
+    const entries = new Uint8Array(count * entryLength);
+    const view = new DataView(entries.buffer);
+    for (let i = 0; i < count; i += 1) {
+      const from = i * packEntryLength;
+      entries.set(pack.entries.subarray(from, from + nameLength), i * entryLength);
+      view.setUint32(i * entryLength + nameLength, number, true);
+      entries.set(pack.entries.subarray(from + nameLength, from + packEntryLength), i * entryLength + nameLength + 4);
+    }
+    this.#entries.push(entries);
+    this.#count += count;
+    this.#parts.index.learn(pack.name, pack.entries);
+  }
+
+  /** Resolves when another pack may be begun; throws what a pack failed with. */
+  async room(): Promise<void> {
+    while (this.#inFlight.size >= maxPacksInFlight) await Promise.race(this.#inFlight).catch(() => undefined);
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** Stores a tree node, unless the vault has it. */
+  readonly emitNode = async (name: Uint8Array, node: Uint8Array): Promise<void> => {
+    if (this.claims.find(name) >= 0 || (await this.has(name)) || !this.claims.add(name).added) return;
+    this.#nodes.add(name, node);
+    await this.room();
+  };
+
+  /** True when the vault surely has the item whole, durable and indexed or in this batch. */
+  async has(name: Uint8Array): Promise<boolean> {
+    const { index } = this.#parts;
+    if (index.surelyNew(name)) return false;
+    return (await index.find(name, this.#signal, true)) !== undefined;
+  }
+
+  /** Resolves when nothing is being stored any more, however that went. */
+  async settle(): Promise<void> {
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+  }
+
+  /** Closes the batch: its packs durable, then its index. The caller has flushed the worker threads. */
+  async closeBatch(): Promise<void> {
+    const { store, keys, index } = this.#parts;
+    this.#nodes.flush();
+    await this.settle();
+    if (this.#failure) throw this.#failure.error;
+    if (this.#count > 0) {
+      const entries = new Uint8Array(Buffer.concat(this.#entries));
+      const segment = encodeSegment(keys.current, this.batch, this.#indexed, entries);
+      const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
+      if (result === "exists") await this.#expectOwn(segment);
+      this.storedBytes += segment.length;
+      await index.open(this.batch, this.#signal);
+    }
+    this.#number += 1;
+    this.#indexed = [];
+    this.#entries = [];
+    this.#count = 0;
+    this.claims.clear();
+    this.#nodes.begin(this.batch);
+  }
+
+  async #expectOwn(segment: Uint8Array): Promise<void> {
+    const stored = await this.#parts.store.get(objectName.index(this.batch), { signal: this.#signal, maxBytes: limits.indexBytes });
+    if (Buffer.compare(stored, segment) !== 0)
+      throw new VaultError("invalid", `somebody else writes as session ${this.id}`, { session: this.id });
+  }
+
+  /** Removes the session's object and those it adopted: what they hold is indexed now. */
+  async end(): Promise<void> {
+    for (const session of [this.id, ...this.#adopted])
+      await this.#parts.store.delete(objectName.session(session), { signal: this.#signal });
+  }
+}

@@ -1,0 +1,151 @@
+import { randomBytes } from "node:crypto";
+import { type BlockSink, type BlockSource, type Clock, type Extent, systemClock } from "@godwit/core";
+import { VaultError } from "./errors.ts";
+import { isGrid, objectName } from "./format/objects.ts";
+import type { Point } from "./format/point.ts";
+import { VaultIndex } from "./index/vault-index.ts";
+import { addSlot, createKeys, listSlots, type NewSlot, removeSlot, type SlotInfo, startEpoch, unlock } from "./keys/keys.ts";
+import type { KeyRing } from "./keys/ring.ts";
+import type { Secret } from "./keys/slot.ts";
+import { readConfig, writeConfig } from "./ops/config.ts";
+import { treeOf } from "./ops/disk-writer.ts";
+import { diffTrees } from "./ops/diff.ts";
+import { PointDiskSource } from "./ops/disk-source.ts";
+import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
+import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
+import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
+import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
+import type { BlobStore } from "./store/blob-store.ts";
+import { Nodes, PackCiphers } from "./tree/nodes.ts";
+
+export interface OpenOptions {
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  readonly tuning?: Partial<Tuning>;
+}
+
+export interface InitOptions extends OpenOptions, NewSlot {
+  /** Bytes, a power of two from 4 KiB to 4 MiB; 64 KiB unless there is a reason. It stays for good. */
+  readonly grid?: number;
+}
+
+const defaultGrid = 64 << 10;
+
+/**
+ * An opened vault. Operations may overlap, in this process and on other machines. It borrows the store,
+ * which its owner closes.
+ */
+export class Vault {
+  readonly id: string;
+  readonly grid: number;
+  readonly location: string;
+  #parts: VaultParts;
+  #listed: Promise<void> | undefined;
+
+  private constructor(parts: VaultParts) {
+    this.id = parts.keys.vault;
+    this.grid = parts.keys.grid;
+    this.location = parts.store.location;
+    this.#parts = parts;
+  }
+
+  /** Makes a vault in an empty place. Throws `vault-exists`. */
+  static async init(store: BlobStore, options: InitOptions): Promise<Vault> {
+    const { signal, clock = systemClock, grid = defaultGrid } = options;
+    if (!isGrid(grid)) throw new VaultError("invalid", `a grid is a power of two from 4 KiB to 4 MiB, not ${grid}`);
+    if (await store.stat(objectName.config, { signal })) throw new VaultError("vault-exists", `${store.location} is a vault already`);
+    const vault = randomBytes(16).toString("hex");
+    const keys = await createKeys(store, { ...options, vault, grid, clock }, signal);
+    await writeConfig(store, vault, { clock, signal });
+    return new Vault(partsOf(store, keys, options));
+  }
+
+  /** Throws `no-vault`, `locked`, `unsupported`. A damaged `config` is no obstacle; `verify` names it. */
+  static async open(store: BlobStore, secret: Secret, options: OpenOptions): Promise<Vault> {
+    await readConfig(store, options.signal);
+    return new Vault(partsOf(store, await unlock(store, secret, options.signal), options));
+  }
+
+  /** Stores a recovery point and resolves to it; see {@link put}. */
+  async put(request: PutRequest, options: PutOptions): Promise<Point> {
+    return await put(this.#parts, request, options);
+  }
+
+  /** All recovery points, oldest first; those of one VM where `name` is given. */
+  async points(options: { readonly name?: string; readonly signal: AbortSignal }): Promise<PointList> {
+    return await listPoints(this.#parts, options);
+  }
+
+  /** A point by the start of its id, by `NAME@latest`, or by the name of a VM for its latest. */
+  async point(text: string, { signal }: { readonly signal: AbortSignal }): Promise<Point> {
+    return await resolvePoint(this.#parts, text, signal);
+  }
+
+  /** Forgets a point. What only it needs stays until gc. No error when it is not there. */
+  async deletePoint(id: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#parts.store.delete(objectName.point(id), { signal });
+  }
+
+  /** A disk of a point, for reading at random; close it. */
+  async openDisk(point: Point, disk: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<BlockSource> {
+    const chosen = diskOf(point, disk);
+    await this.#index(signal);
+    return new PointDiskSource(this.#parts, point, chosen);
+  }
+
+  /** Writes a disk of a point to `target`; see {@link restoreDisk}. */
+  async restore(point: Point, disk: string | undefined, target: BlockSink, options: RestoreOptions): Promise<RestoreResult> {
+    const chosen = diskOf(point, disk);
+    await this.#index(options.signal);
+    return await restoreDisk(this.#parts, { point, disk: chosen }, target, options);
+  }
+
+  /** Where a disk differs between two points, in order, at a cost that follows the difference. */
+  async *diff(from: Point, to: Point, disk: string | undefined, { signal }: { readonly signal: AbortSignal }): AsyncGenerator<Extent> {
+    const [before, after] = [diskOf(from, disk), diskOf(to, disk)];
+    await this.#index(signal);
+    const pair = { from: treeOf(before, from.grid), to: treeOf(after, to.grid), grid: to.grid, size: after.size };
+    yield* diffTrees(this.#parts.nodes, pair, signal);
+  }
+
+  async slots({ signal }: { readonly signal: AbortSignal }): Promise<SlotInfo[]> {
+    return await listSlots(this.#parts.store, this.#parts.keys, signal);
+  }
+
+  /** Adds a way in; its id. */
+  async addSlot(slot: NewSlot, { signal }: { readonly signal: AbortSignal }): Promise<string> {
+    const { store, keys, clock } = this.#parts;
+    return (await addSlot(store, keys.vault, keys.current, { ...slot, clock }, signal)).id;
+  }
+
+  /** Removes a way in. Who copied the storage before can still use it there; {@link rekey} protects what comes after. */
+  async removeSlot(id: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    await removeSlot(this.#parts.store, id, signal);
+  }
+
+  /** Starts a new epoch: what is written from now on is sealed with a key that no older secret reaches. */
+  async rekey({ signal }: { readonly signal: AbortSignal }): Promise<{ readonly epoch: number; readonly leftOut: readonly string[] }> {
+    const { store, keys, clock, tuning } = this.#parts;
+    const started = await startEpoch(store, keys, clock, signal);
+    this.#parts = partsOf(store, started.keys, { signal, clock, tuning });
+    this.#listed = undefined;
+    return { epoch: started.keys.current.epoch, leftOut: started.leftOut };
+  }
+
+  /** Reads the index once; a put reads it anew. */
+  async #index(signal: AbortSignal): Promise<void> {
+    this.#listed ??= this.#parts.index.refresh(signal);
+    try {
+      await this.#listed;
+    } catch (error) {
+      this.#listed = undefined;
+      throw error;
+    }
+  }
+}
+
+function partsOf(store: BlobStore, keys: KeyRing, { clock = systemClock, tuning }: OpenOptions): VaultParts {
+  const index = new VaultIndex(store, keys);
+  const ciphers = new PackCiphers(store, keys);
+  return { store, keys, index, ciphers, clock, nodes: new Nodes({ store, keys, index, ciphers }), tuning: { ...defaultTuning, ...tuning } };
+}

@@ -1,0 +1,149 @@
+import { Worker } from "node:worker_threads";
+import { toError } from "@godwit/core";
+import { VaultError } from "../errors.ts";
+import type { RecordPlace } from "../format/objects.ts";
+import type { Order, Report, WorkerSetup } from "./protocol.ts";
+
+export interface SealedPack {
+  readonly name: string;
+  /** The pack's bytes: valid until the promise of the handler settles. */
+  readonly bytes: Uint8Array;
+  readonly tableOffset: number;
+  readonly tableLength: number;
+  readonly entries: Uint8Array<ArrayBuffer>;
+}
+
+export interface HashedRun {
+  readonly names: Uint8Array;
+  /** Given back at once when the run equals its base. */
+  readonly buffer: ArrayBuffer | undefined;
+  /** Has the flagged chunks stored and gives the buffer back; only without `buffer`. */
+  store(wanted: Uint8Array): Promise<ArrayBuffer>;
+}
+
+export interface OpenedRecord {
+  readonly payload: Uint8Array<ArrayBuffer>;
+  readonly names: Uint8Array;
+  readonly lengths: Uint32Array;
+}
+
+interface Hand {
+  readonly worker: Worker;
+  readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
+}
+
+/**
+ * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
+ * resolve in any order; after an error of a thread every call rejects with it.
+ */
+export class WorkPool implements AsyncDisposable {
+  readonly #hands: Hand[];
+  readonly #onPack: ((pack: SealedPack) => Promise<void>) | undefined;
+  #next = 0;
+  #broken: Error | undefined;
+  #closed = false;
+
+  /** `onPack` takes the packs that `store` fills; its rejection breaks the pool. */
+  constructor(setup: WorkerSetup, options: { readonly threads: number; readonly onPack?: (pack: SealedPack) => Promise<void> }) {
+    this.#onPack = options.onPack;
+    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+    this.#hands = Array.from({ length: options.threads }, () => {
+      const hand: Hand = { worker: new Worker(file, { workerData: setup, name: "vault" }), waiting: new Map() };
+      hand.worker.on("message", (report: Report) => this.#take(hand, report));
+      hand.worker.on("error", (error) => this.#break(toError(error)));
+      hand.worker.on("exit", () => this.#break(new Error("a worker thread ended")));
+      return hand;
+    });
+  }
+
+  get threads(): number {
+    return this.#hands.length;
+  }
+
+  async hash(buffer: ArrayBuffer, length: number, base: Uint8Array | undefined, keep: boolean): Promise<HashedRun> {
+    const hand = this.#idlest();
+    const id = this.#id();
+    const report = await this.#call(hand, { type: "hash", id, buffer, length, keep, ...(base ? { base } : {}) }, [buffer]);
+    if (report.type !== "hashed") throw new Error(`unexpected report ${report.type}`);
+    return {
+      names: report.names,
+      buffer: report.buffer,
+      store: async (wanted) => {
+        const stored = await this.#call(hand, { type: "store", id, wanted });
+        if (stored.type !== "stored") throw new Error(`unexpected report ${stored.type}`);
+        return stored.buffer;
+      },
+    };
+  }
+
+  /** Opens a record out of its frame, which moves away. Throws `corrupt`. */
+  async open(frame: ArrayBuffer, place: RecordPlace, header: Uint8Array, check: boolean): Promise<OpenedRecord> {
+    const { pack, offset } = place;
+    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), frame, header, pack, offset, check }, [frame]);
+    if (report.type !== "opened") throw new Error(`unexpected report ${report.type}`);
+    return { payload: new Uint8Array(report.payload, report.start, report.length), names: report.names, lengths: report.lengths };
+  }
+
+  /** What is stored from now on belongs to this batch. */
+  begin(batch: string): void {
+    for (const { worker } of this.#hands) worker.postMessage({ type: "batch", batch } satisfies Order, []);
+  }
+
+  /** Resolves when every pack so far has been handed over. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#hands.map((hand) => this.#call(hand, { type: "flush", id: this.#id() })));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#break(new Error("the vault's worker threads were stopped"));
+    await Promise.all(this.#hands.map(({ worker }) => worker.terminate()));
+  }
+
+  #id(): number {
+    this.#next += 1;
+    return this.#next;
+  }
+
+  #idlest(): Hand {
+    return this.#hands.reduce((best, hand) => (hand.waiting.size < best.waiting.size ? hand : best));
+  }
+
+  #call(hand: Hand, order: Order & { readonly id: number }, transfer: ArrayBuffer[] = []): Promise<Report> {
+    if (this.#broken) return Promise.reject(this.#broken);
+    const { promise, resolve, reject } = Promise.withResolvers<Report>();
+    hand.waiting.set(order.id, { resolve, reject });
+    hand.worker.postMessage(order, transfer);
+    return promise;
+  }
+
+  #take(hand: Hand, report: Report): void {
+    if (report.type === "pack") {
+      void this.#takePack(hand, report);
+      return;
+    }
+    const waiting = hand.waiting.get(report.id);
+    hand.waiting.delete(report.id);
+    if (report.type === "failed")
+      waiting?.reject(report.kind === "" ? new Error(report.message) : new VaultError(report.kind, report.message));
+    else waiting?.resolve(report);
+  }
+
+  async #takePack(hand: Hand, report: Extract<Report, { type: "pack" }>): Promise<void> {
+    const { name, buffer, length, tableOffset, tableLength, entries } = report;
+    try {
+      await this.#onPack?.({ name, bytes: new Uint8Array(buffer, 0, length), tableOffset, tableLength, entries });
+      if (!this.#closed) hand.worker.postMessage({ type: "spare", buffer } satisfies Order, [buffer]);
+    } catch (error) {
+      this.#break(toError(error));
+    }
+  }
+
+  #break(error: Error): void {
+    this.#broken ??= error;
+    for (const { waiting } of this.#hands) {
+      for (const { reject } of waiting.values()) reject(this.#broken);
+      waiting.clear();
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import type { PackKind } from "../format/objects.ts";
+import { type FinishedPack, PackBuilder } from "../format/pack.ts";
+import type { EpochKey } from "../keys/ring.ts";
+
+export interface SealerOptions {
+  readonly kind: PackKind;
+  readonly key: EpochKey;
+  /** zstd's. */
+  readonly level: number;
+  readonly packBytes: number;
+  /** A record is closed when it holds this much, unpacked. */
+  readonly recordBytes: number;
+  /** Takes over a finished pack, its buffer included. */
+  readonly onPack: (pack: FinishedPack) => void;
+}
+
+/** Gathers items into records and records into packs. */
+export class Sealer {
+  readonly #options: SealerOptions;
+  readonly #payload: Buffer;
+  readonly #spares: ArrayBuffer[] = [];
+  #items: { name: Uint8Array; length: number }[] = [];
+  #filled = 0;
+  #pack: PackBuilder | undefined;
+  #batch = "";
+
+  constructor(options: SealerOptions) {
+    this.#options = options;
+    this.#payload = Buffer.alloc(options.recordBytes);
+  }
+
+  /** What is added from now on belongs to this batch; the one before was flushed. */
+  begin(batch: string): void {
+    this.#batch = batch;
+  }
+
+  /** Gives a pack's buffer back for use. */
+  spare(buffer: ArrayBuffer): void {
+    this.#spares.push(buffer);
+  }
+
+  add(name: Uint8Array, content: Uint8Array): void {
+    if (this.#filled + content.length > this.#payload.length || this.#items.length === 255) this.#closeRecord();
+    if (content.length > this.#payload.length) {
+      this.#write([{ name, length: content.length }], content);
+      return;
+    }
+    this.#payload.set(content, this.#filled);
+    this.#filled += content.length;
+    this.#items.push({ name: Uint8Array.from(name), length: content.length });
+    if (this.#filled === this.#payload.length) this.#closeRecord();
+  }
+
+  /** Hands over what is there as a pack of its own. */
+  flush(): void {
+    this.#closeRecord();
+    if (this.#pack && !this.#pack.empty) this.#options.onPack(this.#pack.finish());
+    this.#pack = undefined;
+  }
+
+  #closeRecord(): void {
+    if (this.#items.length === 0) return;
+    this.#write(this.#items, this.#payload.subarray(0, this.#filled));
+    this.#items = [];
+    this.#filled = 0;
+  }
+
+  #write(items: readonly { readonly name: Uint8Array; readonly length: number }[], payload: Uint8Array): void {
+    const { kind, key, level, packBytes, onPack } = this.#options;
+    if (this.#pack && !this.#pack.fits(items.length, payload.length)) {
+      onPack(this.#pack.finish());
+      this.#pack = undefined;
+    }
+    this.#pack ??= new PackBuilder(kind, this.#batch, key, new Uint8Array(this.#spares.pop() ?? new ArrayBuffer(packBytes)));
+    this.#pack.add(items, payload, level);
+  }
+}

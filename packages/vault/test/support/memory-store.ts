@@ -1,0 +1,86 @@
+import { type BlobInfo, type BlobStore, checkBlobName, checkBlobPrefix, type PutOptions, StoreError } from "@godwit/vault";
+
+/** What a {@link MemoryStore} may be told to do at a write. */
+export type Fault = (operation: "put" | "delete", name: string) => "ok" | "fail-before" | "fail-after";
+
+/** Objects in memory, with faults at will; only for tests of what the vault does about faults. */
+export class MemoryStore implements BlobStore {
+  readonly location = "memory";
+  readonly enforcesRetention = false;
+  readonly objects: Map<string, Uint8Array>;
+  fault: Fault = () => "ok";
+  writes = 0;
+  readBytes = 0;
+
+  constructor(objects: ReadonlyMap<string, Uint8Array> = new Map()) {
+    this.objects = new Map(objects);
+  }
+
+  async put(name: string, parts: readonly Uint8Array[], { signal }: PutOptions): Promise<"created" | "exists"> {
+    checkBlobName(name);
+    await this.#step(signal);
+    const fault = this.fault("put", name);
+    this.writes += 1;
+    if (fault === "fail-before") throw new StoreError("failed", `injected before ${name}`);
+    const taken = this.objects.has(name);
+    if (!taken) this.objects.set(name, Buffer.concat(parts));
+    if (fault === "fail-after") throw new StoreError("failed", `injected after ${name}`);
+    return taken ? "exists" : "created";
+  }
+
+  async get(name: string, { signal, maxBytes }: { signal: AbortSignal; maxBytes: number }): Promise<Uint8Array> {
+    await this.#step(signal);
+    const object = this.#of(name);
+    if (object.length > maxBytes) throw new StoreError("too-large", name);
+    return Uint8Array.from(object);
+  }
+
+  async read(name: string, offset: number, into: Uint8Array, { signal }: { signal: AbortSignal }): Promise<number> {
+    await this.#step(signal);
+    const part = this.#of(name).subarray(offset, offset + into.length);
+    into.set(part);
+    this.readBytes += part.length;
+    return part.length;
+  }
+
+  async stat(name: string, { signal }: { signal: AbortSignal }): Promise<BlobInfo | undefined> {
+    await this.#step(signal);
+    const object = this.objects.get(name);
+    return object && { name, size: object.length, modified: 0 };
+  }
+
+  async *list(prefix: string, { signal, after }: { signal: AbortSignal; after?: string }): AsyncGenerator<BlobInfo> {
+    checkBlobPrefix(prefix);
+    await this.#step(signal);
+    for (const name of [...this.objects.keys()].toSorted()) {
+      const object = this.objects.get(name);
+      if (object && name.startsWith(prefix) && (after === undefined || name > after)) yield { name, size: object.length, modified: 0 };
+    }
+  }
+
+  async delete(name: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    await this.#step(signal);
+    const fault = this.fault("delete", name);
+    this.writes += 1;
+    if (fault === "fail-before") throw new StoreError("failed", `injected before deleting ${name}`);
+    this.objects.delete(name);
+    if (fault === "fail-after") throw new StoreError("failed", `injected after deleting ${name}`);
+  }
+
+  extendRetention(): Promise<void> {
+    return Promise.reject(new StoreError("unsupported", "memory retains nothing"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #of(name: string): Uint8Array {
+    const object = this.objects.get(name);
+    if (!object) throw new StoreError("not-found", `no object ${name}`);
+    return object;
+  }
+
+  async #step(signal: AbortSignal): Promise<void> {
+    await Promise.resolve();
+    signal.throwIfAborted();
+  }
+}

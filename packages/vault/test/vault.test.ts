@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Extent } from "@godwit/core";
+import { Vault } from "@godwit/vault";
+import { MemoryDisk, newVault, noise, reopen, signal } from "./support/disks.ts";
+
+const kib = 1024;
+
+function sampleDisk(seed: number): Uint8Array {
+  const content = new Uint8Array(900 * kib + 512);
+  content.set(noise(300 * kib, seed), 8 * kib);
+  content.fill(65, 400 * kib, 500 * kib);
+  content.set(noise(3000, seed + 1), content.length - 3000);
+  return content;
+}
+
+test("what is put is what comes back, by restore and by reading at random", async () => {
+  const { store, vault } = await newVault();
+  const content = sampleDisk(1);
+  const point = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const again = await reopen(store);
+  const target = new MemoryDisk(content.length);
+  target.content.fill(7);
+  await again.restore(point, "vda", target, { signal });
+  assert.deepEqual(target.content, content);
+  await using source = await again.openDisk(point, undefined, { signal });
+  const part = new Uint8Array(70_001);
+  await source.read(395_000, part, { signal });
+  assert.deepEqual(part, content.subarray(395_000, 395_000 + part.length));
+  const extents: Extent[] = await Array.fromAsync(source.extents({ signal }));
+  assert.equal(extents[0]!.kind, "zero");
+  assert.equal(
+    extents.reduce((sum, one) => sum + one.length, 0),
+    content.length,
+  );
+});
+
+test("a put with a list of changes reads nothing else and gives the same tree as a full one", async () => {
+  const { vault } = await newVault();
+  const content = sampleDisk(1);
+  const base = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  content.set(noise(5000, 9), 100 * kib + 77);
+  content.fill(0, 400 * kib, 460 * kib);
+  const changed: Extent[] = [
+    { offset: 100 * kib + 77, length: 5000, kind: "data" },
+    { offset: 400 * kib, length: 60 * kib, kind: "zero" },
+  ];
+  const disk = new MemoryDisk(content);
+  const next = await vault.put({ name: "web1", base, disks: [{ name: "vda", source: disk, changed }] }, { signal });
+  assert.equal(disk.readBytes, 2 * 4096);
+  const full = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  assert.equal(next.disks[0]!.root, full.disks[0]!.root);
+  assert.equal(full.figures["newChunks"], 0);
+  const differences = await Array.fromAsync(vault.diff(base, next, "vda", { signal }));
+  assert.deepEqual(differences, [
+    { offset: 100 * kib, length: 8 * kib, kind: "data" },
+    { offset: 400 * kib, length: 60 * kib, kind: "zero" },
+  ]);
+});
+
+test("an in-place restore writes only what differs", async () => {
+  const { vault } = await newVault();
+  const content = sampleDisk(1);
+  const point = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const target = new MemoryDisk(Uint8Array.from(content));
+  target.content.fill(1, 20 * kib, 21 * kib);
+  target.content.fill(1, 700 * kib, 701 * kib);
+  await vault.restore(point, "vda", target, { signal, present: target });
+  assert.deepEqual(target.content, content);
+  assert.equal(target.wroteBytes, 4096);
+});
+
+test("a wrong passphrase is refused", async () => {
+  const { store } = await newVault();
+  await assert.rejects(Vault.open(store, { kind: "passphrase", passphrase: "wrong" }, { signal }), { kind: "locked" });
+});
