@@ -39,7 +39,9 @@ export interface ConnectionParameters {
 }
 
 const connectionNames: ReadonlySet<string> = new Set(
-  "name mode socket proxy netcat command keyfile sshauth known_hosts known_hosts_verify no_verify no_tty no_sanity pkipath tls_priority auth authfile".split(" "),
+  "name mode socket proxy netcat command keyfile sshauth known_hosts known_hosts_verify no_verify no_tty no_sanity pkipath tls_priority auth authfile".split(
+    " ",
+  ),
 );
 
 /** libvirt compares the names of its own parameters without regard to case. */
@@ -105,7 +107,8 @@ export function connectionParameters(parameters: readonly UriParameter[]): Conne
 
 function socketParameter(socket: string | undefined): { socket: string } | undefined {
   if (socket === undefined) return undefined;
-  if (!socket.startsWith("/")) throw new UriError("syntax", "?socket", `${JSON.stringify(socket)} is not an absolute path; start it with /`);
+  if (!socket.startsWith("/"))
+    throw new UriError("syntax", "?socket", `${JSON.stringify(socket)} is not an absolute path; start it with /`);
   return { socket };
 }
 

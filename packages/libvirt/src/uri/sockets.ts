@@ -18,7 +18,8 @@ export function daemonSockets(uri: LibvirtUri, env: Environment, { readonly = fa
   const session = env.uid !== 0 && (uri.path === "/session" || (uri.driver === "test" && uri.plus !== undefined));
   const { socket, mode } = uri.connection;
   if (socket !== undefined) return { paths: [socket], session };
-  if (readonly && session) throw new UriError("unsupported", "path", "a session daemon has no read-only socket; connect read-write or use /system");
+  if (readonly && session)
+    throw new UriError("unsupported", "path", "a session daemon has no read-only socket; connect read-write or use /system");
   const suffix = readonly ? "sock-ro" : "sock";
   const dir = session ? userRunDirectory(env) : `${run}/libvirt`;
   const legacy = `${dir}/libvirt-${suffix}`;

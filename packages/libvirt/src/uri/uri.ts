@@ -37,7 +37,14 @@ export interface LibvirtUri extends UriParts {
 }
 
 const MAX_LENGTH = 8192;
-const transports: Readonly<Record<string, TransportKind>> = { unix: "unix", tcp: "tcp", tls: "tls", ssh: "ssh", libssh: "ssh", libssh2: "ssh" };
+const transports: Readonly<Record<string, TransportKind>> = {
+  unix: "unix",
+  tcp: "tcp",
+  tls: "tls",
+  ssh: "ssh",
+  libssh: "ssh",
+  libssh2: "ssh",
+};
 
 /**
  * Reads `driver[+transport]://[user@][host][:port]/[path][?parameters]`. Without transport it is a Unix
@@ -52,7 +59,12 @@ export function parseUri(text: string): LibvirtUri {
   if (!match) throw new UriError("syntax", "scheme", `${JSON.stringify(text)} has no ://; write for example qemu:///system`);
   const [, scheme = "", authority = "", path = "", query = "", fragment] = match;
   if (fragment !== undefined) throw new UriError("syntax", "fragment", "libvirt takes none; write # as %23");
-  return understand({ ...parseScheme(scheme), ...parseAuthority(authority), path: percentDecode("path", path) || "/", parameters: parseParameters(query) });
+  return understand({
+    ...parseScheme(scheme),
+    ...parseAuthority(authority),
+    path: percentDecode("path", path) || "/",
+    parameters: parseParameters(query),
+  });
 }
 
 /** The text of a URI; `parseUri(formatUri(uri))` equals `uri`. */
@@ -87,12 +99,15 @@ function driverUriOf({ driver, path, parameters }: UriParts): string {
 
 function parseScheme(scheme: string): Pick<UriParts, "driver" | "plus"> {
   const match = /^([a-z][a-z0-9.-]*)(?:\+([a-z0-9]+))?$/i.exec(scheme);
-  if (!match) throw new UriError("syntax", "scheme", `${JSON.stringify(scheme)} is not driver or driver+transport; write for example qemu+ssh`);
+  if (!match)
+    throw new UriError("syntax", "scheme", `${JSON.stringify(scheme)} is not driver or driver+transport; write for example qemu+ssh`);
   const driver = match[1]!.toLowerCase();
   const plus = match[2]?.toLowerCase();
   if (plus === undefined) return { driver };
-  if (plus === "ext") throw new UriError("unsupported", "scheme", "the ext transport runs a command of this machine, which we do not; use ssh, tls or unix");
-  if (!Object.hasOwn(transports, plus)) throw new UriError("syntax", "scheme", `transport ${JSON.stringify(plus)} is unknown; use ${Object.keys(transports).join(", ")}`);
+  if (plus === "ext")
+    throw new UriError("unsupported", "scheme", "the ext transport runs a command of this machine, which we do not; use ssh, tls or unix");
+  if (!Object.hasOwn(transports, plus))
+    throw new UriError("syntax", "scheme", `transport ${JSON.stringify(plus)} is unknown; use ${Object.keys(transports).join(", ")}`);
   return { driver, plus };
 }
 
@@ -110,9 +125,15 @@ function parseAuthority(authority: string): Pick<UriParts, "user" | "host" | "po
 }
 
 function parseUser(text: string): string {
-  if (text.includes(":")) throw new UriError("syntax", "user", "a password does not belong into a URI; give it to the client as an option, and a literal : as %3A");
+  if (text.includes(":"))
+    throw new UriError(
+      "syntax",
+      "user",
+      "a password does not belong into a URI; give it to the client as an option, and a literal : as %3A",
+    );
   const user = percentDecode("user", text);
-  if (user === "" || user.startsWith("-")) throw new UriError("syntax", "user", user === "" ? "is empty; remove the @" : "may not start with -");
+  if (user === "" || user.startsWith("-"))
+    throw new UriError("syntax", "user", user === "" ? "is empty; remove the @" : "may not start with -");
   return user;
 }
 
@@ -123,7 +144,12 @@ function parseHost(text: string): string {
     return address;
   }
   // Names are also compared with certificates, known_hosts and ~/.ssh/config, so they are taken literally.
-  if (!/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(text)) throw new UriError("syntax", "host", `${JSON.stringify(text)} is not a host name; use letters, digits, . - _ (IDN as xn--…), IPv6 in brackets`);
+  if (!/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(text))
+    throw new UriError(
+      "syntax",
+      "host",
+      `${JSON.stringify(text)} is not a host name; use letters, digits, . - _ (IDN as xn--…), IPv6 in brackets`,
+    );
   return text;
 }
 
