@@ -1,1 +1,3 @@
-export {};
+export { type Terminal } from "./context.ts";
+export { exitCode, type ExitCode } from "./exit.ts";
+export { runCommand, type Surroundings } from "./program.ts";

@@ -1,0 +1,33 @@
+import type { Client } from "@godwit/api";
+import { stringify } from "yaml";
+import { type Column, renderTable } from "./output/table.ts";
+
+export type Format = "table" | "json" | "yaml";
+
+export interface Terminal {
+  write(text: string): void;
+  readonly isTerminal: boolean;
+  readonly columns: number;
+}
+
+/** What every command gets: the server, where to write, and a signal that fires on Ctrl-C. */
+export interface Context {
+  readonly client: Client;
+  readonly format: Format;
+  readonly out: Terminal;
+  readonly err: Terminal;
+  readonly signal: AbortSignal;
+}
+
+/** Prints a value as the user asked: through `table` for people, whole for programs. */
+export function print<T>(context: Pick<Context, "format" | "out">, value: T, table: (value: T) => string): void {
+  if (context.format === "json") context.out.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  else if (context.format === "yaml") context.out.write(stringify(value, { aliasDuplicateObjects: false }));
+  else context.out.write(table(value));
+}
+
+/** Prints a list; on the terminal, an empty one says so on standard error. */
+export function printList<T>(context: Context, items: readonly T[], columns: readonly Column<T>[], none: string): void {
+  print(context, items, (rows) => renderTable(columns, rows));
+  if (items.length === 0 && context.format === "table" && context.err.isTerminal) context.err.write(`${none}\n`);
+}

@@ -1,0 +1,116 @@
+import { type Job, MigrationResult } from "@godwit/api";
+import { type Context, print } from "./context.ts";
+import { CliError, codeOfKind, exitCode } from "./exit.ts";
+import { renderFields, renderTable } from "./output/table.ts";
+import { formatBytes, formatDuration } from "./output/units.ts";
+import { ProgressDisplay } from "./progress.ts";
+
+export function isEnded(job: Job): boolean {
+  return job.state === "done" || job.state === "failed" || job.state === "cancelled";
+}
+
+/** Watches a job to its end. A connection that breaks is taken up again; Ctrl-C asks the server to cancel. */
+async function follow(context: Context, start: Job, onCancel: "cancel" | "leave"): Promise<Job> {
+  const display = new ProgressDisplay(context.err);
+  const watching = new AbortController();
+  const interrupt = (): void => {
+    if (onCancel === "leave") return watching.abort();
+    context.err.write("\ncancelling; the job ends when the hypervisor has let go\n");
+    context.client.call("jobCancel", { params: { job: start.id } }).catch(() => undefined);
+  };
+  context.signal.addEventListener("abort", interrupt, { once: true });
+  let job = start;
+  try {
+    while (!isEnded(job)) {
+      for await (const update of context.client.stream("jobWatch", { params: { job: job.id }, signal: watching.signal })) {
+        job = update;
+        display.show(job);
+        if (isEnded(job)) break;
+      }
+      if (!isEnded(job)) job = await context.client.call("jobGet", { params: { job: job.id }, signal: watching.signal });
+    }
+  } finally {
+    context.signal.removeEventListener("abort", interrupt);
+    display.done();
+  }
+  return job;
+}
+
+/** The table of a finished migration: the proof. */
+export function migrationTable(result: MigrationResult): string {
+  const fields = renderFields([
+    [
+      "VM",
+      `${result.vm}: ${result.source} → ${result.destination} (${result.kind}, driven by the ${result.driver === "server" ? "server" : "source host"})`,
+    ],
+    ["network", `${result.network}, to ${result.destinationAddress}`],
+    ["time", formatDuration(result.totalMs)],
+    ["pause", result.pauseMs === undefined ? "not reported" : formatDuration(result.pauseMs)],
+    ["rounds", result.rounds],
+    ["dirty rate", result.dirtyBytesPerSecond === undefined ? undefined : `${formatBytes(result.dirtyBytesPerSecond)}/s`],
+    ["memory moved", formatBytes(result.memoryBytes)],
+    ["disk moved", result.diskBytes > 0 ? formatBytes(result.diskBytes) : undefined],
+    ["proof", result.proof],
+  ]);
+  const interfaces = renderTable(
+    [
+      { title: "HOST", value: (row) => row.host },
+      { title: "INTERFACE", value: (row) => row.interface },
+      { title: "NETWORK", value: (row) => row.network },
+      { title: "SENT", value: (row) => formatBytes(row.sentBytes), align: "right" },
+      { title: "RECEIVED", value: (row) => formatBytes(row.receivedBytes), align: "right" },
+    ],
+    result.interfaces,
+  );
+  return `${fields}\n${interfaces}`;
+}
+
+export function jobTable(job: Job): string {
+  const head = renderFields([
+    ["job", job.id],
+    ["what", job.title],
+    ["state", job.state],
+    ["created", job.createdAt],
+    ["started", job.startedAt],
+    ["ended", job.endedAt],
+    ["waiting for", job.waitingFor.length > 0 ? job.waitingFor.map((reason) => reason.text).join("; ") : undefined],
+    ["now", job.progress && !isEnded(job) ? job.progress.phase : undefined],
+    ["error", job.error ? (job.error.detail ?? job.error.title) : undefined],
+  ]);
+  const steps = job.steps.map((step) => `  ${step.state.padEnd(8)} ${step.name}\n`).join("");
+  const reasons = job.reasons.map((reason) => `  ${reason.text}\n`).join("");
+  const log = job.log.map((line) => `  ${line.at} ${line.level} ${line.text}\n`).join("");
+  const result = MigrationResult.safeParse(job.result);
+  return [
+    head,
+    steps && `steps:\n${steps}`,
+    reasons && `reasons:\n${reasons}`,
+    log && `log:\n${log}`,
+    result.success ? `\n${migrationTable(result.data)}` : "",
+  ].join("");
+}
+
+function summary(job: Job): string {
+  const result = MigrationResult.safeParse(job.result);
+  return result.success ? migrationTable(result.data) : `${job.title}: done\n`;
+}
+
+/**
+ * What every command does with the job it started: wait and show it, or only print it. Throws with the
+ * job's own exit code unless it is done.
+ */
+export async function finishJob(
+  context: Context,
+  job: Job,
+  options: { readonly wait: boolean; readonly onCancel?: "cancel" | "leave" },
+): Promise<void> {
+  if (!options.wait) return print(context, job, (started) => `${started.id}\n`);
+  const ended = await follow(context, job, options.onCancel ?? "cancel");
+  if (ended.state === "done") return print(context, ended, summary);
+  if (context.format !== "table") print(context, ended, jobTable);
+  if (ended.state === "cancelled") throw new CliError(exitCode.cancelled, `${ended.title}: cancelled`);
+  const { error } = ended;
+  const reasons = error?.checks?.filter((check) => check.verdict === "fail") ?? [];
+  const lines = reasons.map((check) => `\n  ${check.id}: ${check.text}${check.remedy === undefined ? "" : `\n    → ${check.remedy}`}`);
+  throw new CliError(codeOfKind(error?.kind ?? "failed"), `${ended.title}: ${error?.detail ?? error?.title ?? "failed"}${lines.join("")}`);
+}
