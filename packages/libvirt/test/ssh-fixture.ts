@@ -27,7 +27,8 @@ export interface TestSshd extends AsyncDisposable {
   log(): string;
 }
 
-export async function startSshd({ config = "" } = {}): Promise<TestSshd> {
+/** `namespaceOf`: the process in whose mount namespace the sshd runs. */
+export async function startSshd({ config = "", namespaceOf }: { config?: string; namespaceOf?: number } = {}): Promise<TestSshd> {
   await using stack = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "godwit-sshd-"));
   stack.defer(() => rm(dir, { recursive: true, force: true }));
@@ -42,7 +43,9 @@ export async function startSshd({ config = "" } = {}): Promise<TestSshd> {
   const port = await freePort();
   await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   await writeFile(join(dir, "sshd_config"), sshdConfig(dir, port) + config);
-  const child = spawn("/usr/sbin/sshd", ["-D", "-e", "-f", join(dir, "sshd_config")], { stdio: ["ignore", "ignore", "pipe"] });
+  const command = ["/usr/sbin/sshd", "-D", "-e", "-f", join(dir, "sshd_config")];
+  const [program = "", ...args] = namespaceOf === undefined ? command : ["nsenter", "--mount", "--target", String(namespaceOf), ...command];
+  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   stack.defer(() => stopProcess(child));
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
