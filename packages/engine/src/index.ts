@@ -1,9 +1,14 @@
 export type { CommandResult, HostShell } from "./ports/shell.ts";
 export type { Collection, JobFilter, JobStore, Store } from "./ports/store.ts";
+export { StoreError, type StoreErrorKind } from "./ports/store-error.ts";
 export type { HostEvent, HypervisorHost } from "./ports/hypervisor.ts";
 export * from "./jobs/job.ts";
+export type { JobLog } from "./jobs/live-job.ts";
+export { JobRunner, type JobRunnerOptions } from "./jobs/runner.ts";
+export type { WatchOptions } from "./jobs/watchers.ts";
 export * from "./model/errors.ts";
 export * from "./model/host.ts";
 export * from "./model/network.ts";
 export * from "./model/reason.ts";
 export * from "./model/vm.ts";
+export * from "./network/index.ts";

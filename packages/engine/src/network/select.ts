@@ -105,7 +105,7 @@ function unreachableText(network: ClusterNetwork, { source, destination, links }
   for (const host of [source, destination]) {
     const rows = network.interfaces.filter((row) => row.hostId === host.id);
     const bad = rows.every((row) => row.state === "failed" || row.state === "unavailable") ? rows[0] : undefined;
-    if (bad) return `${bad.interface} of ${host.name} is ${bad.state}: ${bad.reason.text}`;
+    if (bad) return bad.reason.text;
   }
   const why = (links.find((link) => link.result === "silent") ?? links[0])?.reason.text;
   return `${source.name} does not reach ${destination.name} over it${why === undefined ? "" : `: ${why}`}`;

@@ -1,0 +1,260 @@
+import { BoundedQueue, canonicalJson, type Clock, describeError, isCancelled, raceAbort, Semaphore } from "@godwit/core";
+import type {
+  HostMigrationSettings,
+  LiveMigrationSettings,
+  NetworkInterface,
+  NetworkRecord,
+  NetworkRole,
+  NetworkVerdict,
+  NetworkView,
+} from "../model/network.ts";
+import type { Store } from "../ports/store.ts";
+import { Coalesced } from "./coalesce.ts";
+import type { HostNetworkFacts } from "./facts.ts";
+import { uuidV5 } from "./identity.ts";
+import { MigrationSettings } from "./migration-settings.ts";
+import type { ClusterNetwork, IgnoredInterface } from "./model.ts";
+import { findNamed } from "./names.ts";
+import { type HostSource, type Observation, observe } from "./observe.ts";
+import { planNetworks } from "./plan.ts";
+import { selectMigrationNetworks } from "./select.ts";
+import {
+  editLiveMigration,
+  editNetworkRecord,
+  type HostMigrationEdit,
+  type LiveMigrationEdit,
+  type NetworkEdit,
+  noLiveMigrationSettings,
+} from "./settings.ts";
+
+export interface NetworksOptions {
+  readonly store: Pick<Store, "networks" | "liveMigration" | "hostMigration">;
+  readonly clock: Clock;
+  readonly hosts: HostSource;
+  /** Told of state changes and of refreshes that failed. */
+  readonly log?: ((text: string) => void) | undefined;
+  /** Milliseconds between two looks at the hosts; 30 s when absent. */
+  readonly intervalMs?: number | undefined;
+  /** Milliseconds that one host may take for its facts, and again for its probes; 20 s when absent. */
+  readonly hostDeadlineMs?: number | undefined;
+  /** The role of a new network with a gateway; `cluster-and-client` when absent. */
+  readonly defaultRole?: NetworkRole | undefined;
+}
+
+/** Something to read again. */
+export type NetworkChange =
+  | { readonly kind: "networks" }
+  | { readonly kind: "live-migration" }
+  | { readonly kind: "host-migration"; readonly hostId: string }
+  | { readonly kind: "overflow" };
+
+interface Cancellable {
+  readonly signal: AbortSignal;
+}
+
+const LIVE_MIGRATION_ID = "cluster";
+const CHANGE_QUEUE = 64;
+
+/**
+ * The cluster's networks as they are now, and what the admin decided about them. The hosts are the truth:
+ * with an empty store the same networks come back under the same ids.
+ */
+export class Networks {
+  /** Hosts' migration subnets: `Get-/Add-/Set-/Remove-VMMigrationNetwork`. */
+  readonly migrationNetworks: MigrationSettings;
+  readonly #options: NetworksOptions;
+  readonly #refreshes: Coalesced<void>;
+  readonly #facts = new Map<string, HostNetworkFacts>();
+  readonly #listeners = new Set<BoundedQueue<NetworkChange>>();
+  /** Whoever reads records, decides and writes them holds it. */
+  readonly #writing = new Semaphore(1);
+  #observation: Observation | undefined;
+  #networks: readonly ClusterNetwork[] = [];
+  #ignored: readonly IgnoredInterface[] = [];
+  #nudge: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    this.#refreshes = new Coalesced((signal) => this.#look(signal));
+    this.migrationNetworks = new MigrationSettings(options, (hostId) => this.#tell({ kind: "host-migration", hostId }));
+  }
+
+  /** Looks at every host now. Callers share a run; a host that fails shows in the states and is no error. */
+  async refresh({ signal }: Cancellable): Promise<void> {
+    await this.#refreshes.run(signal);
+  }
+
+  /** Refreshes every 30 s and at once after {@link nudge}, until `signal` fires; then resolves. */
+  async run({ signal }: Cancellable): Promise<void> {
+    while (!signal.aborted) {
+      this.#nudge = Promise.withResolvers();
+      try {
+        await this.refresh({ signal });
+      } catch (error) {
+        if (!signal.aborted) this.#options.log?.(`the refresh of networks failed: ${describeError(error)}`);
+      }
+      await this.#pause(signal);
+    }
+  }
+
+  /** Something about the hosts changed: look now instead of at the next interval. */
+  nudge(): void {
+    this.#nudge.resolve();
+  }
+
+  list(): NetworkView[] {
+    return this.#networks.map(toView);
+  }
+
+  /** By id or name. Throws `not-found` or `ambiguous`. */
+  get(ref: string): NetworkView {
+    return toView(findNamed("network", ref, this.#networks));
+  }
+
+  interfaces(filter: { readonly hostId?: string; readonly networkId?: string } = {}): NetworkInterface[] {
+    return this.#networks
+      .flatMap((network) => network.interfaces)
+      .filter((row) => (filter.hostId ?? row.hostId) === row.hostId && (filter.networkId ?? row.networkId) === row.networkId);
+  }
+
+  /** Interfaces with addresses that are on no cluster network, each with the reason. */
+  ignored(): readonly IgnoredInterface[] {
+    return this.#ignored;
+  }
+
+  /** Every network that there is or was, as the store has it. */
+  async records(): Promise<NetworkRecord[]> {
+    return await this.#options.store.networks.list();
+  }
+
+  /** By id or name. Throws as {@link editNetworkRecord}. */
+  async edit(ref: string, edit: NetworkEdit): Promise<NetworkView> {
+    const { id } = findNamed("network", ref, this.#networks);
+    await this.editRecord(id, edit);
+    return this.get(id);
+  }
+
+  /**
+   * Remembers a network by its subnet before any host was seen on it, so that it has name, role and metric
+   * from the first sight. Gives the record that has the subnet already when there is one.
+   */
+  async declare(subnet: string): Promise<NetworkRecord> {
+    using _writing = await this.#writing.acquire();
+    const records = await this.records();
+    const known = records.find(({ subnets }) => subnets.includes(subnet));
+    if (known) return known;
+    const record: NetworkRecord = { id: uuidV5(subnet), name: `Network ${subnet}`, description: "", role: "cluster", subnets: [subnet] };
+    await this.#options.store.networks.put(record.id, record);
+    return record;
+  }
+
+  /** As `edit`, for a network that may not have been seen yet. */
+  async editRecord(id: string, edit: NetworkEdit): Promise<NetworkRecord> {
+    using _writing = await this.#writing.acquire();
+    const records = await this.records();
+    const listed = new Set(this.#networks.map((network) => network.id));
+    const metric = this.#networks.find((network) => network.id === id)?.metric ?? 1;
+    const record = editNetworkRecord(findNamed("network", id, records), edit, { records, listed, metric });
+    await this.#options.store.networks.put(record.id, record);
+    await this.#replan();
+    return record;
+  }
+
+  async liveMigration(): Promise<LiveMigrationSettings> {
+    return (await this.#options.store.liveMigration.get(LIVE_MIGRATION_ID)) ?? noLiveMigrationSettings;
+  }
+
+  /** Networks by id or name; kept by id. Throws `not-found`, `ambiguous` or `invalid` and changes nothing then. */
+  async setLiveMigration(edit: LiveMigrationEdit): Promise<LiveMigrationSettings> {
+    using _writing = await this.#writing.acquire();
+    const settings = editLiveMigration(await this.liveMigration(), edit, await this.records());
+    await this.#options.store.liveMigration.put(LIVE_MIGRATION_ID, settings);
+    this.#tell({ kind: "live-migration" });
+    return settings;
+  }
+
+  /** By id or name. Throws `not-found` or `ambiguous`. */
+  async hostMigration(host: string): Promise<HostMigrationSettings> {
+    return await this.migrationNetworks.settings(host);
+  }
+
+  async setHostMigration(host: string, edit: HostMigrationEdit): Promise<HostMigrationSettings> {
+    return await this.migrationNetworks.edit(host, edit);
+  }
+
+  /** Every network with its rank and reason for a migration between two hosts, by id or name. */
+  async verdicts(source: string, destination: string): Promise<NetworkVerdict[]> {
+    const [from, to] = [await this.migrationNetworks.host(source), await this.migrationNetworks.host(destination)];
+    const [live, destinationSettings] = [await this.liveMigration(), await this.hostMigration(to.id)];
+    return selectMigrationNetworks({ source: from, destination: to, networks: this.#networks, live, destinationSettings });
+  }
+
+  /** Says what to read again, from now on, until `signal` fires. Bounded: `overflow` means to read everything. */
+  async *changes({ signal }: Cancellable): AsyncGenerator<NetworkChange> {
+    using queue = new BoundedQueue<NetworkChange>(CHANGE_QUEUE);
+    this.#listeners.add(queue);
+    const stop = (): void => queue.end();
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    try {
+      for await (const queued of queue) yield queued.kind === "item" ? queued.item : { kind: "overflow" };
+    } finally {
+      signal.removeEventListener("abort", stop);
+      this.#listeners.delete(queue);
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { hosts: source, hostDeadlineMs = 20_000 } = this.#options;
+    const observation = await observe({ source, lastFacts: this.#facts, hostDeadlineMs, signal });
+    using _writing = await this.#writing.acquire({ signal });
+    this.#facts.clear();
+    for (const host of observation.hosts) if (host.facts) this.#facts.set(host.id, host.facts);
+    this.#observation = observation;
+    await this.#replan();
+  }
+
+  /** Makes the view anew of the last observation and the records of now. The caller holds `#writing`. */
+  async #replan(): Promise<void> {
+    if (!this.#observation) return;
+    const { store, defaultRole = "cluster-and-client" } = this.#options;
+    const plan = planNetworks({ ...this.#observation, records: await this.records(), defaultRole });
+    for (const record of plan.changed) await store.networks.put(record.id, record);
+    const before = this.#networks;
+    this.#networks = plan.networks;
+    this.#ignored = plan.ignored;
+    if (canonicalJson(before) === canonicalJson(plan.networks)) return;
+    this.#logStates(before);
+    this.#tell({ kind: "networks" });
+  }
+
+  #logStates(before: readonly ClusterNetwork[]): void {
+    for (const { id, name, state, stateReason } of this.#networks) {
+      const old = before.find((network) => network.id === id);
+      if (old?.state !== state) this.#options.log?.(`network ${name} is ${state}${old ? ` (was ${old.state})` : ""}: ${stateReason.text}`);
+    }
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs = 30_000 } = this.#options;
+    const over = new AbortController();
+    try {
+      await raceAbort(
+        Promise.race([this.#nudge.promise, clock.sleep(intervalMs, { signal: AbortSignal.any([signal, over.signal]) })]),
+        signal,
+      );
+    } catch (error) {
+      if (!isCancelled(error) && !signal.aborted) throw error;
+    } finally {
+      over.abort();
+    }
+  }
+
+  #tell(change: NetworkChange): void {
+    for (const queue of this.#listeners) queue.push(change);
+  }
+}
+
+function toView({ gateway: _gateway, links: _links, ...view }: ClusterNetwork): NetworkView {
+  return view;
+}
