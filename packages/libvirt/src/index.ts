@@ -1,1 +1,14 @@
-export {};
+export { type AuthSession, type Authenticator, withoutCredentials } from "./auth.ts";
+export { connectOver, type ConnectOptions, type ConnectOverOptions, Connection } from "./connection.ts";
+export * from "./constants/index.ts";
+export { type ErrorCodeName, isLibvirtError, LibvirtError, type LibvirtErrorKind, type RemoteFailure } from "./errors.ts";
+export type * from "./protocol/generated/qemu.ts";
+export type * from "./protocol/generated/remote.ts";
+export type * from "./protocol/generated/types.ts";
+export type { KeepaliveOptions } from "./rpc/keepalive.ts";
+export type { CallOptions } from "./rpc/procedure.ts";
+export type { SessionOptions, SessionState } from "./rpc/session.ts";
+export { LibvirtStream, type StreamChunk } from "./rpc/stream.ts";
+export { openTcp, tcpPort } from "./transport/tcp.ts";
+export type { Transport } from "./transport/transport.ts";
+export { openUnix } from "./transport/unix.ts";

@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface PrivateLibvirtd extends AsyncDisposable {
+  readonly directory: string;
+  readonly socket: string;
+  readonly tcpPort: number;
+  readonly pid: number;
+  /** Writes a file that the daemon can read, and returns its path. */
+  file(name: string, text: string): string;
+  /** Stops (SIGSTOP) or continues the daemon: a peer that is there and says nothing. */
+  freeze(frozen: boolean): void;
+}
+
+const nobody = 65_534;
+
+/**
+ * A libvirtd of our own: unprivileged, with directories, sockets and a port that no other daemon has. It
+ * needs root only to become somebody else, and Debian's libvirt-daemon with its QEMU driver.
+ */
+export async function startLibvirtd(settings: Readonly<Record<string, string | number>> = {}): Promise<PrivateLibvirtd> {
+  const directory = mkdtempSync(join(tmpdir(), "lv-"));
+  const port = await freePort();
+  const config = { listen_tcp: 1, listen_tls: 0, listen_addr: "127.0.0.1", tcp_port: String(port), auth_tcp: "none", ...settings };
+  writeFileSync(
+    join(directory, "libvirtd.conf"),
+    Object.entries(config)
+      .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+      .join(""),
+  );
+  for (const name of ["run", "home", "cache", "config", "data"]) mkdirSync(join(directory, name));
+  for (const name of ["", "run", "home", "cache", "config", "data", "libvirtd.conf"]) chownSync(join(directory, name), nobody, nobody);
+  const env = {
+    PATH: process.env["PATH"],
+    HOME: join(directory, "home"),
+    XDG_RUNTIME_DIR: join(directory, "run"),
+    XDG_CACHE_HOME: join(directory, "cache"),
+    XDG_CONFIG_HOME: join(directory, "config"),
+    XDG_DATA_HOME: join(directory, "data"),
+    LIBVIRT_LOG_OUTPUTS: `3:file:${join(directory, "libvirtd.log")}`,
+  };
+  const identity = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
+  const args = ["--listen", "--config", join(directory, "libvirtd.conf"), "--pid-file", join(directory, "libvirtd.pid")];
+  const child = spawn("/usr/sbin/libvirtd", args, { env, stdio: "ignore", cwd: directory, ...identity });
+  const socket = join(directory, "run/libvirt/libvirt-sock");
+  await untilThere(socket, child, directory);
+  return {
+    directory,
+    socket,
+    tcpPort: port,
+    pid: child.pid!,
+    file(name, text) {
+      const path = join(directory, name);
+      writeFileSync(path, text, { mode: 0o644 });
+      return path;
+    },
+    freeze: (frozen) => void child.kill(frozen ? "SIGSTOP" : "SIGCONT"),
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null) {
+        child.kill("SIGCONT");
+        child.kill("SIGTERM");
+        await once(child, "exit");
+      }
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function untilThere(socket: string, child: ChildProcess, directory: string): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!existsSync(socket)) {
+    if (child.exitCode !== null || Date.now() > deadline) {
+      const log = join(directory, "libvirtd.log");
+      throw new Error(`libvirtd did not start: ${existsSync(log) ? readFileSync(log, "utf8") : "no log"}`);
+    }
+    await sleep(20);
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
