@@ -1,4 +1,5 @@
 import { BoundedQueue, canonicalJson, type Clock, describeError, isCancelled, raceAbort, Semaphore } from "@godwit/core";
+import { type Log, noLog } from "../inventory/log.ts";
 import type {
   HostMigrationSettings,
   LiveMigrationSettings,
@@ -32,7 +33,7 @@ export interface NetworksOptions {
   readonly clock: Clock;
   readonly hosts: HostSource;
   /** Told of state changes and of refreshes that failed. */
-  readonly log?: ((text: string) => void) | undefined;
+  readonly log?: Log | undefined;
   /** Milliseconds between two looks at the hosts; 30 s when absent. */
   readonly intervalMs?: number | undefined;
   /** Milliseconds that one host may take for its facts, and again for its probes; 20 s when absent. */
@@ -63,6 +64,7 @@ export class Networks {
   /** Hosts' migration subnets: `Get-/Add-/Set-/Remove-VMMigrationNetwork`. */
   readonly migrationNetworks: MigrationSettings;
   readonly #options: NetworksOptions;
+  readonly #log: Log;
   readonly #refreshes: Coalesced<void>;
   readonly #facts = new Map<string, HostNetworkFacts>();
   readonly #listeners = new Set<BoundedQueue<NetworkChange>>();
@@ -75,6 +77,7 @@ export class Networks {
 
   constructor(options: NetworksOptions) {
     this.#options = options;
+    this.#log = options.log ?? noLog;
     this.#refreshes = new Coalesced((signal) => this.#look(signal));
     this.migrationNetworks = new MigrationSettings(options, (hostId) => this.#tell({ kind: "host-migration", hostId }));
   }
@@ -91,7 +94,7 @@ export class Networks {
       try {
         await this.refresh({ signal });
       } catch (error) {
-        if (!signal.aborted) this.#options.log?.(`the refresh of networks failed: ${describeError(error)}`);
+        if (!signal.aborted) this.#log.warn({}, `the refresh of networks failed: ${describeError(error)}`);
       }
       await this.#pause(signal);
     }
@@ -231,7 +234,8 @@ export class Networks {
   #logStates(before: readonly ClusterNetwork[]): void {
     for (const { id, name, state, stateReason } of this.#networks) {
       const old = before.find((network) => network.id === id);
-      if (old?.state !== state) this.#options.log?.(`network ${name} is ${state}${old ? ` (was ${old.state})` : ""}: ${stateReason.text}`);
+      if (old?.state !== state)
+        this.#log.info({ networkId: id, state }, `network ${name} is ${state}${old ? ` (was ${old.state})` : ""}: ${stateReason.text}`);
     }
   }
 
