@@ -41,6 +41,13 @@ export interface JobSubject {
   readonly name: string;
 }
 
+/** Which server may act for a job. `until` changes with every renewal; see `JobStore.claim` for when it is over. */
+export interface JobLease {
+  readonly owner: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly until: number;
+}
+
 /** A long operation as it is persisted. */
 export interface JobRecord {
   readonly id: string;
@@ -63,7 +70,7 @@ export interface JobRecord {
   readonly cancelRequested: boolean;
   /** How often a server has begun to run it; above 1 the job must first find out what the attempt before left. */
   readonly attempt: number;
-  readonly lease?: { readonly owner: string; readonly until: number } | undefined;
+  readonly lease?: JobLease | undefined;
 }
 
 /** A counted place that a job needs before it starts, such as one of a host's live migrations. */
@@ -78,20 +85,24 @@ export interface JobSlot {
 /**
  * What a running job may do with its record. Everything that matters is persisted before it resolves.
  *
- * `signal` fires when the admin cancels (reason: `CancelledError`) or when the server stops (reason:
- * `ServerStopping`): on the latter the job must just stop where it is, as a kill -9 would, because the next
- * server takes it over.
+ * `signal` fires when the admin cancels (reason: `CancelledError`), when the server stops (`ServerStopping`)
+ * or when another server took the job over (`LeaseLost`). On the latter two the job must just stop where it
+ * is, as a kill -9 would, because another server goes on with it: `step` and `note` then reject. After a
+ * cancel they still work, for the undoing; an attempt that follows a cancel begins with `signal` fired.
  */
 export interface JobContext<Input extends JsonObject> {
   readonly id: string;
   readonly input: Input;
   readonly attempt: number;
   readonly signal: AbortSignal;
+  /** Fires only when this server may no longer act: what undoes after a cancel waits with this one. */
+  readonly stopping: AbortSignal;
   /** True once the admin asked for it, even before this attempt began. */
   readonly cancelRequested: boolean;
   /**
    * Runs `body` as a named step. The step is persisted as running before `body` starts and with its output
-   * when it ends. A step that an earlier attempt completed is not run again: its output is given back.
+   * when it ends. A step that an earlier attempt completed is not run again: its output is given back, so it
+   * must survive JSON. A step that did not complete is run again from its start.
    */
   step<T>(name: string, body: () => Promise<T>): Promise<T>;
   /** The record of a step of this or an earlier attempt: how far did it get? */
@@ -125,4 +136,16 @@ export class ServerStopping extends Error {
   constructor() {
     super("the server is stopping");
   }
+}
+
+/** The reason of `JobContext.signal` when another server took the job over. */
+export class LeaseLost extends Error {
+  override readonly name = "LeaseLost";
+  constructor() {
+    super("another server took the job over");
+  }
+}
+
+export function isFinal(state: JobState): boolean {
+  return state === "done" || state === "failed" || state === "cancelled";
 }

@@ -1,6 +1,6 @@
 import type { HostRecord } from "../model/host.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
-import type { JobRecord } from "../jobs/job.ts";
+import type { JobLease, JobRecord } from "../jobs/job.ts";
 
 /** A set of small records by id. Every write is durable when its promise resolves. */
 export interface Collection<T> {
@@ -13,29 +13,38 @@ export interface Collection<T> {
 }
 
 export interface JobFilter {
-  readonly states?: readonly JobRecord["state"][];
-  readonly kind?: string;
-  readonly subjectId?: string;
+  readonly states?: readonly JobRecord["state"][] | undefined;
+  readonly kind?: string | undefined;
+  readonly subjectId?: string | undefined;
 }
 
 /**
  * Jobs, persisted step by step. A job belongs to the server that holds its lease: `save` is refused
  * (`StoreError` of kind `lease-lost`) once another owner took it, so that an old server can no longer act.
+ * Times are the caller's; the store compares none of them, so no clock that jumps can end a lease.
  */
 export interface JobStore {
+  /** True where the store itself admits only one server: what a new one finds unfinished, nobody runs any more. */
+  readonly exclusive: boolean;
   /**
-   * Adds a job. With an idempotency key that was used before, adds nothing and gives the job of then;
-   * the same key with another input is a `StoreError` of kind `conflict`.
+   * Adds a job, held by `job.lease`. With an idempotency key that was used before, adds nothing and gives the
+   * job of then; the same key with another kind or input is a `StoreError` of kind `conflict`.
    */
   create(job: JobRecord, idempotencyKey?: string): Promise<JobRecord>;
   get(id: string): Promise<JobRecord | undefined>;
-  /** Newest first; `cursor` is the id of the last one of the page before. */
-  list(filter: JobFilter, page: { readonly limit: number; readonly cursor?: string }): Promise<JobRecord[]>;
+  /** Newest first, without log lines; `cursor` is the id of the last one of the page before. */
+  list(filter: JobFilter, page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<JobRecord[]>;
+  /** Replaces the record; refused unless `job.lease.owner` holds it. A final state gives the lease up for good. */
   save(job: JobRecord): Promise<void>;
-  /** Takes over every unfinished job whose lease ended before `now` or that nobody holds; gives them back with the new lease. */
-  claim(owner: string, now: number, leaseMs: number): Promise<JobRecord[]>;
+  /**
+   * Takes over, atomically, every unfinished job that nobody holds or whose lease `isOver`; gives them back with
+   * the new lease, oldest first. Jobs that `owner` holds already are left alone.
+   */
+  claim(owner: string, until: number, isOver: (jobId: string, lease: JobLease) => boolean): Promise<JobRecord[]>;
   /** Extends the leases of `owner`; gives the ids it still holds. */
-  renew(owner: string, now: number, leaseMs: number): Promise<string[]>;
+  renew(owner: string, until: number): Promise<string[]>;
+  /** Forgets the oldest ended jobs beyond `keep`, and their idempotency keys; gives their number. */
+  prune(keep: number): Promise<number>;
 }
 
 /** The server's small relational memory. One contract suite runs on every implementation. */
