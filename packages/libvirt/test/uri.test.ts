@@ -113,10 +113,10 @@ test("what is wrong is named: the part, the reason and the way out", () => {
 });
 
 test("sockets: the driver's own daemon, then libvirtd, as mode= says; sessions in the user's run directory", () => {
-  const paths = (text: string, env: Environment, options?: { readonly: boolean }): readonly string[] =>
+  const paths = (text: string, env: Environment, options?: { readOnly: boolean }): readonly string[] =>
     daemonSockets(parseUri(text), env, options).paths;
   assert.deepEqual(paths("qemu:///system", root), ["/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock"]);
-  assert.deepEqual(paths("qemu:///system", root, { readonly: true }), ["/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"]);
+  assert.deepEqual(paths("qemu:///system", root, { readOnly: true }), ["/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"]);
   assert.deepEqual(paths("qemu:///system?mode=direct", root), ["/run/libvirt/virtqemud-sock"]);
   assert.deepEqual(paths("qemu:///system?mode=legacy", alice), ["/run/libvirt/libvirt-sock"]);
   assert.deepEqual(paths("qemu:///session", alice), ["/run/user/1000/libvirt/virtqemud-sock", "/run/user/1000/libvirt/libvirt-sock"]);
@@ -124,7 +124,7 @@ test("sockets: the driver's own daemon, then libvirtd, as mode= says; sessions i
   assert.deepEqual(paths("qemu:///session", root), ["/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock"]);
   assert.deepEqual(paths("qemu:///system?socket=/tmp/s", root), ["/tmp/s"]);
   assert.deepEqual(paths("remote:///", root), ["/run/libvirt/libvirt-sock"]);
-  assert.throws(() => paths("qemu:///session", alice, { readonly: true }), UriError);
+  assert.throws(() => paths("qemu:///session", alice, { readOnly: true }), UriError);
 });
 
 test("format and parse are inverse", () => {

@@ -16,7 +16,7 @@ export interface SshTransportOptions extends Omit<SshOptions, "host" | "port" | 
 
 export interface OpenSshOptions {
   readonly ssh?: SshTransportOptions | undefined;
-  readonly readonly?: boolean | undefined;
+  readonly readOnly?: boolean | undefined;
   readonly env?: Environment | undefined;
   readonly connectTimeoutMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -132,7 +132,7 @@ async function tryWay(
 ): Promise<{ stream: Duplex; way: string }> {
   switch (way) {
     case "virt-ssh-helper":
-      return { stream: await runProxy(session, helperScript, [options.readonly ? "-r" : "", helperUri(uri)], options), way };
+      return { stream: await runProxy(session, helperScript, [options.readOnly ? "-r" : "", helperUri(uri)], options), way };
     case "netcat":
       return {
         stream: await runProxy(session, netcatScript, [uri.connection.netcat ?? "nc", ...remoteSockets(uri, options)], options),
@@ -159,9 +159,9 @@ async function forward(session: SshSession, paths: readonly string[], waiting: W
 }
 
 /** libvirt's name for the run directory on machines that it cannot see: every one with /run has a /var/run. */
-function remoteSockets(uri: LibvirtUri, { readonly = false }: OpenSshOptions): readonly string[] {
+function remoteSockets(uri: LibvirtUri, { readOnly = false }: OpenSshOptions): readonly string[] {
   const remote: Environment = { variables: {}, home: "/", userName: "root", uid: 0 };
-  return daemonSockets(uri, remote, { readonly, run: "/var/run" }).paths;
+  return daemonSockets(uri, remote, { readOnly, run: "/var/run" }).paths;
 }
 
 /** The helper finds the socket itself; newer ones honour `mode` and `socket`. */

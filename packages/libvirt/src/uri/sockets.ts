@@ -14,13 +14,13 @@ export interface SocketChoice {
  * daemon first, then libvirtd; the caller takes the first that exists. `/session` and the test driver
  * go to a user's daemon, but root has none. `run` is the run directory of the daemon's machine.
  */
-export function daemonSockets(uri: LibvirtUri, env: Environment, { readonly = false, run = "/run" } = {}): SocketChoice {
+export function daemonSockets(uri: LibvirtUri, env: Environment, { readOnly = false, run = "/run" } = {}): SocketChoice {
   const session = env.uid !== 0 && (uri.path === "/session" || (uri.driver === "test" && uri.plus !== undefined));
   const { socket, mode } = uri.connection;
   if (socket !== undefined) return { paths: [socket], session };
-  if (readonly && session)
+  if (readOnly && session)
     throw new UriError("unsupported", "path", "a session daemon has no read-only socket; connect read-write or use /system");
-  const suffix = readonly ? "sock-ro" : "sock";
+  const suffix = readOnly ? "sock-ro" : "sock";
   const dir = session ? userRunDirectory(env) : `${run}/libvirt`;
   const legacy = `${dir}/libvirt-${suffix}`;
   const direct = uri.driver === "remote" ? legacy : `${dir}/virt${uri.driver}d-${suffix}`;
