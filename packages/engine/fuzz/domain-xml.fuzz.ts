@@ -50,7 +50,7 @@ function randomOf(seed: number): (below: number) => number {
 }
 
 function pick<T>(list: readonly T[], random: (below: number) => number): T {
-  return list[random(list.length)] as T;
+  return list.at(random(list.length)) as T;
 }
 
 function mutate(text: string, random: (below: number) => number): string {
