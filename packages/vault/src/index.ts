@@ -19,3 +19,5 @@ export {
   type StoreErrorKind,
 } from "./store/blob-store.ts";
 export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";
+export { FileImage } from "./file/image.ts";
+export { FileTarget } from "./file/target.ts";

@@ -1,12 +1,14 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from "node:crypto";
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { zstdDecompressSync } from "node:zlib";
 import { VaultError } from "../errors.ts";
 import { hkdf } from "./names.ts";
 import { limits } from "./objects.ts";
+import { compress } from "./zstd.ts";
 
 /** Sealed objects; docs/formats/vault.md, section 2. */
 export const headerLength = 32;
 export const tagLength = 16;
+const sliceLength = 32 << 10;
 export type ObjectKind = "EPCH" | "SESS" | "PACK" | "INDX" | "PONT" | "HURT";
 
 export interface Header {
@@ -57,9 +59,12 @@ export class ObjectCipher {
     cipher.setAAD(this.#associated);
     let at = offset;
     for (const part of parts) {
-      const sealed = cipher.update(part);
-      into.set(sealed, at);
-      at += sealed.length;
+      // In slices that the allocator serves from its heap: large ones would be mapped and unmapped each time.
+      for (let from = 0; from < part.length; from += sliceLength) {
+        const sealed = cipher.update(part.subarray(from, from + sliceLength));
+        into.set(sealed, at);
+        at += sealed.length;
+      }
     }
     cipher.final();
     into.set(cipher.getAuthTag(), at);
@@ -90,19 +95,6 @@ function nonceAt(offset: number): Buffer {
   return nonce;
 }
 
-export function compress(content: Uint8Array, level = 1): Buffer {
-  return zstdCompressSync(content, { chunkSize: content.length + 4096, params: { [constants.ZSTD_c_compressionLevel]: level } });
-}
-
-/** Throws `corrupt` for what is not zstd or unpacks to more than `maxBytes`. */
-export function decompress(packed: Uint8Array, maxBytes: number, chunkSize: number, name: string): Buffer {
-  try {
-    return zstdDecompressSync(packed, { maxOutputLength: Math.max(1, maxBytes), chunkSize: Math.max(64, chunkSize) });
-  } catch (cause) {
-    throw new VaultError("corrupt", `${name} holds what does not unpack`, { object: name }, { cause });
-  }
-}
-
 /** An object of one JSON frame, whole. */
 export function sealJson(epochKey: Uint8Array, header: Header, name: string, value: unknown): Uint8Array {
   const text = Buffer.from(JSON.stringify(value));
@@ -123,8 +115,8 @@ export function openJson(epochKey: Uint8Array, object: Uint8Array, name: string)
   const codec = content[0];
   if (codec !== 0 && codec !== 1) throw corrupt();
   const body = content.subarray(1);
-  const text = codec === 0 ? body : decompress(body, limits.jsonBytes, Math.min(body.length * 8, 1 << 20), name);
   try {
+    const text = codec === 0 ? body : zstdDecompressSync(body, { maxOutputLength: limits.jsonBytes });
     return JSON.parse(text.toString("utf8")) as unknown;
   } catch (cause) {
     throw corrupt(cause);

@@ -1,7 +1,7 @@
 import { VaultError } from "../errors.ts";
-import { compress, decompress } from "./envelope.ts";
 import { nameLength } from "./names.ts";
 import { limits } from "./objects.ts";
+import { compress, decompress } from "./zstd.ts";
 
 /** Records; docs/formats/vault.md, section 5. */
 export const itemLength = 28;
@@ -23,7 +23,7 @@ export interface Record {
 }
 
 /**
- * The content of a record's frame, in parts. `payload` holds the items one after the other. `level` is
+ * The content of a record's frame, in parts, valid until the next call on this thread. `payload` holds the items one after the other. `level` is
  * zstd's.
  */
 export function encodeRecord(
@@ -46,7 +46,10 @@ export function encodeRecord(
   return [head, helps ? packed : payload];
 }
 
-/** Throws `corrupt` on anything that {@link encodeRecord} does not write. */
+/**
+ * Throws `corrupt` on anything that {@link encodeRecord} does not write. The payload is valid until the next
+ * call on this thread.
+ */
 export function decodeRecord(content: Buffer, where: string): Record {
   const corrupt = (why: string): VaultError => new VaultError("corrupt", `${where} holds a record that makes no sense: ${why}`);
   if (content.length < fixedLength) throw corrupt("too short");
@@ -68,7 +71,7 @@ export function decodeRecord(content: Buffer, where: string): Record {
   }
   if (offset !== unpacked) throw corrupt("items are shorter than the payload");
   const body = content.subarray(start);
-  const payload = codec === 0 ? body : decompress(body, unpacked, unpacked, where);
-  if (payload.length !== unpacked) throw corrupt(`the payload has ${payload.length} bytes, not ${unpacked}`);
+  const payload = codec === 0 ? body : decompress(body, unpacked);
+  if (payload?.length !== unpacked) throw corrupt(`the payload does not unpack to ${unpacked} bytes`);
   return { kind: kind === 0 ? "chunk" : "node", items, payload };
 }

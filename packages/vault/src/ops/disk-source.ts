@@ -138,7 +138,7 @@ export class PointDiskSource implements BlockSource {
       this.#records.set(key, known);
       return await known.opening;
     }
-    const entry = { opening: openRecord(this.#parts, this.#pool, place, this.#closed.signal), bytes: 0 };
+    const entry = { opening: openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal }), bytes: 0 };
     this.#records.set(key, entry);
     try {
       const record = await entry.opening;

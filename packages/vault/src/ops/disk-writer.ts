@@ -6,6 +6,7 @@ import type { Point, PointDisk } from "../format/point.ts";
 import type { VaultParts } from "../parts.ts";
 import { TreeEditor } from "../tree/editor.ts";
 import { childOf, type Tree, walkLeaves } from "../tree/nodes.ts";
+import { MemoryPool } from "../work/memory.ts";
 import type { WorkPool } from "../work/pool.ts";
 import type { PutDisk, PutProgress } from "./put.ts";
 import { type Run, runsOf } from "./runs.ts";
@@ -50,13 +51,14 @@ export function treeOf(disk: PointDisk, grid: number): Tree {
 /** Stores one disk of a put. Up to eight runs are in the hands of threads; results enter the tree in order. */
 export class DiskWriter {
   readonly #options: DiskWriterOptions;
-  readonly #buffers: ArrayBuffer[] = [];
+  readonly #memory: MemoryPool;
   readonly #runBytes: number;
   #reported = 0;
 
   constructor(options: DiskWriterOptions) {
     this.#options = options;
     this.#runBytes = Math.max(runBytes, options.parts.keys.grid);
+    this.#memory = new MemoryPool(this.#runBytes);
   }
 
   async write(disk: PutDisk, base: Point | undefined): Promise<{ readonly stored: PointDisk; readonly reason: string | undefined }> {
@@ -128,12 +130,13 @@ export class DiskWriter {
   /** Reads a run, has it named, and what is new of it stored; its names. */
   async #hand(source: BlockSource, run: Run, base: Uint8Array | undefined): Promise<Uint8Array> {
     const { pool, signal, figures } = this.#options;
-    const buffer = this.#buffers.pop() ?? new ArrayBuffer(this.#runBytes);
-    await source.read(run.offset, new Uint8Array(buffer, 0, run.length), { signal });
+    const memory = this.#memory.take();
+    await source.read(run.offset, new Uint8Array(memory, 0, run.length), { signal });
     figures.readBytes += run.length;
-    const hashed = await pool.hash(buffer, run.length, base, true);
+    const hashed = await pool.hash(memory, run.length, base, true);
     for (let at = 0; at < hashed.names.length; at += nameLength) if (!isZeroName(hashed.names, at)) figures.chunks += 1;
-    this.#buffers.push(hashed.buffer ?? (await hashed.store(await this.#decide(hashed.names, base))));
+    if (hashed.kept) await hashed.store(await this.#decide(hashed.names, base));
+    this.#memory.give(memory);
     return hashed.names;
   }
 

@@ -6,20 +6,29 @@ import { asMissing, readFrame } from "../tree/nodes.ts";
 import { StoreError } from "../store/blob-store.ts";
 import type { OpenedRecord, WorkPool } from "../work/pool.ts";
 
+export interface OpenRecordOptions {
+  readonly signal: AbortSignal;
+  /** Shared memory of at least so many bytes, which the opened record will lie in; fresh where not given. */
+  readonly take?: (bytes: number) => SharedArrayBuffer;
+  /** See that each chunk has the name that it goes by, and not just that its seal is whole. */
+  readonly check?: boolean;
+}
+
 /** Reads and opens a record. Throws `corrupt` or `missing`. */
-export async function openRecord(
-  parts: VaultParts,
-  pool: WorkPool,
-  place: RecordPlace,
-  signal: AbortSignal,
-  check = false,
-): Promise<OpenedRecord> {
+export async function openRecord(parts: VaultParts, pool: WorkPool, place: RecordPlace, options: OpenRecordOptions): Promise<OpenedRecord> {
+  const { signal, take = freshMemory, check = false } = options;
   try {
-    const [header, frame] = await Promise.all([parts.ciphers.header(place.pack, signal), readFrame(parts.store, place, signal)]);
-    return await pool.open(frame.buffer, place, header, check);
+    const header = await parts.ciphers.header(place.pack, signal);
+    const memory = await readFrame(parts.store, place, take, signal);
+    return await pool.open(memory, place, header, check);
   } catch (error) {
     throw error instanceof StoreError ? asMissing(error, place.pack) : error;
   }
+}
+
+/** Room for a frame, and mostly for what it unpacks to. */
+function freshMemory(bytes: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(Math.max(bytes, 256 << 10));
 }
 
 /** The chunk's bytes in an opened record; undefined when it is not there. */
@@ -43,7 +52,7 @@ export async function fetchElsewhere(
 ): Promise<Uint8Array> {
   for await (const place of parts.index.places(name, signal)) {
     try {
-      const record = await openRecord(parts, pool, place, signal);
+      const record = await openRecord(parts, pool, place, { signal });
       const found = chunkIn(record, name, 0);
       if (found) return record.payload.subarray(found.start, found.start + found.length);
     } catch (error) {

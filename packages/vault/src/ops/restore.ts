@@ -6,7 +6,8 @@ import type { RecordPlace } from "../format/objects.ts";
 import type { Point, PointDisk } from "../format/point.ts";
 import { type VaultParts, workerSetup } from "../parts.ts";
 import { type Leaf, walkLeaves } from "../tree/nodes.ts";
-import { WorkPool } from "../work/pool.ts";
+import { MemoryPool } from "../work/memory.ts";
+import { type OpenedRecord, WorkPool } from "../work/pool.ts";
 import { treeOf } from "./disk-writer.ts";
 import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
 
@@ -85,6 +86,7 @@ class Restore {
   readonly #inFlight = new Set<Promise<void>>();
   readonly #damaged: Extent[] = [];
   readonly #limit: number;
+  readonly #memory = new MemoryPool(1 << 20);
   /** First chunk that nothing has been decided about. */
   #next = 0;
   #written = 0;
@@ -132,9 +134,10 @@ class Restore {
   async #compare(first: number, names: Uint8Array): Promise<void> {
     const { grid, disk, signal, present } = this.#options;
     const length = Math.min((names.length / nameLength) * grid, disk.size - first * grid);
-    const buffer = new Uint8Array(length);
-    await present!.read(first * grid, buffer, { signal });
-    const held = await this.#pool.hash(buffer.buffer, length, undefined, false);
+    const memory = this.#memory.take(length);
+    await present!.read(first * grid, new Uint8Array(memory, 0, length), { signal });
+    const held = await this.#pool.hash(memory, length, undefined, false);
+    this.#memory.give(memory);
     const differing = Uint8Array.from(names);
     let kept = 0;
     for (let i = 0; i * nameLength < names.length; i += 1) {
@@ -201,11 +204,18 @@ class Restore {
 
   async #fetch(place: RecordPlace, wanted: readonly Wanted[]): Promise<void> {
     let failure: unknown;
-    const record = await openRecord(this.#parts, this.#pool, place, this.#options.signal).catch((error: unknown) => {
+    let memory: SharedArrayBuffer | undefined;
+    const take = (bytes: number): SharedArrayBuffer => (memory = this.#memory.take(bytes));
+    const record = await openRecord(this.#parts, this.#pool, place, { signal: this.#options.signal, take }).catch((error: unknown) => {
       if (!isDamage(error)) throw error;
       failure = error;
       return undefined;
     });
+    await this.#writeFound(record, wanted, failure);
+    if (memory) this.#memory.give(memory);
+  }
+
+  async #writeFound(record: OpenedRecord | undefined, wanted: readonly Wanted[], failure: unknown): Promise<void> {
     // Neighbours in the record that are neighbours on the disk are written together.
     let run: { chunk: number; chunks: number; start: number; length: number } | undefined;
     const flush = async (): Promise<void> => {

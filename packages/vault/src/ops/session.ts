@@ -10,7 +10,7 @@ import type { VaultParts } from "../parts.ts";
 import { isNotFound } from "../store/blob-store.ts";
 import { Sealer } from "../work/sealer.ts";
 
-const maxPacksInFlight = 3;
+const maxPacksInFlight = 2;
 
 interface SessionContent {
   readonly name: string;

@@ -50,16 +50,20 @@ export function asMissing(error: unknown, what: string): unknown {
   return isNotFound(error) ? new VaultError("missing", `${what} is gone from the store`, {}, { cause: error }) : error;
 }
 
-/** Reads a record's frame, checked for its length. Throws `corrupt` or `missing`. */
-export async function readFrame(store: BlobStore, place: RecordPlace, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+/** Reads a record's frame into memory of the caller's choice, checked for its length. Throws `corrupt` or `missing`. */
+export async function readFrame<M extends ArrayBufferLike>(
+  store: BlobStore,
+  place: RecordPlace,
+  take: (bytes: number) => M,
+  signal: AbortSignal,
+): Promise<M> {
   if (place.length > limits.recordBytes + (16 << 10))
     throw new VaultError("corrupt", `the index tells of a record of ${place.length} bytes`);
-  const frame = new Uint8Array(place.length);
+  const memory = take(place.length);
   try {
-    const got = await store.read(place.pack, place.offset, frame, { signal });
-    if (got < frame.length)
-      throw new VaultError("corrupt", `${place.pack} is cut before byte ${place.offset + place.length}`, { object: place.pack });
-    return frame;
+    const got = await store.read(place.pack, place.offset, new Uint8Array(memory, 0, place.length), { signal });
+    if (got === place.length) return memory;
+    throw new VaultError("corrupt", `${place.pack} is cut before byte ${place.offset + place.length}`, { object: place.pack });
   } catch (error) {
     throw asMissing(error, place.pack);
   }
@@ -120,9 +124,11 @@ export class Nodes {
   }
 
   async #read(place: RecordPlace, signal: AbortSignal): Promise<Record> {
+    const take = (bytes: number): ArrayBuffer => new ArrayBuffer(bytes);
     try {
-      const [cipher, frame] = await Promise.all([this.#ciphers.of(place.pack, signal), readFrame(this.#store, place, signal)]);
-      return decodeRecord(cipher.open(frame, place.offset), place.pack);
+      const [cipher, frame] = await Promise.all([this.#ciphers.of(place.pack, signal), readFrame(this.#store, place, take, signal)]);
+      const record = decodeRecord(cipher.open(new Uint8Array(frame), place.offset), place.pack);
+      return { ...record, payload: Uint8Array.from(record.payload) };
     } catch (error) {
       throw error instanceof StoreError ? asMissing(error, place.pack) : error;
     }

@@ -15,14 +15,15 @@ export interface SealedPack {
 
 export interface HashedRun {
   readonly names: Uint8Array;
-  /** Given back at once when the run equals its base. */
-  readonly buffer: ArrayBuffer | undefined;
-  /** Has the flagged chunks stored and gives the buffer back; only without `buffer`. */
-  store(wanted: Uint8Array): Promise<ArrayBuffer>;
+  /** False when the run equals its base: there is nothing to store, and its memory is the caller's again. */
+  readonly kept: boolean;
+  /** Has the flagged chunks stored; only when `kept`, and then once. The memory is the caller's again afterwards. */
+  store(wanted: Uint8Array): Promise<void>;
 }
 
 export interface OpenedRecord {
-  readonly payload: Uint8Array<ArrayBuffer>;
+  /** Part of the memory that was handed in, unless it did not fit. */
+  readonly payload: Uint8Array;
   readonly names: Uint8Array;
   readonly lengths: Uint32Array;
 }
@@ -31,6 +32,9 @@ interface Hand {
   readonly worker: Worker;
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
+
+/** A small nursery: what compression and sealing leave behind is collected after some megabytes, not some hundred. */
+const resourceLimits = { maxYoungGenerationSizeMb: 1 };
 
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
@@ -48,7 +52,7 @@ export class WorkPool implements AsyncDisposable {
     this.#onPack = options.onPack;
     const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
     this.#hands = Array.from({ length: options.threads }, () => {
-      const hand: Hand = { worker: new Worker(file, { workerData: setup, name: "vault" }), waiting: new Map() };
+      const hand: Hand = { worker: new Worker(file, { workerData: setup, name: "vault", resourceLimits }), waiting: new Map() };
       hand.worker.on("message", (report: Report) => this.#take(hand, report));
       hand.worker.on("error", (error) => this.#break(toError(error)));
       hand.worker.on("exit", () => this.#break(new Error("a worker thread ended")));
@@ -60,28 +64,28 @@ export class WorkPool implements AsyncDisposable {
     return this.#hands.length;
   }
 
-  async hash(buffer: ArrayBuffer, length: number, base: Uint8Array | undefined, keep: boolean): Promise<HashedRun> {
+  /** Names the chunks of a run, the first `length` bytes of `memory`. */
+  async hash(memory: SharedArrayBuffer, length: number, base: Uint8Array | undefined, keep: boolean): Promise<HashedRun> {
     const hand = this.#idlest();
     const id = this.#id();
-    const report = await this.#call(hand, { type: "hash", id, buffer, length, keep, ...(base ? { base } : {}) }, [buffer]);
+    const report = await this.#call(hand, { type: "hash", id, memory, length, keep, ...(base ? { base } : {}) });
     if (report.type !== "hashed") throw new Error(`unexpected report ${report.type}`);
     return {
       names: report.names,
-      buffer: report.buffer,
+      kept: report.kept,
       store: async (wanted) => {
-        const stored = await this.#call(hand, { type: "store", id, wanted });
-        if (stored.type !== "stored") throw new Error(`unexpected report ${stored.type}`);
-        return stored.buffer;
+        await this.#call(hand, { type: "store", id, wanted });
       },
     };
   }
 
-  /** Opens a record out of its frame, which moves away. Throws `corrupt`. */
-  async open(frame: ArrayBuffer, place: RecordPlace, header: Uint8Array, check: boolean): Promise<OpenedRecord> {
-    const { pack, offset } = place;
-    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), frame, header, pack, offset, check }, [frame]);
+  /** Opens the record whose frame starts `memory`. Throws `corrupt`. */
+  async open(memory: SharedArrayBuffer, place: RecordPlace, header: Uint8Array, check: boolean): Promise<OpenedRecord> {
+    const { pack, offset, length } = place;
+    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), memory, length, header, pack, offset, check });
     if (report.type !== "opened") throw new Error(`unexpected report ${report.type}`);
-    return { payload: new Uint8Array(report.payload, report.start, report.length), names: report.names, lengths: report.lengths };
+    const payload = new Uint8Array(report.payload ?? memory, 0, report.length);
+    return { payload, names: report.names, lengths: report.lengths };
   }
 
   /** What is stored from now on belongs to this batch. */
@@ -109,11 +113,11 @@ export class WorkPool implements AsyncDisposable {
     return this.#hands.reduce((best, hand) => (hand.waiting.size < best.waiting.size ? hand : best));
   }
 
-  #call(hand: Hand, order: Order & { readonly id: number }, transfer: ArrayBuffer[] = []): Promise<Report> {
+  #call(hand: Hand, order: Order & { readonly id: number }): Promise<Report> {
     if (this.#broken) return Promise.reject(this.#broken);
     const { promise, resolve, reject } = Promise.withResolvers<Report>();
     hand.waiting.set(order.id, { resolve, reject });
-    hand.worker.postMessage(order, transfer);
+    hand.worker.postMessage(order, []);
     return promise;
   }
 

@@ -21,13 +21,16 @@ export function workerKeys(keys: KeyRing): Pick<WorkerSetup, "keys" | "current" 
   };
 }
 
-/** To a worker. Buffers move; the worker gives them back. */
+/**
+ * To a worker. Bytes of disks are in shared memory, which is the worker's until it reports: nothing is
+ * copied, and nothing left for the garbage collector.
+ */
 export type Order =
-  /** Name the chunks of a run that starts on the grid. With `base`, a run that equals it comes straight back. */
+  /** Name the chunks of a run that starts on the grid. With `keep`, a run that differs from `base` awaits a `store`. */
   | {
       readonly type: "hash";
       readonly id: number;
-      readonly buffer: ArrayBuffer;
+      readonly memory: SharedArrayBuffer;
       readonly length: number;
       readonly base?: Uint8Array;
       readonly keep: boolean;
@@ -37,11 +40,12 @@ export type Order =
   | { readonly type: "batch"; readonly batch: string }
   | { readonly type: "flush"; readonly id: number }
   | { readonly type: "spare"; readonly buffer: ArrayBuffer }
-  /** Open a record, and check its seal and form; with `check`, its chunks' names too. */
+  /** Open the record whose frame is in `memory`, and put its payload there; with `check`, see that chunks have their names. */
   | {
       readonly type: "open";
       readonly id: number;
-      readonly frame: ArrayBuffer;
+      readonly memory: SharedArrayBuffer;
+      readonly length: number;
       readonly header: Uint8Array;
       readonly pack: string;
       readonly offset: number;
@@ -49,15 +53,15 @@ export type Order =
     };
 
 export type Report =
-  | { readonly type: "hashed"; readonly id: number; readonly names: Uint8Array; readonly buffer?: ArrayBuffer }
-  | { readonly type: "stored"; readonly id: number; readonly buffer: ArrayBuffer }
+  | { readonly type: "hashed"; readonly id: number; readonly names: Uint8Array; readonly kept: boolean }
+  | { readonly type: "stored"; readonly id: number }
   | { readonly type: "flushed"; readonly id: number }
   | {
       readonly type: "opened";
       readonly id: number;
-      readonly payload: ArrayBuffer;
-      readonly start: number;
       readonly length: number;
+      /** Only when it did not fit into the memory. */
+      readonly payload?: ArrayBuffer;
       /** 24 bytes each. */
       readonly names: Uint8Array;
       readonly lengths: Uint32Array;

@@ -12,7 +12,7 @@ const port = parentPort!;
 const setup = workerData as WorkerSetup;
 const keys = new Map(setup.keys.map(({ epoch, key }) => [epoch, key]));
 const namer = new Namer(setup.chunkKey);
-const held = new Map<number, { buffer: ArrayBuffer; length: number; names: Uint8Array }>();
+const held = new Map<number, { memory: SharedArrayBuffer; length: number; names: Uint8Array }>();
 const ciphers = new Map<string, ObjectCipher>();
 const sealer = new Sealer({
   kind: "data",
@@ -31,32 +31,29 @@ function sendPack({ name, buffer, length, tableOffset, tableLength, entries }: F
   report({ type: "pack", name, buffer: buffer.buffer, length, tableOffset, tableLength, entries }, [buffer.buffer, entries.buffer]);
 }
 
-function hash({ id, buffer, length, base, keep }: Extract<Order, { type: "hash" }>): void {
+function hash({ id, memory, length, base, keep }: Extract<Order, { type: "hash" }>): void {
   const count = Math.ceil(length / setup.grid);
   const names = new Uint8Array(count * nameLength);
   let same = true;
   for (let i = 0; i < count; i += 1) {
-    const content = new Uint8Array(buffer, i * setup.grid, Math.min(setup.grid, length - i * setup.grid));
+    const content = new Uint8Array(memory, i * setup.grid, Math.min(setup.grid, length - i * setup.grid));
     if (!isZero(content)) names.set(namer.name(content), i * nameLength);
     same &&= base !== undefined && sameName(names, i * nameLength, base, i * nameLength);
   }
-  if (keep && !same) {
-    held.set(id, { buffer, length, names });
-    report({ type: "hashed", id, names });
-  } else {
-    report({ type: "hashed", id, names, buffer }, [buffer]);
-  }
+  const kept = keep && !same;
+  if (kept) held.set(id, { memory, length, names });
+  report({ type: "hashed", id, names, kept });
 }
 
 function store({ id, wanted }: Extract<Order, { type: "store" }>): void {
-  const { buffer, length, names } = held.get(id)!;
+  const { memory, length, names } = held.get(id)!;
   held.delete(id);
   for (let i = 0; i < wanted.length; i += 1) {
     if (wanted[i] === 0) continue;
-    const content = new Uint8Array(buffer, i * setup.grid, Math.min(setup.grid, length - i * setup.grid));
+    const content = new Uint8Array(memory, i * setup.grid, Math.min(setup.grid, length - i * setup.grid));
     sealer.add(names.subarray(i * nameLength, (i + 1) * nameLength), content);
   }
-  report({ type: "stored", id, buffer }, [buffer]);
+  report({ type: "stored", id });
 }
 
 function cipherOf(pack: string, header: Uint8Array): ObjectCipher {
@@ -70,8 +67,9 @@ function cipherOf(pack: string, header: Uint8Array): ObjectCipher {
   return cipher;
 }
 
-function open({ id, frame, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
-  const { kind, items, payload } = decodeRecord(cipherOf(pack, header).open(new Uint8Array(frame), offset), pack);
+function open({ id, memory, length, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
+  const content = cipherOf(pack, header).open(new Uint8Array(memory, 0, length), offset);
+  const { kind, items, payload } = decodeRecord(content, pack);
   if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
   const names = new Uint8Array(items.length * nameLength);
   items.forEach((item, i) => names.set(item.name, i * nameLength));
@@ -83,10 +81,14 @@ function open({ id, frame, header, pack, offset, check }: Extract<Order, { type:
     }
   }
   const lengths = Uint32Array.from(items, (item) => item.length);
-  // A small buffer may be part of Node's pool, which must not move.
-  const own = payload.length <= 64 << 10 ? Uint8Array.from(payload) : payload;
-  const whole = own.buffer as ArrayBuffer;
-  report({ type: "opened", id, payload: whole, start: own.byteOffset, length: own.length, names, lengths }, [whole]);
+  const opened = { type: "opened", id, length: payload.length, names, lengths } as const;
+  if (payload.length <= memory.byteLength) {
+    new Uint8Array(memory).set(payload);
+    report(opened);
+  } else {
+    const own = new Uint8Array(payload).buffer;
+    report({ ...opened, payload: own }, [own]);
+  }
 }
 
 function obey(order: Order): void {

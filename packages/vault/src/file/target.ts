@@ -1,0 +1,72 @@
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { BlockError, type BlockSink } from "@godwit/core";
+import { deviceSize } from "./image.ts";
+
+const zeros = new Uint8Array(1 << 20);
+
+/** A file or block device, for writing a disk to. Close it. */
+export class FileTarget implements BlockSink {
+  readonly path: string;
+  readonly size: number;
+  /** It was empty: everything that is not written reads as zeros. */
+  readonly blank: boolean;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, file: FileHandle, size: number, blank: boolean) {
+    this.path = path;
+    this.#file = file;
+    this.size = size;
+    this.blank = blank;
+  }
+
+  /**
+   * Opens `path` for a disk of `size` bytes: a new file becomes a sparse one of that size; an existing one is
+   * taken as it is with `keep`, and refused otherwise; a device must be large enough.
+   */
+  static async open(path: string, size: number, { keep = false }: { readonly keep?: boolean } = {}): Promise<FileTarget> {
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600).catch((cause: unknown) => {
+      throw new BlockError("io", `cannot open ${path} for writing`, { path }, { cause });
+    });
+    try {
+      const stat = await file.stat();
+      if (stat.isBlockDevice()) return new FileTarget(path, file, await checkedDevice(path, size), false);
+      if (stat.size > 0 && !keep)
+        throw new BlockError("io", `${path} exists and is not empty: restore in place, or choose another name`, { path });
+      await file.truncate(size);
+      return new FileTarget(path, file, size, stat.size === 0);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async write(offset: number, data: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
+    signal.throwIfAborted();
+    for (let done = 0; done < data.length;) {
+      const { bytesWritten } = await this.#file.write(data, done, data.length - done, offset + done);
+      done += bytesWritten;
+    }
+  }
+
+  async writeZeroes(offset: number, length: number, { signal }: { signal: AbortSignal }): Promise<void> {
+    for (let done = 0; done < length; done += zeros.length) {
+      await this.write(offset + done, zeros.subarray(0, Math.min(zeros.length, length - done)), { signal });
+    }
+  }
+
+  async flush({ signal }: { signal: AbortSignal }): Promise<void> {
+    signal.throwIfAborted();
+    await this.#file.datasync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+async function checkedDevice(path: string, size: number): Promise<number> {
+  const there = await deviceSize(path);
+  if (there >= size) return there;
+  throw new BlockError("out-of-range", `${path} has ${there} bytes; the disk needs ${size}`, { path });
+}
