@@ -1,7 +1,29 @@
 export { type AuthSession, type Authenticator, withoutCredentials } from "./auth.ts";
-export { connectOver, type ConnectOptions, type ConnectOverOptions, Connection } from "./connection.ts";
+export {
+  connectOver,
+  type ConnectOptions,
+  type ConnectOverOptions,
+  Connection,
+  type DomainStats,
+  type DomainStatsQuery,
+} from "./connection.ts";
 export * from "./constants/index.ts";
 export { type ErrorCodeName, isLibvirtError, LibvirtError, type LibvirtErrorKind, type RemoteFailure } from "./errors.ts";
+export type {
+  ConnectionEvents,
+  DomainEventItem,
+  DomainEventName,
+  MonitorEvent,
+  NetworkEventItem,
+  NetworkEventName,
+  NodeDeviceEventItem,
+  NodeDeviceEventName,
+  SecretEventItem,
+  SecretEventName,
+  StoragePoolEventItem,
+  StoragePoolEventName,
+} from "./events/events.ts";
+export type { EventSubscription, SubscribeOptions } from "./events/subscription.ts";
 export type * from "./protocol/generated/qemu.ts";
 export type * from "./protocol/generated/remote.ts";
 export type * from "./protocol/generated/types.ts";
@@ -12,3 +34,4 @@ export { LibvirtStream, type StreamChunk } from "./rpc/stream.ts";
 export { openTcp, tcpPort } from "./transport/tcp.ts";
 export type { Transport } from "./transport/transport.ts";
 export { openUnix } from "./transport/unix.ts";
+export { type TypedParamInput, type TypedParamKind, typedParams, type TypedValue } from "./typed-params.ts";

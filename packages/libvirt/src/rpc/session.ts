@@ -87,7 +87,7 @@ export class Session implements Caller, AsyncDisposable {
       ping: () => this.#sendKeepalive(keepaliveProgram.ping),
       pong: () => this.#sendKeepalive(keepaliveProgram.pong),
       dead: (silentMs: number) =>
-        this.#fail(
+        this.fail(
           new LibvirtError("connection-lost", `${this.transport.description}: no sign of life for ${Math.round(silentMs / 1000)} s`, {
             silentMs: Math.round(silentMs),
           }),
@@ -196,7 +196,7 @@ export class Session implements Caller, AsyncDisposable {
       for (let frame = this.#reader.next(); frame; frame = this.#reader.next()) this.#dispatch(frame);
     } catch (error) {
       const reason = `${this.transport.description}: the peer broke the protocol`;
-      this.#fail(new LibvirtError("protocol", reason, {}, { cause: toError(error) }));
+      this.fail(new LibvirtError("protocol", reason, {}, { cause: toError(error) }));
     }
   }
 
@@ -271,10 +271,11 @@ export class Session implements Caller, AsyncDisposable {
   #lost(cause: Error | undefined): void {
     const cut = this.#reader.pending > 0 ? ` in the middle of a message (${this.#reader.pending} bytes of it came)` : "";
     const message = `${this.transport.description}: the connection ended${cut}`;
-    this.#fail(new LibvirtError("connection-lost", message, {}, cause ? { cause } : {}));
+    this.fail(new LibvirtError("connection-lost", message, {}, cause ? { cause } : {}));
   }
 
-  #fail(error: LibvirtError): void {
+  /** Gives up because of `error`: every call, stream and event fails with it as the cause. */
+  fail(error: LibvirtError): void {
     if (this.#state.kind === "closed") return;
     this.#setState({ kind: "closed", error });
     this.transport.close().catch(() => undefined);

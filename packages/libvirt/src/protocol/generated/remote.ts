@@ -7295,7 +7295,7 @@ export class RemoteProgram {
   }
 
   /** Procedure 148. Opens a stream (upload). */
-  domainMigratePrepareTunnel(args: DomainMigratePrepareTunnelArgs, options?: CallOptions): Promise<LibvirtStream<void>> {
+  domainMigratePrepareTunnel(args: DomainMigratePrepareTunnelArgs, options?: CallOptions): Promise<LibvirtStream> {
     return this.#caller.open(remoteProgram, remoteProcedures.domainMigratePrepareTunnel, args, options);
   }
 
@@ -7530,7 +7530,7 @@ export class RemoteProgram {
   }
 
   /** Procedure 201. Opens a stream (duplex). */
-  domainOpenConsole(args: DomainOpenConsoleArgs, options?: CallOptions): Promise<LibvirtStream<void>> {
+  domainOpenConsole(args: DomainOpenConsoleArgs, options?: CallOptions): Promise<LibvirtStream> {
     return this.#caller.open(remoteProgram, remoteProcedures.domainOpenConsole, args, options);
   }
 
@@ -7565,12 +7565,12 @@ export class RemoteProgram {
   }
 
   /** Procedure 208. Opens a stream (upload). */
-  storageVolUpload(args: StorageVolUploadArgs, options?: CallOptions): Promise<LibvirtStream<void>> {
+  storageVolUpload(args: StorageVolUploadArgs, options?: CallOptions): Promise<LibvirtStream> {
     return this.#caller.open(remoteProgram, remoteProcedures.storageVolUpload, args, options);
   }
 
   /** Procedure 209. Opens a stream (download). */
-  storageVolDownload(args: StorageVolDownloadArgs, options?: CallOptions): Promise<LibvirtStream<void>> {
+  storageVolDownload(args: StorageVolDownloadArgs, options?: CallOptions): Promise<LibvirtStream> {
     return this.#caller.open(remoteProgram, remoteProcedures.storageVolDownload, args, options);
   }
 
@@ -7965,7 +7965,7 @@ export class RemoteProgram {
   }
 
   /** Procedure 296. Opens a stream (duplex). */
-  domainOpenChannel(args: DomainOpenChannelArgs, options?: CallOptions): Promise<LibvirtStream<void>> {
+  domainOpenChannel(args: DomainOpenChannelArgs, options?: CallOptions): Promise<LibvirtStream> {
     return this.#caller.open(remoteProgram, remoteProcedures.domainOpenChannel, args, options);
   }
 
