@@ -47,6 +47,8 @@ main() {
   mount -t sysfs lab-sys /sys
   private_files "$dir" "$dir/hosts/$host" "$dir/private/$host"
   cat /etc/hostname >/proc/sys/kernel/hostname
+  echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore # the networks are separate, for ARP too
+  echo 0 >/proc/sys/net/ipv4/ip_forward
   source /etc/godwit-lab/services
   start_sshd
   start_libvirtd

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LabError } from "./error.ts";
 import { cleanEnv, run, type RunResult } from "./process.ts";
@@ -54,35 +54,63 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * `packages` and all that they need and that matches `wanted`, with their versions, as apt would
- * download them: `name=version`, sorted.
+ * `packages` and, of all that they depend on, what is `wanted` and reached through what is wanted; with
+ * the versions that apt would download: `name=version`, sorted.
  */
 export async function packageClosure(
   packages: readonly string[],
   wanted: (name: string) => boolean,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const listed = await apt(
-    [
-      "apt-cache",
-      "depends",
-      "--recurse",
-      "--no-recommends",
-      "--no-suggests",
-      "--no-conflicts",
-      "--no-breaks",
-      "--no-replaces",
-      "--no-enhances",
-      ...packages,
-    ],
-    signal,
+  const memory = join(cacheRoot(), `versions-${packages.join("+")}.json`);
+  const asOf = await listsChanged();
+  const known = await readFile(memory, "utf8").then(
+    (text) => JSON.parse(text) as { readonly asOf: string; readonly closure: string[] },
+    () => undefined,
   );
-  const names = listed.stdout.split("\n").filter((line) => /^[a-z0-9]/.test(line));
-  const all = [...new Set([...packages, ...names.filter(wanted)])].map((name) => name.replace(/:.*/, ""));
-  // Names of the form 'linux-image-6.1.0-56-cloud-amd64' are wanted; virtual ones have no version.
-  const shown = await apt(["apt-cache", "show", "--no-all-versions", ...new Set(all)], signal, false);
+  if (known?.asOf === asOf) return known.closure; // asking apt takes a second
+  const closure = await askForClosure(packages, wanted, signal);
+  await mkdir(cacheRoot(), { recursive: true });
+  await writeFile(`${memory}.${process.pid}`, JSON.stringify({ asOf: await listsChanged(), closure }));
+  await rename(`${memory}.${process.pid}`, memory);
+  return closure;
+}
+
+/** Changes whenever apt may answer differently. */
+async function listsChanged(): Promise<string> {
+  const places = ["/var/lib/apt/lists", "/etc/apt", "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/preferences.d"];
+  const times = places.map((place) =>
+    stat(place).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => 0,
+    ),
+  );
+  return (await Promise.all(times)).join(" ");
+}
+
+async function askForClosure(packages: readonly string[], wanted: (name: string) => boolean, signal: AbortSignal): Promise<string[]> {
+  const only = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"].map((kind) => `--no-${kind}`);
+  const listed = await apt(["apt-cache", "depends", "--recurse", ...only, ...packages], signal);
+  const names = reachable(listed.stdout, packages, wanted);
+  const shown = await apt(["apt-cache", "show", "--no-all-versions", ...names], signal);
   const versions = [...shown.stdout.matchAll(/^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$/gm)];
   return versions.map((match) => `${match[1]}=${match[2]}`).sort();
+}
+
+/** The packages reached from `roots` in the output of `apt-cache depends --recurse`. Virtual ones are left out. */
+export function reachable(listing: string, roots: readonly string[], wanted: (name: string) => boolean): string[] {
+  const needs = new Map<string, string[]>();
+  let current: string[] = [];
+  for (const line of listing.split("\n")) {
+    const dependency = /^ [ |](?:Pre)?Depends: ([^<\s]\S*)/.exec(line)?.[1];
+    if (/^[a-z0-9]/.test(line)) needs.set(line.trim(), (current = []));
+    else if (dependency !== undefined) current.push(dependency);
+  }
+  const found = new Set(roots);
+  for (const name of found) {
+    for (const next of needs.get(name) ?? []) if (wanted(next) && needs.has(next)) found.add(next);
+  }
+  return [...found].sort();
 }
 
 /** Downloads packages (`name=version`) and unpacks them all into `folder`; nothing is installed or started. */
@@ -94,6 +122,10 @@ export async function unpackPackages(packages: readonly string[], folder: string
     await run(["dpkg-deb", "--extract", join(downloads, name), folder], { signal });
   }
   await rm(downloads, { recursive: true });
+  // Later Debians have everything below /usr.
+  for (const name of ["bin", "sbin", "lib"]) {
+    if (!(await exists(join(folder, name))) && (await exists(join(folder, "usr", name)))) await symlink(`usr/${name}`, join(folder, name));
+  }
 }
 
 /** Runs an apt command; when it fails, once more after `apt-get update`: a fresh machine has no lists. */

@@ -94,6 +94,13 @@ export class LabHost {
     return this.exec(["virsh", "--quiet", "--connect", "qemu:///system", ...args], options);
   }
 
+  /** Defines a domain there from its XML. */
+  async define(xml: string, options: RunOptions = {}): Promise<void> {
+    // virsh opens its standard input by name, which works for a pipe and not for our socket.
+    const command = "cat | virsh --quiet --connect qemu:///system define --validate /dev/stdin";
+    await this.exec(["bash", "-o", "pipefail", "-euc", command], { ...options, input: xml });
+  }
+
   /** What runs there now, by name and pid as the host sees it. */
   async pids(): Promise<{ readonly libvirtd: number | undefined; readonly sshd: number | undefined }> {
     const read = async (file: string): Promise<number | undefined> => {

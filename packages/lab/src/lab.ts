@@ -5,6 +5,9 @@ import { CancelledError } from "@godwit/core";
 import { hostNames, labNetworks, type LabNetwork, type NetworkName, type NetworkOptions, uplinkAddress } from "./addresses.ts";
 import { writeCertificates } from "./certificates.ts";
 import { LabError } from "./error.ts";
+import { createGuest, type GuestOptions, readGuests } from "./guest/create.ts";
+import type { GuestRecord } from "./guest/definition.ts";
+import { LabGuest } from "./guest/guest.ts";
 import { LabHost } from "./host.ts";
 import { etcFiles, type EtcFile, type HostIdentity, type LabFacts, type SshdProgram } from "./host-files.ts";
 import { type Claim, claimLab, labIndexes, type Lifetime } from "./keeper.ts";
@@ -103,6 +106,20 @@ export class Lab implements AsyncDisposable {
   /** Past the network: libvirtd's socket itself. */
   socketUri(host: LabHost): string {
     return `qemu+unix:///system?socket=${encodeURIComponent(host.libvirtSocket)}`;
+  }
+
+  /** Makes a guest and defines it on its host; `start()` it yourself. */
+  async createGuest(options: GuestOptions): Promise<LabGuest> {
+    return this.#guest(await createGuest(this.paths, options));
+  }
+
+  /** Every guest that was created here, by any process. */
+  async guests(): Promise<LabGuest[]> {
+    return (await readGuests(this.paths)).map((record) => this.#guest(record));
+  }
+
+  #guest(record: GuestRecord): LabGuest {
+    return new LabGuest(record, { hosts: this.hosts, acks: this.paths.acks, shared: this.sharedDir });
   }
 
   /** Ends the lab if it is ours; resolves when nothing of it is left. */

@@ -8,7 +8,17 @@ export function labDir(index: number): string {
 }
 
 /** The programs that hold a lab together, run as they are from the package. */
-export function script(name: "keeper.sh" | "sweep.sh" | "lab-init.sh" | "host-boot.sh" | "host-init.sh" | "guest-init.sh"): string {
+export function script(
+  name:
+    | "keeper.sh"
+    | "sweep.sh"
+    | "lab-init.sh"
+    | "host-boot.sh"
+    | "host-init.sh"
+    | "guest-init.sh"
+    | "guest-shutdown.sh"
+    | "guest-records.sh",
+): string {
   return join(import.meta.dirname, "../scripts", name);
 }
 

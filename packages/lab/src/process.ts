@@ -36,7 +36,10 @@ export interface RunResult {
  */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const timeoutMs = options.timeoutMs ?? 60_000;
-  const name = argv.slice(0, 12).join(" ");
+  const name = argv
+    .slice(argv.lastIndexOf("--") + 1) // without the words that lead into a namespace
+    .slice(0, 12)
+    .join(" ");
   const timedOut = (): Error => new LabError("timeout", `'${name}' did not end within ${timeoutMs} ms`);
   const result = await withDeadline(timeoutMs, timedOut, options.signal, (signal) => collect(argv, options, signal));
   if (result.code !== 0 && options.check !== false) {

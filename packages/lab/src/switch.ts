@@ -29,6 +29,7 @@ export function switchBatches(index: number, networks: readonly LabNetwork[]): B
         `link add ${uplink} mtu ${network.mtu} type veth peer name uplink mtu ${network.mtu} netns switch`,
         ...addressLines(uplink, network, uplinkAddress(network)),
         `link set ${uplink} up`,
+        ...elsewhere(networks, uplink),
       ]),
     },
     {
@@ -36,6 +37,19 @@ export function switchBatches(index: number, networks: readonly LabNetwork[]): B
       lines: management.flatMap((network) => [`link set uplink master ${network.bridge}`, "link set uplink up"]),
     },
   ];
+}
+
+/**
+ * The machine must not reach the other networks, and must not ask its default gateway for them either:
+ * a route into the management network, where nobody has those addresses (hosts answer for an address
+ * only on the interface that has it: `arp_ignore`), and which is gone with the uplink.
+ */
+function elsewhere(networks: readonly LabNetwork[], uplink: string): string[] {
+  return networks
+    .filter((network) => network.name !== "management")
+    .flatMap((network) => [network.ipv4, network.ipv6])
+    .filter((prefix) => prefix !== undefined)
+    .map((prefix) => `route add ${prefix} dev ${uplink}`);
 }
 
 /** A host's interfaces, their ports, and the bridge that its guests are on (`br-guests`, the host's own). */

@@ -1,0 +1,97 @@
+import { createHash } from "node:crypto";
+import { guestBridge } from "../switch.ts";
+
+/** A disk of a guest: a file on its host, `shared` or `local` being the pools of that name. */
+export interface GuestDisk {
+  /** `vda`, `vdb`, … */
+  readonly target: string;
+  readonly path: string;
+  readonly format: "qcow2" | "raw";
+  readonly storage: "shared" | "local";
+  readonly sizeMiB: number;
+}
+
+/** All that a guest's definition is made of. It is written down, so that other processes can use the guest. */
+export interface GuestRecord {
+  readonly name: string;
+  readonly uuid: string;
+  /** The name of the host that it was created on. */
+  readonly home: string;
+  readonly memoryMiB: number;
+  readonly vcpus: number;
+  readonly disks: readonly GuestDisk[];
+  readonly nics: number;
+  readonly records: { readonly slots: number; readonly perSecond: number } | undefined;
+  readonly dirtyMiBPerSecond: number;
+}
+
+/** The port by which a guest acknowledges its records. */
+export const recordsPort = "org.godwit.records.0";
+
+/** Where a guest's acknowledgements are, on every host the same file: it outlives hosts and migrations. */
+export function acksPath(guest: string): string {
+  return `/srv/acks/${guest}.log`;
+}
+
+/** A guest that can move to any host of the lab: the same machine, processor and paths everywhere. */
+export function domainXml(guest: GuestRecord): string {
+  return [
+    "<domain type='qemu'>",
+    `  <name>${guest.name}</name>`,
+    `  <uuid>${guest.uuid}</uuid>`,
+    `  <memory unit='MiB'>${guest.memoryMiB}</memory>`,
+    `  <vcpu>${guest.vcpus}</vcpu>`,
+    "  <os>",
+    "    <type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type>",
+    "    <kernel>/srv/guest/vmlinuz</kernel>",
+    "    <initrd>/srv/guest/initrd</initrd>",
+    `    <cmdline>${commandLine(guest)}</cmdline>`,
+    "  </os>",
+    "  <features><acpi/><apic/></features>",
+    "  <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>qemu64</model></cpu>",
+    "  <on_poweroff>destroy</on_poweroff>",
+    "  <on_reboot>restart</on_reboot>",
+    "  <on_crash>destroy</on_crash>",
+    "  <devices>",
+    "    <controller type='usb' model='none'/>",
+    ...guest.disks.flatMap(diskXml),
+    ...Array.from({ length: guest.nics }, (_, nic) => nicXml(guest, nic)),
+    // Each host's own log: a shared one would be written by two at once during a migration.
+    `    <serial type='file'><source path='/var/log/libvirt/${guest.name}-serial.log' append='on'/><target port='0'/></serial>`,
+    "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>",
+    `    <channel type='file'><source path='${acksPath(guest.name)}' append='on'/><target type='virtio' name='${recordsPort}'/></channel>`,
+    "    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+    "    <memballoon model='virtio'/>",
+    "  </devices>",
+    "</domain>",
+    "",
+  ].join("\n");
+}
+
+function commandLine(guest: GuestRecord): string {
+  return [
+    "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on",
+    `godwit.name=${guest.name}`,
+    ...(guest.records ? [`godwit.records=${guest.records.slots},${guest.records.perSecond}`] : []),
+    ...(guest.dirtyMiBPerSecond > 0 ? [`godwit.dirty=${guest.dirtyMiBPerSecond}`] : []),
+  ].join(" ");
+}
+
+function diskXml(disk: GuestDisk): string[] {
+  // Shared storage wants no cache that another host cannot see; local storage is a tmpfs, which older
+  // kernels do not open with O_DIRECT.
+  const cache = disk.storage === "shared" ? " cache='none'" : "";
+  return [
+    "    <disk type='file' device='disk'>",
+    `      <driver name='qemu' type='${disk.format}'${cache} discard='unmap'/>`,
+    `      <source file='${disk.path}'/>`,
+    `      <target dev='${disk.target}' bus='virtio'/>`,
+    "    </disk>",
+  ];
+}
+
+function nicXml(guest: GuestRecord, nic: number): string {
+  const bytes = createHash("sha256").update(`${guest.uuid}/${nic}`).digest().subarray(0, 3);
+  const mac = ["52", "54", "00", ...[...bytes].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
+  return `    <interface type='bridge'><mac address='${mac}'/><source bridge='${guestBridge}'/><model type='virtio'/></interface>`;
+}
