@@ -12,3 +12,4 @@ export * from "./model/network.ts";
 export * from "./model/reason.ts";
 export * from "./model/vm.ts";
 export * from "./network/index.ts";
+export * from "./apply/index.ts";

@@ -59,6 +59,11 @@ export class MigrationSettings {
     return settings;
   }
 
+  /** Puts whole settings in place of a host's; for settings that were planned from those of now. */
+  async replace(host: string, settings: HostMigrationSettings): Promise<void> {
+    await this.#change(host, () => ({ settings }));
+  }
+
   /** By host name, then priority. */
   async list(filter: MigrationNetworkFilter = {}): Promise<HostMigrationNetworkView[]> {
     const hosts = filter.host === undefined ? await this.#hosts.list() : [await this.host(filter.host)];

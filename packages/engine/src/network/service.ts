@@ -12,7 +12,6 @@ import type {
 import type { Store } from "../ports/store.ts";
 import { Coalesced } from "./coalesce.ts";
 import type { HostNetworkFacts } from "./facts.ts";
-import { uuidV5 } from "./identity.ts";
 import { MigrationSettings } from "./migration-settings.ts";
 import type { ClusterNetwork, IgnoredInterface } from "./model.ts";
 import { findNamed } from "./names.ts";
@@ -21,10 +20,11 @@ import { planNetworks } from "./plan.ts";
 import { selectMigrationNetworks } from "./select.ts";
 import {
   editLiveMigration,
-  editNetworkRecord,
+  editNetworkRecords,
   type HostMigrationEdit,
   type LiveMigrationEdit,
   type NetworkEdit,
+  type NetworkRecordEdit,
   noLiveMigrationSettings,
 } from "./settings.ts";
 
@@ -130,37 +130,20 @@ export class Networks {
     return await this.#options.store.networks.list();
   }
 
-  /** By id or name. Throws as {@link editNetworkRecord}. */
+  /** By id or name. Throws as {@link editNetworkRecords}. */
   async edit(ref: string, edit: NetworkEdit): Promise<NetworkView> {
     const { id } = findNamed("network", ref, this.#networks);
-    await this.editRecord(id, edit);
+    await this.editAll([{ id, edit }]);
     return this.get(id);
   }
 
-  /**
-   * Remembers a network by its subnet before any host was seen on it, so that it has name, role and metric
-   * from the first sight. Gives the record that has the subnet already when there is one.
-   */
-  async declare(subnet: string): Promise<NetworkRecord> {
+  /** Several at once, all or none; also of networks that nobody has seen yet. Throws as {@link editNetworkRecords}. */
+  async editAll(edits: readonly NetworkRecordEdit[]): Promise<void> {
     using _writing = await this.#writing.acquire();
     const records = await this.records();
-    const known = records.find(({ subnets }) => subnets.includes(subnet));
-    if (known) return known;
-    const record: NetworkRecord = { id: uuidV5(subnet), name: `Network ${subnet}`, description: "", role: "cluster", subnets: [subnet] };
-    await this.#options.store.networks.put(record.id, record);
-    return record;
-  }
-
-  /** As `edit`, for a network that may not have been seen yet. */
-  async editRecord(id: string, edit: NetworkEdit): Promise<NetworkRecord> {
-    using _writing = await this.#writing.acquire();
-    const records = await this.records();
-    const listed = new Set(this.#networks.map((network) => network.id));
-    const metric = this.#networks.find((network) => network.id === id)?.metric ?? 1;
-    const record = editNetworkRecord(findNamed("network", id, records), edit, { records, listed, metric });
-    await this.#options.store.networks.put(record.id, record);
+    const after = editNetworkRecords(edits, { records, listed: this.#networks });
+    for (const record of after.filter((each) => !records.includes(each))) await this.#options.store.networks.put(record.id, record);
     await this.#replan();
-    return record;
   }
 
   async liveMigration(): Promise<LiveMigrationSettings> {

@@ -26,54 +26,73 @@ export const noLiveMigrationSettings: LiveMigrationSettings = { order: [], exclu
 export const MAX_METRIC = 0x0fff_ffff;
 const MAX_MIGRATIONS = 1000;
 
+/** Which network to edit, and how. */
+export interface NetworkRecordEdit {
+  readonly id: string;
+  /** For a network that nobody has seen yet: its record is made with this subnet. */
+  readonly subnet?: string | undefined;
+  readonly edit: NetworkEdit;
+}
+
 export interface NetworkEditContext {
   /** Every network that there is or was. */
   readonly records: readonly NetworkRecord[];
-  /** Ids of the networks that there are. */
-  readonly listed: ReadonlySet<string>;
-  /** The metric of now. */
-  readonly metric: number;
+  /** The networks that there are, with their metrics of now. */
+  readonly listed: readonly { readonly id: string; readonly metric: number }[];
 }
 
-/** Throws `invalid`, `conflict` for a name that is taken, `refused` when no network for internal traffic would be left. */
-export function editNetworkRecord(record: NetworkRecord, edit: NetworkEdit, context: NetworkEditContext): NetworkRecord {
+/**
+ * Makes all edits or none, and gives every record as it is then: two networks may swap their names. Throws
+ * `not-found`, `invalid`, `conflict` for a name that is taken, `refused` when no network for internal traffic
+ * would be left.
+ */
+export function editNetworkRecords(edits: readonly NetworkRecordEdit[], { records, listed }: NetworkEditContext): NetworkRecord[] {
+  const after = new Map(records.map((record) => [record.id, record]));
+  for (const { id, subnet, edit } of edits) {
+    const record = after.get(id) ?? (subnet === undefined ? findNamed("network", id, records) : unseenRecord(id, subnet));
+    after.set(id, edited(record, edit, listed.find((network) => network.id === id)?.metric));
+  }
+  for (const { id } of edits) checkNameIsFree(after.get(id)!, [...after.values()]);
+  checkInternalLeft(records, [...after.values()], new Set(listed.map(({ id }) => id)));
+  return [...after.values()];
+}
+
+function unseenRecord(id: string, subnet: string): NetworkRecord {
+  return { id, name: `Network ${subnet}`, description: "", role: "cluster", subnets: [subnet] };
+}
+
+function edited(record: NetworkRecord, edit: NetworkEdit, metricOfNow: number | undefined): NetworkRecord {
   const name = edit.name?.trim() ?? record.name;
-  checkName(name, record, context.records);
-  if (edit.description !== undefined && edit.description.length > 500)
-    throw new EngineError("invalid", "a description has at most 500 characters");
-  if (edit.role === "none" && record.role !== "none") checkNotLast(record, context);
+  if (name === "" || name.length > 80) throw new EngineError("invalid", "a network's name has 1 to 80 characters");
+  const description = edit.description ?? record.description;
+  if (description.length > 500) throw new EngineError("invalid", "a network's description has at most 500 characters");
   const { metric: _metric, ...rest } = record;
-  const metric = newMetric(record, edit, context.metric);
-  return {
-    ...rest,
-    name,
-    description: edit.description ?? record.description,
-    role: edit.role ?? record.role,
-    ...(metric === undefined ? {} : { metric }),
-  };
+  const metric = newMetric(record, edit, metricOfNow);
+  return { ...rest, name, description, role: edit.role ?? record.role, ...(metric === undefined ? {} : { metric }) };
 }
 
-function checkName(name: string, record: NetworkRecord, records: readonly NetworkRecord[]): void {
-  if (name === "" || name.length > 80) throw new EngineError("invalid", "a network's name has 1 to 80 characters");
-  const other = records.find((each) => each.id !== record.id && (each.name.toLowerCase() === name.toLowerCase() || each.id === name));
+function checkNameIsFree({ id, name }: NetworkRecord, all: readonly NetworkRecord[]): void {
+  const other = all.find((each) => each.id !== id && (each.name.toLowerCase() === name.toLowerCase() || each.id === name));
   if (other)
     throw new EngineError("conflict", `the name "${name}" is taken by the network on ${other.subnets.join(", ")}`, { networkId: other.id });
 }
 
-function checkNotLast(record: NetworkRecord, { records, listed }: NetworkEditContext): void {
-  const others = records.filter(({ id, role }) => id !== record.id && listed.has(id) && role !== "none");
-  if (others.length > 0) return;
-  throw refusal(`network ${record.name} keeps its role`, [
+function checkInternalLeft(before: readonly NetworkRecord[], after: readonly NetworkRecord[], listed: ReadonlySet<string>): void {
+  const internal = (records: readonly NetworkRecord[]): NetworkRecord[] =>
+    records.filter(({ id, role }) => listed.has(id) && role !== "none");
+  if (internal(after).length > 0 || internal(before).length === 0) return;
+  const names = internal(before).map(({ name }) => name);
+  throw refusal(`the role of ${names.join(", ")} stays`, [
     {
       id: "last-internal-network",
       verdict: "fail",
-      text: "it is the only network left for internal traffic, so its role cannot become none",
+      text: "no network would be left for internal traffic, so the last one cannot become none",
       remedy: "give another network the role cluster or cluster-and-client first",
     },
   ]);
 }
 
-function newMetric(record: NetworkRecord, edit: NetworkEdit, metricOfNow: number): number | undefined {
+function newMetric(record: NetworkRecord, edit: NetworkEdit, metricOfNow: number | undefined): number | undefined {
   if (edit.metric !== undefined) {
     if (edit.autoMetric === true) throw new EngineError("invalid", "give either a metric or autoMetric: true, not both");
     return checkInteger("metric", edit.metric, { from: 1, to: MAX_METRIC });

@@ -1,0 +1,3 @@
+export { applyClusterFile, type ApplyOptions } from "./apply.ts";
+export type { Change } from "./draft.ts";
+export type { ApplyTarget, CheckedHost, KnownHost, WantedHost } from "./target.ts";

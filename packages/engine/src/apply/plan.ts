@@ -1,0 +1,42 @@
+import type { LiveMigrationEdit, NetworkRecordEdit } from "../network/settings.ts";
+import type { HostMigrationSettings } from "../model/network.ts";
+import { type Change, Draft } from "./draft.ts";
+import type { ParsedFile } from "./parse.ts";
+import { planHosts } from "./plan-hosts.ts";
+import { planLiveMigration } from "./plan-live-migration.ts";
+import { planNetworkEdits } from "./plan-networks.ts";
+import type { CheckedHosts, ClusterState } from "./state.ts";
+import type { WantedHost } from "./target.ts";
+
+/** What to do, in the order in which it is safe: hosts come first, and go last. */
+export interface Work {
+  readonly addHosts: readonly WantedHost[];
+  /** Known machines that are reached in another way from now on. */
+  readonly replaceHosts: readonly { readonly id: string; readonly host: WantedHost }[];
+  readonly networks: readonly NetworkRecordEdit[];
+  readonly live?: LiveMigrationEdit | undefined;
+  /** Whole settings, by host name. */
+  readonly migration: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
+  /** Ids. */
+  readonly removeHosts: readonly string[];
+}
+
+export interface ApplyPlan {
+  readonly changes: readonly Change[];
+  readonly work: Work;
+}
+
+/**
+ * The difference between a file and what is, and the work that makes it. Pure. Throws one `invalid` error with
+ * every reference that dangles and every value that does not fit, before anything is changed.
+ */
+export function planApply(parsed: ParsedFile, state: ClusterState, checked: CheckedHosts, managedBy: string): ApplyPlan {
+  const { file } = parsed;
+  const draft = new Draft();
+  const hosts = planHosts(file, state, { checked, managedBy }, draft);
+  const networks = planNetworkEdits(file.networks ?? [], { state, arriving: hosts.arrivingSubnets }, draft);
+  const live = file.liveMigration && planLiveMigration(file.liveMigration, { state, networks }, draft);
+  if (draft.problems.length > 0) throw parsed.error(draft.problems);
+  const { addHosts, replaceHosts, migration, removeHosts } = hosts;
+  return { changes: draft.changes, work: { addHosts, replaceHosts, networks: networks.edits, live, migration, removeHosts } };
+}

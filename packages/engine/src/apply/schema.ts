@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { MAX_METRIC } from "../network/settings.ts";
+
+/** What a cluster file may say. What it does not say is left as it is. */
+const migrations = z.int().min(0).max(1000);
+
+const Ssh = z.strictObject({
+  host: z.string().min(1),
+  port: z.int().min(1).max(65_535).default(22),
+  user: z.string().min(1).default("root"),
+  keyFile: z.string().min(1).optional(),
+  knownHostsFile: z.string().min(1).optional(),
+});
+
+const MigrationSubnet = z.strictObject({
+  subnet: z.string().min(1),
+  priority: z.int().min(0).max(0xffff_ffff).default(0),
+});
+
+const HostMigration = z.strictObject({
+  useAnyNetwork: z.boolean().optional(),
+  maximumLiveMigrations: migrations.optional(),
+  maximumStorageMigrations: migrations.optional(),
+  /** All of them: an entry that is not here is removed. */
+  networks: z.array(MigrationSubnet).max(256).optional(),
+});
+
+const Host = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(80)
+    .regex(/^[^\s/]+$/, "must be without spaces and slashes"),
+  /** Needed for a host that is not there yet. */
+  uri: z.string().min(1).max(2048).optional(),
+  ssh: Ssh.optional(),
+  migration: HostMigration.optional(),
+});
+
+const Network = z.strictObject({
+  /** Any of its subnets says which network is meant; without it the name does. */
+  subnet: z.string().min(1).optional(),
+  name: z.string().trim().min(1).max(80).optional(),
+  role: z.enum(["none", "cluster", "cluster-and-client"]).optional(),
+  metric: z
+    .union([z.literal("auto"), z.int().min(1).max(MAX_METRIC)], { error: `expected auto or a whole number from 1 to ${MAX_METRIC}` })
+    .optional(),
+  description: z.string().max(500).optional(),
+});
+
+const LiveMigration = z.strictObject({
+  /** Names, ids or subnets. Both lists are whole: they replace what was. */
+  order: z.array(z.string().min(1)).max(1000).optional(),
+  exclude: z.array(z.string().min(1)).max(1000).optional(),
+  maximumParallelMigrations: z
+    .union([z.literal("hosts"), migrations], { error: "expected a whole number from 0 to 1000, or hosts to let each host decide" })
+    .optional(),
+});
+
+export const ClusterFile = z.strictObject({
+  apiVersion: z.literal("godwit/v1"),
+  kind: z.literal("Cluster"),
+  /** With `true`, hosts that are not in `hosts` are removed from Godwit; nothing on them changes. */
+  prune: z.boolean().default(false),
+  hosts: z.array(Host).max(1000).optional(),
+  networks: z.array(Network).max(1000).optional(),
+  liveMigration: LiveMigration.optional(),
+});
+export type ClusterFile = z.infer<typeof ClusterFile>;
+export type FileHost = z.infer<typeof Host>;
+export type FileNetwork = z.infer<typeof Network>;

@@ -1,0 +1,32 @@
+import type { SshTarget } from "../model/host.ts";
+
+/** A host as a file wants it. */
+export interface WantedHost {
+  readonly name: string;
+  readonly uri: string;
+  readonly ssh?: SshTarget | undefined;
+}
+
+/** A host that Godwit knows. */
+export interface KnownHost extends WantedHost {
+  readonly id: string;
+}
+
+/** What a host said when it was only asked. */
+export interface CheckedHost {
+  /** The hypervisor's own UUID of the machine. */
+  readonly id: string;
+  /** The subnets that it has addresses in, when its shell could tell. */
+  readonly subnets?: readonly string[] | undefined;
+}
+
+/** What `apply` needs of the inventory. */
+export interface ApplyTarget {
+  hosts(): Promise<readonly KnownHost[]>;
+  /** Connects and asks, keeps nothing. Rejects with an `EngineError` that says why the host cannot be added. */
+  checkHost(host: WantedHost, options: { signal: AbortSignal }): Promise<CheckedHost>;
+  /** Rejects with `conflict` for a machine or name that is there already. */
+  addHost(host: WantedHost, options: { signal: AbortSignal }): Promise<{ readonly id: string }>;
+  /** Forgets a host; nothing on it changes. No error when it is gone. */
+  removeHost(id: string, options: { signal: AbortSignal }): Promise<void>;
+}
