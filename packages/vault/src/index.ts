@@ -6,6 +6,8 @@ export type { Argon2Cost, Secret, SlotKind } from "./keys/slot.ts";
 export { diskOf, type PointList } from "./ops/points.ts";
 export type { PutDisk, PutOptions, PutProgress, PutRequest } from "./ops/put.ts";
 export type { RestoreOptions, RestoreProgress, RestoreResult } from "./ops/restore.ts";
+export type { RepairResult } from "./ops/repair.ts";
+export type { HurtDisk, VerifyOptions, VerifyProgress, VerifyResult } from "./ops/verify.ts";
 export type { Tuning } from "./parts.ts";
 export {
   type BlobInfo,

@@ -7,7 +7,7 @@ import { workerKeys, type WorkerSetup } from "./work/protocol.ts";
 
 /** How hard and how large the vault works; nothing here is part of the format. */
 export interface Tuning {
-  /** Worker threads. */
+  /** Worker threads; 0 does all on the calling thread. */
   readonly threads: number;
   /** zstd's, 1 to 19. */
   readonly level: number;

@@ -14,6 +14,8 @@ import { PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
+import { repair, type RepairResult } from "./ops/repair.ts";
+import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
 import type { BlobStore } from "./store/blob-store.ts";
 import { Nodes, PackCiphers } from "./tree/nodes.ts";
@@ -108,6 +110,20 @@ export class Vault {
     yield* diffTrees(this.#parts.nodes, pair, signal);
   }
 
+  /** Looks for damage, quarantines it, and says which points it hurts and which are whole; see {@link verify}. */
+  async verify(options: VerifyOptions): Promise<VerifyResult> {
+    // With caches of its own: what was read before proves nothing about what is there now.
+    return await verify(this.#fresh(), options);
+  }
+
+  /** Makes anew what can be derived from packs: indexes and `config`; see {@link repair}. */
+  async repair(options: { readonly signal: AbortSignal }): Promise<RepairResult> {
+    const repaired = await repair(this.#fresh(), options);
+    this.#parts = this.#fresh();
+    this.#listed = undefined;
+    return repaired;
+  }
+
   async slots({ signal }: { readonly signal: AbortSignal }): Promise<SlotInfo[]> {
     return await listSlots(this.#parts.store, this.#parts.keys, signal);
   }
@@ -127,9 +143,14 @@ export class Vault {
   async rekey({ signal }: { readonly signal: AbortSignal }): Promise<{ readonly epoch: number; readonly leftOut: readonly string[] }> {
     const { store, keys, clock, tuning } = this.#parts;
     const started = await startEpoch(store, keys, clock, signal);
-    this.#parts = partsOf(store, started.keys, { signal, clock, tuning });
+    this.#parts = partsOf(store, started.keys, { clock, tuning });
     this.#listed = undefined;
     return { epoch: started.keys.current.epoch, leftOut: started.leftOut };
+  }
+
+  #fresh(): VaultParts {
+    const { store, keys, clock, tuning } = this.#parts;
+    return partsOf(store, keys, { clock, tuning });
   }
 
   /** Reads the index once; a put reads it anew. */
@@ -144,7 +165,7 @@ export class Vault {
   }
 }
 
-function partsOf(store: BlobStore, keys: KeyRing, { clock = systemClock, tuning }: OpenOptions): VaultParts {
+function partsOf(store: BlobStore, keys: KeyRing, { clock = systemClock, tuning }: Pick<OpenOptions, "clock" | "tuning">): VaultParts {
   const index = new VaultIndex(store, keys);
   const ciphers = new PackCiphers(store, keys);
   return { store, keys, index, ciphers, clock, nodes: new Nodes({ store, keys, index, ciphers }), tuning: { ...defaultTuning, ...tuning } };

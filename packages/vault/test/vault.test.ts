@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Extent } from "@godwit/core";
 import { Vault } from "@godwit/vault";
-import { MemoryDisk, newVault, noise, reopen, signal } from "./support/disks.ts";
+import { MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
 
 const kib = 1024;
 
@@ -56,6 +56,21 @@ test("a put with a list of changes reads nothing else and gives the same tree as
     { offset: 100 * kib, length: 8 * kib, kind: "data" },
     { offset: 400 * kib, length: 60 * kib, kind: "zero" },
   ]);
+});
+
+test("worker threads give the same tree as none", async () => {
+  const content = sampleDisk(3);
+  const { vault, store } = await newVault();
+  const alone = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const threaded = await Vault.open(store, secret, { signal, tuning: { ...tuning, threads: 2 } });
+  content.set(noise(40_000, 8), 100_000);
+  const second = await threaded.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const target = new MemoryDisk(content.length);
+  await threaded.restore(second, "vda", target, { signal, blank: true });
+  assert.deepEqual(target.content, content);
+  const third = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  assert.equal(third.disks[0]!.root, second.disks[0]!.root);
+  assert.notEqual(third.disks[0]!.root, alone.disks[0]!.root);
 });
 
 test("an in-place restore writes only what differs", async () => {

@@ -59,6 +59,11 @@ export class HurtRecords {
     this.#add(hurt);
   }
 
+  /** Remembers damage without writing it down. */
+  note(hurt: Hurt): void {
+    this.#add(hurt);
+  }
+
   #add(hurt: Hurt): void {
     const known = this.#packs.get(hurt.pack);
     const records = [...new Set([...(known?.records ?? []), ...hurt.records])];

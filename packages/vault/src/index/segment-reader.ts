@@ -101,6 +101,13 @@ export class SegmentReader {
     return this.head.fences.length / 8;
   }
 
+  /** The records of one of the segment's packs that a block mentions. */
+  *recordsOf(pack: number, block: Buffer): Generator<{ readonly offset: number; readonly length: number }> {
+    for (let at = nameLength; at < block.length; at += entryLength) {
+      if (block.readUInt32LE(at) === pack) yield { offset: block.readUInt32LE(at + 4), length: block.readUInt32LE(at + 8) };
+    }
+  }
+
   #located(block: Buffer, entry: number): Located {
     const at = entry * entryLength + nameLength;
     const indexed = this.head.packs[block.readUInt32LE(at)];

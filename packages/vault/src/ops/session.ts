@@ -5,7 +5,7 @@ import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
 import { encodeSegment, entryLength, type IndexedPack } from "../format/segment.ts";
 import { NameTable } from "../index/name-table.ts";
-import { readPackTable, type StoredPack } from "../index/vault-index.ts";
+import { type PackTable, readPackTable, type StoredPack } from "../index/vault-index.ts";
 import type { VaultParts } from "../parts.ts";
 import { isNotFound } from "../store/blob-store.ts";
 import { Sealer } from "../work/sealer.ts";
@@ -110,11 +110,15 @@ export class WriteSession {
   async #adoptPack(pack: { name: string; size: number }): Promise<void> {
     const { store, keys } = this.#parts;
     try {
-      const { indexed, entries } = await readPackTable(store, keys, pack, this.#signal);
-      this.#enter({ ...indexed, entries });
+      this.adopt(await readPackTable(store, keys, pack, this.#signal));
     } catch (error) {
       if (!isDamage(error) && !isNotFound(error)) throw error;
     }
+  }
+
+  /** Takes a stored pack into this batch's index. */
+  adopt({ indexed, entries }: PackTable): void {
+    this.#enter({ ...indexed, entries });
   }
 
   /** Stores a pack; resolves when it is durable and known. */

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
+import { Labour } from "./labour.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
 
 export interface SealedPack {
@@ -29,7 +30,8 @@ export interface OpenedRecord {
 }
 
 interface Hand {
-  readonly worker: Worker;
+  readonly send: (order: Order, transfer?: readonly ArrayBuffer[]) => void;
+  readonly stop: () => Promise<unknown>;
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
 
@@ -47,21 +49,39 @@ export class WorkPool implements AsyncDisposable {
   #broken: Error | undefined;
   #closed = false;
 
-  /** `onPack` takes the packs that `store` fills; its rejection breaks the pool. */
+  /**
+   * `onPack` takes the packs that `store` fills; its rejection breaks the pool. Without threads the work is
+   * done by the calling one: slower, and enough for little.
+   */
   constructor(setup: WorkerSetup, options: { readonly threads: number; readonly onPack?: (pack: SealedPack) => Promise<void> }) {
     this.#onPack = options.onPack;
-    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-    this.#hands = Array.from({ length: options.threads }, () => {
-      const hand: Hand = { worker: new Worker(file, { workerData: setup, name: "vault", resourceLimits }), waiting: new Map() };
-      hand.worker.on("message", (report: Report) => this.#take(hand, report));
-      hand.worker.on("error", (error) => this.#break(toError(error)));
-      hand.worker.on("exit", () => this.#break(new Error("a worker thread ended")));
-      return hand;
-    });
+    this.#hands = Array.from({ length: Math.max(1, options.threads) }, () =>
+      options.threads > 0 ? this.#startThread(setup) : this.#startInline(setup),
+    );
   }
 
   get threads(): number {
     return this.#hands.length;
+  }
+
+  #startThread(workerData: WorkerSetup): Hand {
+    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+    const worker = new Worker(file, { workerData, name: "vault", resourceLimits });
+    const hand: Hand = {
+      waiting: new Map(),
+      send: (order, transfer = []) => worker.postMessage(order, transfer),
+      stop: () => worker.terminate(),
+    };
+    worker.on("message", (report: Report) => this.#take(hand, report));
+    worker.on("error", (error) => this.#break(toError(error)));
+    worker.on("exit", () => this.#break(new Error("a worker thread ended")));
+    return hand;
+  }
+
+  #startInline(setup: WorkerSetup): Hand {
+    const labour = new Labour(setup, (report) => this.#take(hand, report));
+    const hand: Hand = { waiting: new Map(), send: (order) => labour.obey(order), stop: () => Promise.resolve() };
+    return hand;
   }
 
   /** Names the chunks of a run, the first `length` bytes of `memory`. */
@@ -90,7 +110,7 @@ export class WorkPool implements AsyncDisposable {
 
   /** What is stored from now on belongs to this batch. */
   begin(batch: string): void {
-    for (const { worker } of this.#hands) worker.postMessage({ type: "batch", batch } satisfies Order, []);
+    for (const { send } of this.#hands) send({ type: "batch", batch });
   }
 
   /** Resolves when every pack so far has been handed over. */
@@ -101,7 +121,7 @@ export class WorkPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#break(new Error("the vault's worker threads were stopped"));
-    await Promise.all(this.#hands.map(({ worker }) => worker.terminate()));
+    await Promise.all(this.#hands.map(({ stop }) => stop()));
   }
 
   #id(): number {
@@ -117,7 +137,7 @@ export class WorkPool implements AsyncDisposable {
     if (this.#broken) return Promise.reject(this.#broken);
     const { promise, resolve, reject } = Promise.withResolvers<Report>();
     hand.waiting.set(order.id, { resolve, reject });
-    hand.worker.postMessage(order, []);
+    hand.send(order);
     return promise;
   }
 
@@ -137,7 +157,7 @@ export class WorkPool implements AsyncDisposable {
     const { name, buffer, length, tableOffset, tableLength, entries } = report;
     try {
       await this.#onPack?.({ name, bytes: new Uint8Array(buffer, 0, length), tableOffset, tableLength, entries });
-      if (!this.#closed) hand.worker.postMessage({ type: "spare", buffer } satisfies Order, [buffer]);
+      if (!this.#closed) hand.send({ type: "spare", buffer }, [buffer]);
     } catch (error) {
       this.#break(toError(error));
     }

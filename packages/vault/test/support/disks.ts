@@ -6,7 +6,7 @@ export const signal: AbortSignal = new AbortController().signal;
 export const secret: Secret = { kind: "passphrase", passphrase: "correct horse" };
 export const cheap = { memoryKiB: 64, passes: 1, lanes: 1 };
 /** Small packs and batches, so that small disks meet every boundary. */
-export const tuning = { threads: 2, level: 1, packBytes: 256 << 10, recordBytes: 32 << 10, batchEntries: 64 };
+export const tuning = { threads: 0, level: 1, packBytes: 256 << 10, recordBytes: 32 << 10, batchEntries: 64 };
 export const grid = 4096;
 
 export async function newVault(options: Partial<InitOptions> = {}): Promise<{ store: MemoryStore; vault: Vault }> {

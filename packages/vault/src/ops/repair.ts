@@ -1,0 +1,82 @@
+import { isDamage } from "../errors.ts";
+import { objectName, type PackKind } from "../format/objects.ts";
+import { readPackTable } from "../index/vault-index.ts";
+import type { VaultParts } from "../parts.ts";
+import { isNotFound } from "../store/blob-store.ts";
+import { readConfig, writeConfig } from "./config.ts";
+import { WriteSession } from "./session.ts";
+
+export interface RepairResult {
+  /** The plain `config` was missing or damaged and has been written anew. */
+  readonly config: boolean;
+  /** Packs that no readable index knew, and that are known now. */
+  readonly packsIndexed: number;
+  /** Packs without a readable table and without an index: their chunks cannot be found. */
+  readonly packsUnreadable: readonly string[];
+  /** Damaged index segments that were replaced and removed. */
+  readonly segmentsRemoved: readonly string[];
+}
+
+/**
+ * Makes what can be derived from packs: an index that is damaged, gone or was never written, and `config`.
+ * Removes only damaged index segments, after their packs are known anew.
+ */
+export async function repair(parts: VaultParts, { signal }: { readonly signal: AbortSignal }): Promise<RepairResult> {
+  const { store, index } = parts;
+  const config = !(await readConfig(store, signal));
+  if (config) {
+    await store.delete(objectName.config, { signal });
+    await writeConfig(store, parts.keys.vault, { clock: parts.clock, signal });
+  }
+  await index.refresh(signal);
+  const damaged = new Set([...index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
+  const session = new WriteSession(parts, signal);
+  await session.start("");
+  const { packsIndexed, packsUnreadable } = await indexPacks(parts, session, damaged, signal);
+  await session.closeBatch();
+  await session.end();
+  for (const batch of damaged) await store.delete(objectName.index(batch), { signal });
+  await index.refresh(signal);
+  return { config, packsIndexed, packsUnreadable, segmentsRemoved: [...damaged] };
+}
+
+async function damagedBlocks({ index }: VaultParts, signal: AbortSignal): Promise<string[]> {
+  const damaged: string[] = [];
+  for (const segment of index.segments) {
+    try {
+      for (let block = 0; block < segment.blocks; block += 1) await segment.block(block, signal);
+    } catch (error) {
+      if (!isDamage(error) && !isNotFound(error)) throw error;
+      damaged.push(segment.batch);
+    }
+  }
+  return damaged;
+}
+
+async function indexPacks(
+  parts: VaultParts,
+  session: WriteSession,
+  damaged: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<{ packsIndexed: number; packsUnreadable: string[] }> {
+  const { store, keys, index } = parts;
+  const known = new Set(
+    index.segments.filter(({ batch }) => !damaged.has(batch)).flatMap(({ head }) => head.packs.map(({ name }) => name)),
+  );
+  const packsUnreadable: string[] = [];
+  let packsIndexed = 0;
+  for (const kind of ["data", "tree"] satisfies PackKind[]) {
+    for await (const pack of store.list(`${kind}/`, { signal })) {
+      if (known.has(pack.name)) continue;
+      try {
+        session.adopt(await readPackTable(store, keys, pack, signal));
+        packsIndexed += 1;
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        packsUnreadable.push(pack.name);
+      }
+      if (session.full) await session.closeBatch();
+    }
+  }
+  return { packsIndexed, packsUnreadable };
+}

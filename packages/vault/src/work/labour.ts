@@ -1,0 +1,128 @@
+import { VaultError } from "../errors.ts";
+import { ObjectCipher, parseHeader } from "../format/envelope.ts";
+import { isZero, Namer, nameLength, sameName } from "../format/names.ts";
+import type { FinishedPack } from "../format/pack.ts";
+import { decodeRecord } from "../format/record.ts";
+import type { Order, Report, WorkerSetup } from "./protocol.ts";
+import { Sealer } from "./sealer.ts";
+
+/** Sends a report; the buffers of `transfer` move with it. */
+export type Reporter = (report: Report, transfer: readonly ArrayBuffer[]) => void;
+
+const maxCiphers = 256;
+
+/** Does the heavy work of one thread: naming, compressing, sealing, opening. Each order with an id is answered. */
+export class Labour {
+  readonly #setup: WorkerSetup;
+  readonly #report: Reporter;
+  readonly #keys: ReadonlyMap<number, Uint8Array>;
+  readonly #namer: Namer;
+  readonly #held = new Map<number, { memory: SharedArrayBuffer; length: number; names: Uint8Array }>();
+  readonly #ciphers = new Map<string, ObjectCipher>();
+  readonly #sealer: Sealer;
+
+  constructor(setup: WorkerSetup, report: Reporter) {
+    this.#setup = setup;
+    this.#report = report;
+    this.#keys = new Map(setup.keys.map(({ epoch, key }) => [epoch, key]));
+    this.#namer = new Namer(setup.chunkKey);
+    const { current: key, level, packBytes, recordBytes } = setup;
+    this.#sealer = new Sealer({ kind: "data", key, level, packBytes, recordBytes, onPack: (pack) => this.#sendPack(pack) });
+  }
+
+  obey(order: Order): void {
+    try {
+      this.#obey(order);
+    } catch (error) {
+      const id = "id" in order ? order.id : -1;
+      const known = error instanceof VaultError;
+      this.#report(
+        { type: "failed", id, kind: known ? error.kind : "", message: known ? error.message : String((error as Error).stack) },
+        [],
+      );
+    }
+  }
+
+  #hash({ id, memory, length, base, keep }: Extract<Order, { type: "hash" }>): void {
+    const count = Math.ceil(length / this.#setup.grid);
+    const names = new Uint8Array(count * nameLength);
+    let same = true;
+    for (let i = 0; i < count; i += 1) {
+      const content = new Uint8Array(memory, i * this.#setup.grid, Math.min(this.#setup.grid, length - i * this.#setup.grid));
+      if (!isZero(content)) names.set(this.#namer.name(content), i * nameLength);
+      same &&= base !== undefined && sameName(names, i * nameLength, base, i * nameLength);
+    }
+    const kept = keep && !same;
+    if (kept) this.#held.set(id, { memory, length, names });
+    this.#report({ type: "hashed", id, names, kept }, []);
+  }
+
+  #store({ id, wanted }: Extract<Order, { type: "store" }>): void {
+    const { memory, length, names } = this.#held.get(id)!;
+    this.#held.delete(id);
+    for (let i = 0; i < wanted.length; i += 1) {
+      if (wanted[i] === 0) continue;
+      const content = new Uint8Array(memory, i * this.#setup.grid, Math.min(this.#setup.grid, length - i * this.#setup.grid));
+      this.#sealer.add(names.subarray(i * nameLength, (i + 1) * nameLength), content);
+    }
+    this.#report({ type: "stored", id }, []);
+  }
+
+  #cipherOf(pack: string, header: Uint8Array): ObjectCipher {
+    const known = this.#ciphers.get(pack);
+    if (known) return known;
+    if (this.#ciphers.size >= maxCiphers) this.#ciphers.clear();
+    const key = this.#keys.get(parseHeader(header, "PACK", pack).epoch);
+    if (!key) throw new VaultError("locked", `${pack} is sealed with an epoch that this slot was not granted`);
+    const cipher = new ObjectCipher(key, header, pack);
+    this.#ciphers.set(pack, cipher);
+    return cipher;
+  }
+
+  #open({ id, memory, length, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
+    const content = this.#cipherOf(pack, header).open(new Uint8Array(memory, 0, length), offset);
+    const { kind, items, payload } = decodeRecord(content, pack);
+    if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
+    const names = new Uint8Array(items.length * nameLength);
+    items.forEach((item, i) => names.set(item.name, i * nameLength));
+    for (const item of check ? items : []) {
+      if (!sameName(this.#namer.name(payload.subarray(item.offset, item.offset + item.length)), 0, item.name, 0)) {
+        throw new VaultError("corrupt", `${pack} holds a chunk at offset ${offset} whose content is not what its name says`, {
+          object: pack,
+        });
+      }
+    }
+    const lengths = Uint32Array.from(items, (item) => item.length);
+    const opened = { type: "opened", id, length: payload.length, names, lengths } as const;
+    if (payload.length <= memory.byteLength) {
+      new Uint8Array(memory).set(payload);
+      this.#report(opened, []);
+    } else {
+      const own = new Uint8Array(payload).buffer;
+      this.#report({ ...opened, payload: own }, [own]);
+    }
+  }
+
+  #obey(order: Order): void {
+    switch (order.type) {
+      case "hash":
+        return this.#hash(order);
+      case "store":
+        return this.#store(order);
+      case "open":
+        return this.#open(order);
+      case "batch":
+        return this.#sealer.begin(order.batch);
+      case "spare":
+        return this.#sealer.spare(order.buffer);
+      case "flush":
+        this.#sealer.flush();
+        return this.#report({ type: "flushed", id: order.id }, []);
+    }
+  }
+
+  #sendPack({ name, buffer, length, tableOffset, tableLength, entries }: FinishedPack): void {
+    const report = { type: "pack", name, buffer: buffer.buffer, length, tableOffset, tableLength, entries } as const;
+    this.#report(report, [buffer.buffer, entries.buffer]);
+  }
+}
