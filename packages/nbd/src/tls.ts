@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ConnectionOptions, SecureContextOptions, TLSSocketOptions } from "node:tls";
+import type { ConnectionOptions, SecureContextOptions, TlsOptions } from "node:tls";
 import { toError } from "@godwit/core";
 import { NbdError } from "./error.ts";
 import type { NbdTarget } from "./uri.ts";
@@ -36,7 +36,7 @@ const PSK_CIPHERS = "ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-P
 export function clientTls(target: NbdTarget, given: NbdTlsOptions): ConnectionOptions {
   const hostname = given.hostname ?? target.tls.hostname ?? ("host" in target.address ? target.address.host : "localhost");
   if (given.psk) {
-    const [psk] = Array.isArray(given.psk) ? (given.psk as readonly NbdPsk[]) : [given.psk as NbdPsk];
+    const [psk] = pskList(given.psk);
     return {
       ...pskVersion,
       checkServerIdentity: () => undefined,
@@ -53,18 +53,18 @@ export function clientTls(target: NbdTarget, given: NbdTlsOptions): ConnectionOp
   };
 }
 
-/** What `new TLSSocket` of a server needs, besides its secure context. */
-export function serverTls(given: NbdCredentials): { readonly context: SecureContextOptions; readonly socket: TLSSocketOptions } {
+/** What `tls.createServer` needs. */
+export function serverTls(given: NbdCredentials): TlsOptions {
   if (given.psk) {
-    const keys = new Map(
-      (Array.isArray(given.psk) ? (given.psk as readonly NbdPsk[]) : [given.psk as NbdPsk]).map((psk) => [psk.identity, psk.key]),
-    );
-    // Node reads the key callback of a server-side TLSSocket from the same options.
-    const options = { pskCallback: (_socket: unknown, identity: string) => keys.get(identity) ?? null };
-    return { context: pskVersion, socket: options as TLSSocketOptions };
+    const keys = new Map(pskList(given.psk).map((psk) => [psk.identity, psk.key]));
+    return { ...pskVersion, pskCallback: (_socket, identity) => keys.get(identity) ?? null };
   }
   const demand = given.ca !== undefined;
-  return { context: { minVersion: MIN_VERSION, ...material(given) }, socket: { requestCert: demand, rejectUnauthorized: demand } };
+  return { minVersion: MIN_VERSION, ...material(given), requestCert: demand, rejectUnauthorized: demand };
+}
+
+function pskList(psk: NbdPsk | readonly NbdPsk[]): readonly NbdPsk[] {
+  return "identity" in psk ? [psk] : psk;
 }
 
 // Node hands keys to OpenSSL through an interface of TLS 1.2.

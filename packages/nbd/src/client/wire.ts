@@ -4,6 +4,8 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { abortReason, toError } from "@godwit/core";
 import { closed, malformed, NbdError } from "../error.ts";
 import type { Receiver } from "../protocol/byte-reader.ts";
+import { Listeners } from "../protocol/listeners.ts";
+import { Outbox } from "../protocol/outbox.ts";
 import { tlsError } from "../tls.ts";
 import { formatAddress, type NbdAddress } from "../uri.ts";
 
@@ -18,11 +20,12 @@ export class Wire {
   /** The window the kernel may be writing to, and whose it is. */
   #given: { receiver: Receiver | undefined; window: Uint8Array } | undefined;
   #ended: Error | undefined;
-  #outgoing: Uint8Array[] = [];
-  #onSent: (() => void)[] = [];
+  #outbox: Outbox;
+  #listeners: Listeners | undefined;
 
   private constructor(stream: Duplex, direct: boolean) {
     this.#stream = stream;
+    this.#outbox = new Outbox(stream);
     this.direct = direct;
   }
 
@@ -76,9 +79,11 @@ export class Wire {
   /** Goes on in TLS; whatever arrived before must have been read. */
   async startTls(options: ConnectionOptions): Promise<void> {
     const plain = this.#stream;
-    plain.removeAllListeners("data").removeAllListeners("close").removeAllListeners("error");
+    this.#listeners?.off();
+    plain.on("error", () => undefined);
     const secure = connectTls({ ...options, socket: plain });
     this.#stream = secure;
+    this.#outbox = new Outbox(secure);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     secure.once("secureConnect", resolve).once("error", reject);
     secure.once("close", () => reject(this.#ended ?? closed("the server ended the connection during the TLS handshake")));
@@ -98,14 +103,12 @@ export class Wire {
    * before `sent` is called, which it always is, also when the connection fails.
    */
   send(bytes: Uint8Array, sent?: () => void): void {
-    if (this.#outgoing.length === 0) queueMicrotask(() => this.#flush());
-    this.#outgoing.push(bytes);
-    if (sent) this.#onSent.push(sent);
+    this.#outbox.send(bytes, sent);
   }
 
   /** Sends what is queued and then ends our direction. */
   end(): void {
-    this.#flush();
+    this.#outbox.flush();
     this.#stream.end();
   }
 
@@ -150,41 +153,28 @@ export class Wire {
 
   #listen(): void {
     const stream = this.#stream;
-    stream.on("error", (error) => {
-      this.#ended ??= closed("the connection to the NBD server broke", {}, error);
-    });
-    stream.on("end", () => stream.destroy());
-    stream.on("close", () => {
-      this.#ended ??= closed("the NBD server closed the connection");
-      this.#finish();
-    });
-    if (this.direct) return;
-    stream.on("data", (chunk: Uint8Array) => {
-      try {
-        if (!this.#ended) this.#copyIn(chunk);
-      } catch (error) {
-        this.destroy(toError(error));
-      }
-    });
+    this.#listeners = new Listeners(stream)
+      .on("error", (error: Error) => {
+        this.#ended ??= closed("the connection to the NBD server broke", {}, error);
+      })
+      .on("end", () => stream.destroy())
+      .on("close", () => {
+        this.#ended ??= closed("the NBD server closed the connection");
+        this.#finish();
+      });
+    if (!this.direct) this.#listeners.on("data", (chunk: Uint8Array) => this.#received(chunk));
   }
 
-  #flush(): void {
-    const parts = this.#outgoing;
-    const onSent = this.#onSent;
-    if (parts.length === 0) return;
-    this.#outgoing = [];
-    this.#onSent = [];
-    const done = (): void => {
-      for (const sent of onSent) sent();
-    };
-    if (this.#ended || this.#stream.destroyed) return done();
-    this.#stream.cork();
-    parts.forEach((part, index) => this.#stream.write(part, index === parts.length - 1 ? done : undefined));
-    this.#stream.uncork();
+  #received(chunk: Uint8Array): void {
+    try {
+      if (!this.#ended) this.#copyIn(chunk);
+    } catch (error) {
+      this.destroy(toError(error));
+    }
   }
 
   #finish(): void {
-    this.#flush();
+    this.#outbox.flush();
     this.#receiver?.closed(this.#ended!);
   }
 }

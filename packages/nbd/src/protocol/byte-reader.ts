@@ -1,4 +1,4 @@
-import { closed, malformed } from "../error.ts";
+import { malformed } from "../error.ts";
 
 /** Where the bytes of a peer go. */
 export interface Receiver {
@@ -107,7 +107,7 @@ export class ByteReader implements Receiver {
 
   async #more(): Promise<void> {
     while (this.#size === 0) {
-      if (this.#end) throw this.#end instanceof Error ? this.#end : closed("the connection ended");
+      if (this.#end) throw this.#end;
       this.#wake ??= Promise.withResolvers();
       await this.#wake.promise;
     }
