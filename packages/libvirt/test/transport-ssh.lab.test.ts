@@ -56,7 +56,7 @@ test("SSH?socket=: that very socket is used", async () => {
   assert.deepEqual(await authTypes(transport), [0]);
   await assert.rejects(open("?socket=/nowhere"), (error: unknown) => {
     assert.ok(error instanceof SshError && error.kind === "remote");
-    assert.match((error.cause as Error).message, /refused Unix socket \/nowhere.*no such socket/);
+    assert.match((error.cause as Error).message, /refused to connect to the Unix socket \/nowhere.*no such socket/);
     return true;
   });
 });

@@ -8,22 +8,30 @@ import { SshError } from "./errors.ts";
  */
 export class ChannelStream extends Duplex {
   readonly #channel: Channel;
+  #closed = false;
 
-  /** `ending` gives the error, if any, that the closing of the channel means. */
-  constructor(channel: Channel, ending: () => Error | undefined) {
+  /**
+   * `ending` gives the error, if any, that the closing of the channel means. A command's exit code comes
+   * after its output: with `waitForExit` the stream ends only when it is known.
+   */
+  constructor(channel: Channel, ending: () => Error | undefined, waitForExit: boolean) {
     super();
     this.#channel = channel;
     channel.on("data", (chunk: Buffer) => {
       if (!this.push(chunk)) channel.pause();
     });
     channel.on("end", () => {
-      if (ending() === undefined && !this.destroyed) this.push(null);
+      if (!waitForExit && !this.destroyed) this.push(null);
     });
     channel.on("close", () => {
+      this.#closed = true;
       const error = ending();
-      if (error) this.destroy(error);
-      else if (this.readableEnded) this.destroy();
-      else this.once("end", () => this.destroy());
+      if (error || this.readableEnded) {
+        this.destroy(error);
+        return;
+      }
+      this.once("end", () => this.destroy());
+      if (waitForExit && !this.destroyed) this.push(null);
     });
     channel.on("error", (error: Error) => this.destroy(error));
     channel.pause();
@@ -35,7 +43,8 @@ export class ChannelStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     if (this.#channel.writable) this.#channel.write(chunk, callback);
-    else callback(new SshError("closed", "the other side closed the SSH channel"));
+    else if (this.#closed) callback(new SshError("closed", "the other side closed the SSH channel"));
+    // Else "close" is about to come, and it knows the reason; being destroyed ends this write.
   }
 
   override _final(callback: (error?: Error | null) => void): void {

@@ -4,5 +4,5 @@ export type { HostKey } from "./host-key.ts";
 export { fingerprint, type HostKeyVerdict, KnownHosts, type KnownHostsLine, parseKnownHosts } from "./known-hosts.ts";
 export { fetchHostKey, openSsh } from "./open.ts";
 export { shellCommand, shellQuote } from "./quote.ts";
-export type { SshProcess, SshSession, Waiting } from "./session.ts";
+export type { SpawnOptions, SshProcess, SshSession, Waiting } from "./session.ts";
 export { type HostKeyPolicy, resolveTarget, type SshKeepalive, type SshOptions, type SshTarget } from "./target.ts";

@@ -10,6 +10,11 @@ export interface Waiting {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface SpawnOptions extends Waiting {
+  /** What to call the command in errors, when it is long. */
+  readonly name?: string | undefined;
+}
+
 /** A running remote command whose input and output are one stream. */
 export interface SshProcess {
   /** Ends when the command's output does; destroyed with a `remote` error when it fails, its stderr in the message. */
@@ -30,7 +35,7 @@ export interface SshSession extends AsyncDisposable {
    * sessions), the others wait. On abort or timeout the command is killed.
    */
   exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
-  spawn(command: string | readonly string[], options?: Waiting): Promise<SshProcess>;
+  spawn(command: string | readonly string[], options?: SpawnOptions): Promise<SshProcess>;
   /** A connection to a Unix socket of the host (direct-streamlocal@openssh.com). */
   openUnixSocket(path: string, options?: Waiting): Promise<Duplex>;
   /** A connection that the host makes for us. */
@@ -77,13 +82,15 @@ export class Session implements SshSession {
   async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const line = commandLine(command);
     using _place = await this.#commands.acquire({ signal: options.signal });
-    const channel = await this.#run(line, options);
-    return runToEnd(channel, `${this.description}: ${summary(line)}`, options);
+    const name = summary(line);
+    const channel = await this.#run(line, name, options);
+    return runToEnd(channel, `${this.description}: ${name}`, options);
   }
 
-  async spawn(command: string | readonly string[], options: Waiting = {}): Promise<SshProcess> {
+  async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<SshProcess> {
     const line = commandLine(command);
-    const channel = await this.#run(line, options);
+    const name = options.name ?? summary(line);
+    const channel = await this.#run(line, name, options);
     let stderr = Buffer.alloc(0);
     let failure: string | undefined;
     channel.stderr.on("data", (chunk: Buffer) => {
@@ -94,19 +101,19 @@ export class Session implements SshSession {
     });
     const text = (): string => stderr.toString("utf8").trim();
     const ending = (): Error | undefined =>
-      failure === undefined
-        ? undefined
-        : new SshError("remote", `${this.description}: ${summary(line)} ${failure}: ${text() || "it said nothing"}`);
-    return { stream: this.#track(channel, ending), stderr: text };
+      failure === undefined ? undefined : new SshError("remote", `${this.description}: ${name} ${failure}: ${text() || "it said nothing"}`);
+    return { stream: this.#track(channel, ending, true), stderr: text };
   }
 
   async openUnixSocket(path: string, options: Waiting = {}): Promise<Duplex> {
-    const channel = await this.#open(`Unix socket ${path}`, options, (done) => this.#client.openssh_forwardOutStreamLocal(path, done));
+    const channel = await this.#open(`to connect to the Unix socket ${path}`, options, (done) =>
+      this.#client.openssh_forwardOutStreamLocal(path, done),
+    );
     return this.#track(channel, () => undefined);
   }
 
   async openTcp(host: string, port: number, options: Waiting = {}): Promise<Duplex> {
-    const channel = await this.#open(`connection to ${host}:${port}`, options, (done) =>
+    const channel = await this.#open(`to connect to ${host}:${port}`, options, (done) =>
       this.#client.forwardOut("127.0.0.1", 0, host, port, done),
     );
     return this.#track(channel, () => undefined);
@@ -130,8 +137,8 @@ export class Session implements SshSession {
     return this.close();
   }
 
-  #run(line: string, options: Waiting): Promise<ClientChannel> {
-    return this.#open(summary(line), options, (done) => this.#client.exec(line, done));
+  #run(line: string, name: string, options: Waiting): Promise<ClientChannel> {
+    return this.#open(`to run ${name}`, options, (done) => this.#client.exec(line, done));
   }
 
   /** Opens one channel. When the caller gave up meanwhile, the channel is closed as soon as it is there. */
@@ -166,8 +173,8 @@ export class Session implements SshSession {
     }
   }
 
-  #track(channel: Channel, ending: () => Error | undefined): ChannelStream {
-    const stream = new ChannelStream(channel, () => this.#ended ?? ending());
+  #track(channel: Channel, ending: () => Error | undefined, waitForExit = false): ChannelStream {
+    const stream = new ChannelStream(channel, () => this.#ended ?? ending(), waitForExit);
     this.#streams.add(stream);
     stream.on("close", () => this.#streams.delete(stream));
     if ("stderr" in channel) (channel as ClientChannel).stderr.resume();

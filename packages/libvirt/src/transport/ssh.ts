@@ -132,10 +132,10 @@ async function tryWay(
 ): Promise<{ stream: Duplex; way: string }> {
   switch (way) {
     case "virt-ssh-helper":
-      return { stream: await runProxy(session, helperScript, [options.readOnly ? "-r" : "", helperUri(uri)], options), way };
+      return { stream: await runProxy(session, [way, helperScript, options.readOnly ? "-r" : "", helperUri(uri)], options), way };
     case "netcat":
       return {
-        stream: await runProxy(session, netcatScript, [uri.connection.netcat ?? "nc", ...remoteSockets(uri, options)], options),
+        stream: await runProxy(session, [way, netcatScript, uri.connection.netcat ?? "nc", ...remoteSockets(uri, options)], options),
         way,
       };
     case "forwarding":
@@ -194,12 +194,16 @@ exec "$nc" "$@" -U "$socket"`;
 
 const MAX_NOISE = 64 * 1024;
 
-async function runProxy(session: SshSession, script: string, args: readonly string[], waiting: Waiting): Promise<Duplex> {
+async function runProxy(
+  session: SshSession,
+  [name, script, ...args]: readonly [string, string, ...string[]],
+  { signal }: Waiting,
+): Promise<Duplex> {
   const mark = `godwit-${randomBytes(12).toString("hex")}`;
-  const { stream } = await session.spawn(shellCommand(["sh", "-c", script, "sh", mark, ...args]), waiting);
+  const { stream } = await session.spawn(shellCommand(["sh", "-c", script, "sh", mark, ...args]), { name, signal });
   stream.on("error", () => undefined);
   try {
-    await raceAbort(skipPast(stream, `${mark}\n`), waiting.signal);
+    await raceAbort(skipPast(stream, `${mark}\n`), signal);
     return stream;
   } catch (error) {
     stream.destroy();
