@@ -1,14 +1,17 @@
 export { type LabNetwork, type NetworkName, networkNames, type NetworkOptions } from "./addresses.ts";
 export { LabError, type LabErrorKind } from "./error.ts";
+export { type DelayProxy, startDelayProxy } from "./delay-proxy.ts";
+export { type FaultOptions, LabFaults } from "./faults.ts";
 export type { ExtraDisk, GuestOptions } from "./guest/create.ts";
 export type { GuestDisk, GuestRecord } from "./guest/definition.ts";
 export { LabGuest } from "./guest/guest.ts";
 export { LabHost } from "./host.ts";
 export { stopLab, sweep } from "./keeper.ts";
-export { Lab, type LabOptions, type LabRecord, listLabs, openLab, startDetachedLab, startLab } from "./lab.ts";
+export { Lab, type LabRecord } from "./lab.ts";
 export type { RunOptions, RunResult } from "./process.ts";
 export type { SshAccess } from "./ssh-keys.ts";
 export { type Acknowledgement, type AcknowledgementLog, parseAcknowledgements } from "./records/acknowledgements.ts";
 export type { AckWatch, Pauses } from "./records/observe.ts";
 export { readImageFile, readRecords, verifyImage, type VerifyImageOptions } from "./records/offline.ts";
 export { type RecordsReport, verifyRecords } from "./records/verify.ts";
+export { type LabOptions, listLabs, openLab, startDetachedLab, startLab } from "./start.ts";

@@ -1,0 +1,4 @@
+/** The command line is wrong; its message says how. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
