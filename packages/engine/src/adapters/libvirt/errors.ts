@@ -1,0 +1,27 @@
+import { isCancelled, toError } from "@godwit/core";
+import { isLibvirtError, LibvirtError } from "@godwit/libvirt";
+import { EngineError } from "../../model/errors.ts";
+
+/**
+ * What the engine's callers match on: `not-found` for an unknown domain, `hypervisor` when the daemon said no or
+ * said what we cannot read, `host-lost` when nobody can know. Cancellations pass as they are.
+ */
+export function engineError(thrown: unknown, what: string): Error {
+  const error = toError(thrown);
+  if (error instanceof EngineError || isCancelled(error)) return error;
+  if (isLibvirtError(error, "NO_DOMAIN")) return new EngineError("not-found", `${what}: there is no such VM`, {}, { cause: error });
+  if (isLibvirtError(error) || !(error instanceof LibvirtError) || error.kind === "unsupported" || error.kind === "invalid-argument") {
+    return new EngineError("hypervisor", `${what} failed`, {}, { cause: error });
+  }
+  return new EngineError("host-lost", `${what}: the hypervisor does not answer`, {}, { cause: error });
+}
+
+/** Gives `otherwise` when the daemon has no answer to this call, as drivers and old versions do. */
+export async function orElse<T, U>(call: Promise<T>, otherwise: U): Promise<T | U> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isLibvirtError(error) || (error instanceof LibvirtError && error.kind === "unsupported")) return otherwise;
+    throw error;
+  }
+}

@@ -1,0 +1,116 @@
+import { type Connection, DomainXmlFlags, isLibvirtError, type StorageVol } from "@godwit/libvirt";
+import { basename, join } from "node:path";
+import { EngineError } from "../../../model/errors.ts";
+import type { MovableDisk, SourceFacts } from "../../../ports/migration.ts";
+import { parsePool } from "../xml/index.ts";
+import { saying, unlessRefused } from "./access.ts";
+
+/** A disk to copy, with the image that waits for it on the destination. */
+export interface Copy {
+  readonly target: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export function escapeXml(text: string): string {
+  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;" };
+  return text.replace(/[&<>'"]/g, (character) => entities[character] ?? character);
+}
+
+export async function copyPathsIn(
+  connection: Connection,
+  poolName: string,
+  source: SourceFacts,
+  targets: readonly string[],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const pool = await connection.remote.storagePoolLookupByName({ name: poolName }, { signal });
+  const { path } = parsePool(await connection.remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }));
+  if (path === undefined) throw new EngineError("invalid", `the storage pool '${poolName}' does not keep files`, { pool: poolName });
+  return wanted(source, targets).map((disk) => join(path, basename(disk.path)));
+}
+
+function wanted(source: SourceFacts, targets: readonly string[]): (MovableDisk & { readonly path: string })[] {
+  return source.disks.flatMap((disk) => (targets.includes(disk.target) && disk.path !== undefined ? [{ ...disk, path: disk.path }] : []));
+}
+
+/**
+ * Makes an empty image for every copy, as large as its disk. When one cannot be made, those made before are
+ * removed again.
+ */
+export async function createImages(
+  connection: Connection,
+  poolName: string,
+  source: SourceFacts,
+  targets: readonly string[],
+  signal: AbortSignal,
+): Promise<Copy[]> {
+  const { remote } = connection;
+  const pool = await remote.storagePoolLookupByName({ name: poolName }, { signal });
+  const made: StorageVol[] = [];
+  const copies: Copy[] = [];
+  try {
+    for (const disk of wanted(source, targets)) {
+      const xml = `<volume><name>${escapeXml(basename(disk.path))}</name><capacity unit='bytes'>${disk.capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='${escapeXml(disk.format ?? "raw")}'/></target></volume>`;
+      const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
+      made.push(vol);
+      copies.push({ target: disk.target, from: disk.path, to: await remote.storageVolGetPath({ vol }, { signal }) });
+    }
+    return copies;
+  } catch (error) {
+    for (const vol of made) await unlessRefused(remote.storageVolDelete({ vol, flags: 0 }));
+    throw error;
+  }
+}
+
+/** Points the definition's copied disks at their images. libvirt writes paths in single quotes, escaped. */
+export function rewritePaths(xml: string, copies: readonly Copy[]): string {
+  return copies.reduce((text, { from, to }) => text.replaceAll(`file='${escapeXml(from)}'`, `file='${escapeXml(to)}'`), xml);
+}
+
+/** Deletes images by path, through the pool that knows them. Gives those that are still there, with the reason. */
+export async function deleteImages(
+  connection: Connection,
+  paths: readonly string[],
+  signal: AbortSignal,
+): Promise<{ path: string; reason: string }[]> {
+  const left: { path: string; reason: string }[] = [];
+  const inUse = paths.length > 0 ? await filesInUse(connection, signal) : new Set<string>();
+  for (const path of paths) {
+    if (inUse.has(path)) {
+      left.push({ path, reason: "another VM of the host uses it" });
+      continue;
+    }
+    try {
+      const vol = await lookUp(connection, path, signal);
+      if (vol) await connection.remote.storageVolDelete({ vol, flags: 0 }, { signal });
+    } catch (error) {
+      if (!isLibvirtError(error)) throw error;
+      left.push({ path, reason: saying(error) });
+    }
+  }
+  return left;
+}
+
+async function filesInUse(connection: Connection, signal: AbortSignal): Promise<Set<string>> {
+  const { domains } = await connection.remote.connectListAllDomains({ needResults: 1, flags: 0 }, { signal });
+  const texts = await Promise.all(
+    domains.map((dom) => unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.SECURE }, { signal }))),
+  );
+  return new Set(texts.flatMap((text) => [...(text ?? "").matchAll(/<source file='([^']*)'/g)].map((match) => match[1] ?? "")));
+}
+
+/** A pool that has not looked for a while does not know a file that QEMU made: ask it to look, once. */
+async function lookUp(connection: Connection, path: string, signal: AbortSignal): Promise<StorageVol | undefined> {
+  const { remote } = connection;
+  const known = await unlessRefused(remote.storageVolLookupByPath({ path }, { signal }));
+  if (known) return known;
+  const { pools } = await remote.connectListAllStoragePools({ needResults: 1, flags: 2 }, { signal });
+  for (const pool of pools) await unlessRefused(remote.storagePoolRefresh({ pool, flags: 0 }, { signal }));
+  try {
+    return await remote.storageVolLookupByPath({ path }, { signal });
+  } catch (error) {
+    if (isLibvirtError(error, "NO_STORAGE_VOL")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,145 @@
+import { CompareCpuFlags, type Connection, isLibvirtError } from "@godwit/libvirt";
+import { basename } from "node:path";
+import { disksToCopy } from "../../../migration/preflight.ts";
+import type { DestinationFacts, SourceFacts } from "../../../ports/migration.ts";
+import { parseDomainCapabilities, parsePool } from "../xml/index.ts";
+import { findDomain, type LibvirtAccess, saying, unlessRefused } from "./access.ts";
+import type { Definition } from "./source.ts";
+
+/** Asks the destination about a VM that is to come. Changes nothing. */
+export async function judgeOn(
+  host: LibvirtAccess,
+  source: SourceFacts,
+  pool: string | undefined,
+  signal: AbortSignal,
+): Promise<DestinationFacts> {
+  const { connection } = host;
+  const definition = source.definition as Definition;
+  const [identity, cpu, machine, freeMemoryBytes, nics, found] = await Promise.all([
+    readIdentity(connection, source, signal),
+    compareCpu(connection, definition, signal),
+    readMachine(connection, definition, signal),
+    readFreeMemory(connection, signal),
+    readNics(connection, source, signal),
+    pool === undefined ? undefined : readPool(connection, pool, source, signal),
+  ]);
+  return { ...identity, cpu, machine, freeMemoryBytes, nics, pool: found };
+}
+
+async function readIdentity(
+  connection: Connection,
+  { vm }: SourceFacts,
+  signal: AbortSignal,
+): Promise<Pick<DestinationFacts, "sameUuid" | "sameName">> {
+  const [same, named] = await Promise.all([
+    findDomain(connection, vm.id, signal),
+    unlessRefused(connection.remote.domainLookupByName({ name: vm.name }, { signal })),
+  ]);
+  return {
+    ...(same && { sameUuid: { name: same.name, active: same.id >= 0 } }),
+    ...(named && named.uuid !== vm.id && { sameName: named.uuid }),
+  };
+}
+
+/** libvirt names the features after the last colon of its refusal. */
+function missingFeatures(message: string): string[] {
+  const list = /features?:\s*([\w.,\s-]+)$/.exec(message)?.[1] ?? "";
+  return list.split(/[,\s]+/).filter((name) => name !== "");
+}
+
+async function compareCpu(connection: Connection, { live, liveXml }: Definition, signal: AbortSignal): Promise<DestinationFacts["cpu"]> {
+  const xmlCPU = /<cpu[\s>][\s\S]*?<\/cpu>|<cpu[^>]*\/>/.exec(liveXml)?.[0];
+  if (xmlCPU === undefined || live.cpu.mode === "default")
+    return { fits: true, missing: [], text: "it uses the hypervisor's default CPU model" };
+  if (live.cpu.mode === "host-passthrough" || live.cpu.mode === "maximum") {
+    return { fits: "unknown", missing: [], text: `its CPU mode is ${live.cpu.mode}: only identical processors are safe` };
+  }
+  const { emulator = null, arch = null, machine = null, type } = live;
+  try {
+    await connection.remote.connectCompareHypervisorCpu(
+      { emulator, arch, machine, virttype: type, xmlCPU, flags: CompareCpuFlags.FAIL_INCOMPATIBLE },
+      { signal },
+    );
+    return { fits: true, missing: [], text: `it can give the guest its CPU model ${live.cpu.model ?? live.cpu.mode}` };
+  } catch (error) {
+    if (isLibvirtError(error, "CPU_INCOMPATIBLE")) return { fits: false, missing: missingFeatures(error.message), text: error.message };
+    if (isLibvirtError(error)) return { fits: "unknown", missing: [], text: `the CPUs could not be compared: ${saying(error)}` };
+    throw error;
+  }
+}
+
+async function readMachine(connection: Connection, { live }: Definition, signal: AbortSignal): Promise<DestinationFacts["machine"]> {
+  const { emulator = null, arch = null, machine = null, type } = live;
+  try {
+    const xml = await connection.remote.connectGetDomainCapabilities(
+      { emulatorbin: emulator, arch, machine, virttype: type, flags: 0 },
+      { signal },
+    );
+    const capabilities = parseDomainCapabilities(xml);
+    return {
+      known: true,
+      text: `it has ${capabilities.emulator} with machine type ${capabilities.machine ?? machine ?? "default"} (${type})`,
+    };
+  } catch (error) {
+    if (isLibvirtError(error))
+      return { known: false, text: `it cannot run ${type} guests of machine type ${machine ?? "default"}: ${saying(error)}` };
+    throw error;
+  }
+}
+
+const allCells = -1;
+
+/** Free memory and what the kernel would give up for a guest, in bytes. */
+async function readFreeMemory(connection: Connection, signal: AbortSignal): Promise<number | undefined> {
+  const stats = await unlessRefused(connection.remote.nodeGetMemoryStats({ nparams: 16, cellNum: allCells, flags: 0 }, { signal }));
+  if (!stats) return undefined;
+  const kib = new Map(stats.params.map(({ field, value }) => [field, Number(value)]));
+  const free = kib.get("free");
+  return free === undefined ? undefined : (free + (kib.get("buffers") ?? 0) + (kib.get("cached") ?? 0)) * 1024;
+}
+
+async function readNics(connection: Connection, source: SourceFacts, signal: AbortSignal): Promise<DestinationFacts["nics"]> {
+  const wanted = new Map(
+    source.nics.flatMap((nic) =>
+      nic.source === undefined ? [] : [[`${nic.type} ${nic.source}`, { type: nic.type, source: nic.source }] as const],
+    ),
+  );
+  return Promise.all(
+    [...wanted.values()].map(async (nic) => {
+      if (nic.type !== "network") return { ...nic, present: "unknown" as const };
+      const network = await unlessRefused(connection.remote.networkLookupByName({ name: nic.source }, { signal }));
+      const active = network && (await unlessRefused(connection.remote.networkIsActive({ net: network }, { signal })));
+      return { ...nic, present: active === 1 };
+    }),
+  );
+}
+
+async function readPool(
+  connection: Connection,
+  name: string,
+  source: SourceFacts,
+  signal: AbortSignal,
+): Promise<NonNullable<DestinationFacts["pool"]>> {
+  const { remote } = connection;
+  const pool = await unlessRefused(remote.storagePoolLookupByName({ name }, { signal }));
+  if (!pool) return { name, present: false, active: false, availableBytes: 0, taken: [] };
+  await unlessRefused(remote.storagePoolRefresh({ pool, flags: 0 }, { signal }));
+  const [xml, info, active] = await Promise.all([
+    remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }),
+    remote.storagePoolGetInfo({ pool }, { signal }),
+    remote.storagePoolIsActive({ pool }, { signal }),
+  ]);
+  const names = disksToCopy(source.disks).map((disk) => basename(disk.path ?? ""));
+  const volumes = await Promise.all(
+    names.map((volume) => unlessRefused(remote.storageVolLookupByName({ pool, name: volume }, { signal }))),
+  );
+  const duplicates = names.filter((one, index) => names.indexOf(one) !== index);
+  return {
+    name,
+    present: true,
+    active: active === 1,
+    path: parsePool(xml).path,
+    availableBytes: Number(info.available),
+    taken: [...names.filter((_, index) => volumes[index] !== undefined), ...duplicates],
+  };
+}

@@ -1,0 +1,259 @@
+import { type Clock, isCancelled } from "@godwit/core";
+import {
+  type Connection,
+  type Domain,
+  DomainJobStatsFlags,
+  DomainJobType,
+  DomainMigrateFlags,
+  LibvirtError,
+  MigrateParam,
+  typedParams,
+} from "@godwit/libvirt";
+import { isIPv6 } from "node:net";
+import { type MoveHooks, MoveError, type MoveProgress, type MoveRequest } from "../../../ports/migration.ts";
+import { needDomain, saying, unlessRefused } from "./access.ts";
+import { type Copy, rewritePaths } from "./copies.ts";
+import type { Definition } from "./source.ts";
+import { moveProgress } from "./stats.ts";
+
+const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE, AUTO_CONVERGE, CHANGE_PROTECTION } = DomainMigrateFlags;
+
+/** How often the source is asked how far it is, milliseconds. */
+const pollMs = 250;
+
+interface Move {
+  readonly source: Connection;
+  readonly destination: Connection;
+  readonly dom: Domain;
+  readonly definition: Definition;
+  readonly request: MoveRequest;
+  readonly copies: readonly Copy[];
+  readonly hooks: MoveHooks;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+}
+
+function flagsOf({ definition, request, copies }: Move): number {
+  return (
+    LIVE |
+    (definition.persistentXml === undefined ? 0 : PERSIST_DEST | UNDEFINE_SOURCE) |
+    (copies.length > 0 ? NON_SHARED_DISK : 0) |
+    (request.sharingProven ? UNSAFE : 0) |
+    (request.autoConverge ? AUTO_CONVERGE : 0)
+  );
+}
+
+function paramsOf({ request, copies, definition, dom }: Move): Record<string, string | bigint | readonly string[] | undefined> {
+  const { destinationAddress, bandwidthBytesPerSecond } = request;
+  const host = isIPv6(destinationAddress) ? `[${destinationAddress}]` : destinationAddress;
+  const mibPerSecond =
+    bandwidthBytesPerSecond === undefined ? undefined : BigInt(Math.max(1, Math.round(bandwidthBytesPerSecond / 2 ** 20)));
+  const copied = copies.length > 0;
+  return {
+    [MigrateParam.URI]: `tcp://${host}`,
+    [MigrateParam.LISTEN_ADDRESS]: destinationAddress,
+    [MigrateParam.DEST_NAME]: dom.name,
+    [MigrateParam.BANDWIDTH]: mibPerSecond,
+    [MigrateParam.MIGRATE_DISKS]: copied ? copies.map((copy) => copy.target) : undefined,
+    [MigrateParam.DEST_XML]: copied ? rewritePaths(definition.liveXml, copies) : undefined,
+    [MigrateParam.PERSIST_XML]:
+      copied && definition.persistentXml !== undefined ? rewritePaths(definition.persistentXml, copies) : undefined,
+  };
+}
+
+/** Moves the VM in the way the request says, and resolves with the last figures. Rejects with `MoveError`. */
+export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: string }): Promise<MoveProgress> {
+  options.signal.throwIfAborted();
+  const move: Move = { ...options, dom: await needDomain(options.source, options.vmId, options.signal) };
+  const watch = new Watch(move);
+  try {
+    if (move.request.peerUri === undefined) await moveDirectly(move, watch);
+    else await movePeerToPeer(move, watch, move.request.peerUri);
+  } catch (error) {
+    throw error instanceof MoveError ? error : new MoveError(saying(error), watch.sawData, { cause: error });
+  } finally {
+    await watch.stop();
+  }
+  return (await completedFigures(move)) ?? watch.last ?? moveProgress([]);
+}
+
+/**
+ * The five phases of libvirt's migration protocol, version 3 with parameters, driven from here
+ * (libvirt, docs/kbase/internals/migration.html): begin and perform on the source, prepare and finish on the
+ * destination, confirm on the source. Once prepare succeeded, finish and confirm are always called, so that
+ * both sides know how it ended.
+ */
+async function moveDirectly(move: Move, watch: Watch): Promise<void> {
+  const { dom, hooks } = move;
+  const [source, destination] = [move.source.remote, move.destination.remote];
+  const flags = flagsOf(move);
+  const sourceFlags = flags | CHANGE_PROTECTION;
+  const params = paramsOf(move);
+  await hooks.phase("prepare");
+  const begun = await source.domainMigrateBegin3Params({ dom, params: typedParams.encode(params), flags: sourceFlags });
+  let prepared: { readonly cookieOut: Uint8Array; readonly uriOut: string | null };
+  try {
+    move.signal.throwIfAborted();
+    const withXml = typedParams.encode({ ...params, [MigrateParam.DEST_XML]: begun.xml });
+    prepared = await destination.domainMigratePrepare3Params({ params: withXml, cookieIn: begun.cookieOut, flags: flags & ~AUTO_CONVERGE });
+  } catch (error) {
+    await unlessLost(
+      source.domainMigrateConfirm3Params({
+        dom,
+        params: typedParams.encode(params),
+        cookieIn: new Uint8Array(),
+        flags: sourceFlags,
+        cancelled: 1,
+      }),
+    );
+    if (isCancelled(error)) throw error;
+    throw new MoveError(`the destination did not prepare for it: ${saying(error)}`, !looksUnreachable(error), { cause: error });
+  }
+  const onWire = typedParams.encode({ ...params, [MigrateParam.URI]: prepared.uriOut ?? params[MigrateParam.URI] });
+  let performed: Uint8Array | undefined;
+  let failure: unknown;
+  try {
+    await hooks.phase("perform");
+    const performing = source.domainMigratePerform3Params({
+      dom,
+      dconnuri: null,
+      params: onWire,
+      cookieIn: prepared.cookieOut,
+      flags: sourceFlags,
+    });
+    performed = await watch.during(performing);
+    await hooks.phase("finish");
+  } catch (error) {
+    failure = error;
+  }
+  await finish(move, { params: onWire, performed: failure === undefined ? performed : undefined, flags }, failure, watch);
+}
+
+interface Performed {
+  readonly params: ReturnType<typeof typedParams.encode>;
+  readonly performed: Uint8Array | undefined;
+  readonly flags: number;
+}
+
+async function finish(move: Move, { params, performed, flags }: Performed, failure: unknown, watch: Watch): Promise<void> {
+  const { dom, hooks, source, destination } = move;
+  const cancelled = performed === undefined ? 1 : 0;
+  const cookieIn = performed ?? new Uint8Array();
+  let cookieOut: Uint8Array | undefined;
+  let refusal: unknown;
+  try {
+    const finished = await destination.remote.domainMigrateFinish3Params({ params, cookieIn, flags: flags & ~AUTO_CONVERGE, cancelled });
+    cookieOut = finished.cookieOut;
+  } catch (error) {
+    refusal = error;
+  }
+  const runsThere = cancelled === 0 && cookieOut !== undefined;
+  if (runsThere) await hooks.phase("confirm");
+  // When finish got no answer, nobody knows whether the guest runs there: the source must not let it run on.
+  if (!runsThere && refusal instanceof LibvirtError && refusal.kind !== "libvirt" && cancelled === 0) throw refusal;
+  const confirm = source.remote.domainMigrateConfirm3Params({
+    dom,
+    params,
+    cookieIn: cookieOut ?? new Uint8Array(),
+    flags: flags | CHANGE_PROTECTION,
+    cancelled: runsThere ? 0 : 1,
+  });
+  if (runsThere) await confirm;
+  else await unlessLost(confirm);
+  if (failure !== undefined) throw new MoveError(saying(failure), watch.sawData || !looksUnreachable(failure), { cause: failure });
+  if (!runsThere) throw new MoveError(`the destination could not let it run: ${saying(refusal)}`, true, { cause: refusal });
+}
+
+async function movePeerToPeer(move: Move, watch: Watch, peerUri: string): Promise<void> {
+  const flags = flagsOf(move) | PEER2PEER;
+  await move.hooks.phase("perform");
+  const performing = move.source.remote.domainMigratePerform3Params({
+    dom: move.dom,
+    dconnuri: peerUri,
+    params: typedParams.encode(paramsOf(move)),
+    cookieIn: new Uint8Array(),
+    flags,
+  });
+  try {
+    await watch.during(performing);
+  } catch (error) {
+    throw new MoveError(saying(error), watch.sawData || !looksUnreachable(error), { cause: error });
+  }
+}
+
+/** The figures that the destination keeps of a migration that came in: with the pause, as measured. */
+async function completedFigures({ destination, request }: Move): Promise<MoveProgress | undefined> {
+  const dom = await needDomain(destination, request.vmId).catch(() => undefined);
+  if (!dom) return undefined;
+  const stats = await unlessRefused(destination.remote.domainGetJobStats({ dom, flags: DomainJobStatsFlags.COMPLETED })).catch(
+    () => undefined,
+  );
+  return stats && stats.params.length > 0 ? moveProgress(stats.params) : undefined;
+}
+
+/** Clean-up calls that may fail, because the daemon has cleaned up or is gone; the truth is looked up afterwards. */
+async function unlessLost(call: Promise<unknown>): Promise<void> {
+  await call.catch(() => undefined);
+}
+
+/** libvirt has no error code for it: these are the texts of its socket code and of strerror. */
+function looksUnreachable(error: unknown): boolean {
+  return /unable to connect|connection (refused|timed out|reset)|no route to host|network is unreachable|cannot assign requested address|unable to resolve/i.test(
+    saying(error),
+  );
+}
+
+/** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
+class Watch {
+  readonly #move: Move;
+  readonly #ended = new AbortController();
+  #polling: Promise<void> | undefined;
+  #pauseSet = false;
+  last: MoveProgress | undefined;
+
+  constructor(move: Move) {
+    this.#move = move;
+  }
+
+  /** Whether a byte of the guest was on its way. */
+  get sawData(): boolean {
+    return this.last !== undefined && this.last.memoryProcessedBytes + this.last.diskProcessedBytes > 0;
+  }
+
+  async during<T>(performing: Promise<T>): Promise<T> {
+    this.#polling = this.#poll();
+    try {
+      return await performing;
+    } finally {
+      await this.stop();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    await this.#polling;
+  }
+
+  async #poll(): Promise<void> {
+    const { source, dom, clock, signal } = this.#move;
+    while (!this.#ended.signal.aborted) {
+      try {
+        if (signal.aborted) await unlessRefused(source.remote.domainAbortJob({ dom }));
+        const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
+        if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
+        await clock.sleep(pollMs, { signal: this.#ended.signal });
+      } catch {
+        return; // the connection is gone: the call under way says so
+      }
+    }
+  }
+
+  async #show(progress: MoveProgress): Promise<void> {
+    const { source, dom, request, hooks } = this.#move;
+    this.last = progress;
+    hooks.progress(progress);
+    if (this.#pauseSet || request.maximumPauseMs === undefined) return;
+    this.#pauseSet = true;
+    await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(request.maximumPauseMs), flags: 0 }));
+  }
+}
