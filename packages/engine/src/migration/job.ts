@@ -1,0 +1,361 @@
+import { CancelledError, describeError, isCancelled } from "@godwit/core";
+import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
+import { EngineError } from "../model/errors.ts";
+import type { NetworkVerdict } from "../model/network.ts";
+import { readCounters, type CounterReading } from "../network/index.ts";
+import { MoveError, type MoveProgress } from "../ports/migration.ts";
+import type { MigrationAttempt, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
+import { jobProgress } from "./progress.ts";
+import { interfaceProofs, proofSentence } from "./proof.ts";
+import type { Migrations } from "./service.ts";
+import { findAndSettle, type Settled } from "./settle.ts";
+import { reaches } from "./sharing.ts";
+
+/** How long a silent host is asked again after a move, milliseconds. */
+const patienceMs = 5 * 60_000;
+
+type Context = JobContext<MigrationInput>;
+
+/** What one attempt over one network came to. */
+interface Ended {
+  readonly attempt: MigrationAttempt;
+  readonly settled: Settled;
+  readonly figures: MoveProgress | undefined;
+  readonly error: unknown;
+}
+
+/**
+ * The job that moves a VM. It plans, tries the networks in order, and after every end, good or bad, looks up
+ * on the hosts where the VM is. An attempt that follows a server's death does not begin anew: it settles what
+ * is there, and is done when the VM had arrived.
+ */
+export function migrationJob(migrations: Migrations, options: { readonly patienceMs?: number } = {}): JobKind<MigrationInput> {
+  const patience = options.patienceMs ?? patienceMs;
+  return {
+    kind: "vm.migrate",
+    title: (input) => `migrate ${input.vm} from ${input.source} to ${input.destination}`,
+    subject: (input) => ({ type: "vm", id: input.vmId, name: input.vm }),
+    locks: (input) => [`vm:${input.vmId}`],
+    slots: (input) => slots(migrations, input),
+    run: (context) => new Run(migrations, context, patience).run(),
+  };
+}
+
+function slots(migrations: Migrations, input: MigrationInput): JobSlot[] {
+  const { networks } = migrations.options;
+  const live = async (hostId: string): Promise<number> =>
+    (await networks.liveMigration()).maximumParallelMigrations ?? (await networks.hostMigration(hostId)).maximumLiveMigrations;
+  const storage = async (hostId: string): Promise<number> => (await networks.hostMigration(hostId)).maximumStorageMigrations;
+  const ends = [
+    { id: input.sourceId, name: input.source },
+    { id: input.destinationId, name: input.destination },
+  ];
+  return ends.flatMap(({ id, name }) => [
+    { name: `live-migrations:${id}`, label: `live migrations on ${name}`, limit: () => live(id) },
+    ...(input.storagePool === undefined
+      ? []
+      : [{ name: `storage-migrations:${id}`, label: `storage migrations on ${name}`, limit: () => storage(id) }]),
+  ]);
+}
+
+class Run {
+  readonly #migrations: Migrations;
+  readonly #context: Context;
+  readonly #input: MigrationInput;
+  readonly #patienceMs: number;
+
+  constructor(migrations: Migrations, context: Context, patience: number) {
+    this.#migrations = migrations;
+    this.#context = context;
+    this.#input = context.input;
+    this.#patienceMs = patience;
+  }
+
+  async run(): Promise<MigrationResult> {
+    const context = this.#context;
+    const begun = context.recorded("move")?.output as { readonly networkId: string } | undefined;
+    if (begun === undefined) context.signal.throwIfAborted();
+    const ready = await context.step("plan", () => this.#migrations.ready(this.#input, { signal: context.signal }));
+    const chain = ready.plan.networks.filter((network) => network.rank !== undefined);
+    if (begun !== undefined) return this.#afterRestart(ready, chain, begun.networkId);
+    for (const network of chain)
+      await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
+    await context.note("counters", await this.#counters());
+    return this.#tryNetworks(ready, chain);
+  }
+
+  async #tryNetworks(ready: ReadyPlan, chain: readonly NetworkVerdict[]): Promise<MigrationResult> {
+    const attempts: MigrationAttempt[] = [];
+    for (const [index, network] of chain.entries()) {
+      const ended = await this.#try(ready, network);
+      attempts.push(ended.attempt);
+      await this.#context.note("attempts", attempts);
+      if (ended.settled.at === "destination") return this.#finish(ready, network, attempts, ended.figures);
+      await this.#removeCopies(ready, ended.settled);
+      this.#throwCancelled(ended);
+      const next = chain[index + 1];
+      if (ended.attempt.outcome !== "no-connection" || next === undefined || ended.settled.at !== "source")
+        throw this.#failure(ended, attempts);
+      await this.#context.reason({
+        code: "next-network",
+        text: `${network.network} does not connect (${ended.attempt.reason.text}); trying ${next.network}`,
+      });
+    }
+    throw new EngineError("refused", `no network may carry ${this.#input.vm} to ${this.#input.destination}`, { vm: this.#input.vm });
+  }
+
+  #throwCancelled({ settled }: Ended): void {
+    const { signal } = this.#context;
+    if (!signal.aborted) return;
+    const { vm, source } = this.#input;
+    if (settled.at === "source" && signal.reason instanceof CancelledError)
+      throw new CancelledError(`cancelled; ${vm} runs on ${source}`, { cause: signal.reason });
+    signal.throwIfAborted();
+  }
+
+  #failure({ settled, error }: Ended, attempts: readonly MigrationAttempt[]): EngineError {
+    const { vm, source } = this.#input;
+    const where = settled.at === "source" ? `it runs on ${source} as before` : settled.text;
+    const why = attempts.length > 1 ? `none of ${attempts.length} networks carried it` : "the hypervisor gave it up";
+    return new EngineError("hypervisor", `${vm} was not moved: ${why}; ${where}`, { vm, at: settled.at }, { cause: error });
+  }
+
+  async #try(ready: ReadyPlan, network: NetworkVerdict): Promise<Ended> {
+    const { networkId, network: name, destinationAddress = "" } = network;
+    const made = { networkId, network: name, destinationAddress };
+    const silent = await this.#unreachable(network);
+    if (silent !== undefined) {
+      const settled: Settled = { at: "source", text: "nothing was begun" };
+      return { attempt: { ...made, outcome: "no-connection", reason: silent }, settled, figures: undefined, error: new Error(silent.text) };
+    }
+    await this.#context.note("move", { networkId, startedAt: this.#now() });
+    let figures: MoveProgress | undefined;
+    let error: unknown;
+    try {
+      figures = await this.#move(ready, network);
+    } catch (thrown) {
+      this.#throwStopped();
+      error = thrown;
+      this.#context.log("warn", `the move over ${name} ended: ${describeError(thrown)}`);
+    }
+    const settled = await this.#settle();
+    const attempt: MigrationAttempt = { ...made, ...outcomeOf(settled, error, this.#context.signal) };
+    if (settled.at !== "destination") await this.#context.note("move", undefined);
+    return { attempt, settled, figures, error };
+  }
+
+  /** A reason when the network is known not to connect at this very moment. */
+  async #unreachable({ sourceAddress, destinationAddress }: NetworkVerdict): Promise<{ code: string; text: string } | undefined> {
+    const shell = this.#migrations.shell(this.#input.sourceId);
+    if (!shell || sourceAddress === undefined || destinationAddress === undefined) return undefined;
+    const answer = await reaches(shell, sourceAddress, destinationAddress, this.#context.signal);
+    if (answer !== "silent") return undefined;
+    return { code: "silent", text: `${destinationAddress} does not answer ${sourceAddress}` };
+  }
+
+  async #move(ready: ReadyPlan, network: NetworkVerdict): Promise<MoveProgress> {
+    const { hosts, open } = this.#migrations.options;
+    const input = this.#input;
+    const context = this.#context;
+    const destination = hosts.hypervisor(input.destinationId);
+    const request = {
+      vmId: input.vmId,
+      destinationAddress: network.destinationAddress ?? "",
+      copy: input.storagePool === undefined ? undefined : { pool: input.storagePool, targets: ready.copyTargets },
+      sharingProven: ready.sharingProven,
+      autoConverge: input.autoConverge,
+      bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
+      maximumPauseMs: input.maximumPauseMs,
+      peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
+    };
+    const shown = jobProgress(network.network);
+    return open(hosts.hypervisor(input.sourceId)).move(
+      destination,
+      request,
+      { phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }), progress: (progress) => context.progress(shown(progress)) },
+      { signal: input.peerToPeer ? unlessStopping(context) : context.signal },
+    );
+  }
+
+  async #settle(): Promise<Settled> {
+    const settled = await findAndSettle(this.#migrations, this.#input, {
+      signal: this.#context.stopping,
+      patienceMs: this.#patienceMs,
+      log: (text) => this.#context.log("info", text),
+    });
+    await this.#lookAgain();
+    return settled;
+  }
+
+  /** The inventory would notice by itself; asking now shows the truth at once. */
+  async #lookAgain(): Promise<void> {
+    const { sourceId, destinationId, vmId } = this.#input;
+    const signal = this.#context.stopping;
+    await Promise.all(
+      [sourceId, destinationId].map((id) => this.#migrations.options.hosts.refreshVm(id, vmId, { signal }).catch(() => undefined)),
+    );
+  }
+
+  async #afterRestart(ready: ReadyPlan, chain: readonly NetworkVerdict[], networkId: string): Promise<MigrationResult> {
+    this.#context.log("warn", "the server ended during the move; looking up where the VM is");
+    const settled = await this.#settle();
+    const attempts = (this.#context.recorded("attempts")?.output ?? []) as MigrationAttempt[];
+    const network = chain.find((one) => one.networkId === networkId) ?? chain[0];
+    if (settled.at === "destination" && network) {
+      const reason = { code: "carried", text: "it had arrived when the server came back" };
+      const { network: name, destinationAddress = "" } = network;
+      return this.#finish(
+        ready,
+        network,
+        [...attempts, { networkId, network: name, destinationAddress, outcome: "carried", reason }],
+        undefined,
+      );
+    }
+    await this.#removeCopies(ready, settled);
+    const { vm, source } = this.#input;
+    const where = settled.at === "source" ? `it runs on ${source} and nothing is left on the destination; migrate it again` : settled.text;
+    if (this.#context.cancelRequested) throw new CancelledError(`cancelled; ${where}`);
+    throw new EngineError("interrupted", `${vm} was not moved: the server ended during the move; ${where}`, { vm, at: settled.at });
+  }
+
+  async #finish(
+    ready: ReadyPlan,
+    network: NetworkVerdict,
+    attempts: readonly MigrationAttempt[],
+    figures: MoveProgress | undefined,
+  ): Promise<MigrationResult> {
+    const input = this.#input;
+    const ended = this.#now();
+    const after = await this.#counters();
+    const move = this.#context.recorded("move")?.output as { readonly startedAt: string } | undefined;
+    const startedAt = move?.startedAt ?? ended;
+    if (ready.sourcePaths.length > 0) await this.#removeSourceDisks(ready);
+    const interfaces = this.#proofs(after);
+    const movedBytes = (figures?.memoryProcessedBytes ?? 0) + (figures?.diskProcessedBytes ?? 0);
+    return {
+      vmId: input.vmId,
+      vm: input.vm,
+      source: input.source,
+      destination: input.destination,
+      kind: ready.plan.kind,
+      driver: input.peerToPeer ? "peer-to-peer" : "server",
+      networkId: network.networkId,
+      network: network.network,
+      destinationAddress: network.destinationAddress ?? "",
+      attempts,
+      startedAt,
+      endedAt: ended,
+      totalMs: Date.parse(ended) - Date.parse(startedAt),
+      ...(figures?.pauseMs !== undefined && { pauseMs: figures.pauseMs }),
+      ...(figures?.rounds !== undefined && { rounds: figures.rounds }),
+      ...(figures?.dirtyBytesPerSecond !== undefined && { dirtyBytesPerSecond: figures.dirtyBytesPerSecond }),
+      memoryBytes: figures?.memoryProcessedBytes ?? 0,
+      diskBytes: figures?.diskProcessedBytes ?? 0,
+      interfaces,
+      proof: proofSentence(interfaces, {
+        sourceId: input.sourceId,
+        destinationId: input.destinationId,
+        networkId: network.networkId,
+        movedBytes,
+      }),
+    };
+  }
+
+  #proofs(after: Record<string, CounterReading>): MigrationResult["interfaces"] {
+    const before = (this.#context.recorded("counters")?.output ?? {}) as Record<string, CounterReading>;
+    const { sourceId, source, destinationId, destination } = this.#input;
+    const ends = [
+      { hostId: sourceId, host: source },
+      { hostId: destinationId, host: destination },
+    ];
+    const readings = ends.flatMap(({ hostId, host }) => {
+      const [then, now] = [before[hostId], after[hostId]];
+      return then && now ? [{ hostId, host, before: then, after: now }] : [];
+    });
+    return interfaceProofs(readings, this.#migrations.options.networks.list());
+  }
+
+  /** Of both hosts, by id; a host that does not tell is left out. */
+  async #counters(): Promise<Record<string, CounterReading>> {
+    const { sourceId, destinationId } = this.#input;
+    const read = async (id: string): Promise<[string, CounterReading][]> => {
+      const shell = this.#migrations.shell(id);
+      try {
+        return shell ? [[id, await readCounters(shell, AbortSignal.any([this.#context.stopping, AbortSignal.timeout(10_000)]))]] : [];
+      } catch (error) {
+        this.#throwStopped();
+        this.#context.log("warn", `the interface counters could not be read: ${describeError(error)}`);
+        return [];
+      }
+    };
+    return Object.fromEntries((await Promise.all([sourceId, destinationId].map(read))).flat());
+  }
+
+  /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
+  async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
+    if (ready.copyPaths.length === 0 || settled.at !== "source") return;
+    if (this.#context.recorded("phase:prepare") === undefined) return;
+    await this.#delete(this.#input.destinationId, ready.copyPaths, "the copy");
+  }
+
+  /** After a move with its disks: the originals go, as the VM runs on the copies. */
+  async #removeSourceDisks(ready: ReadyPlan): Promise<void> {
+    await this.#delete(this.#input.sourceId, ready.sourcePaths, "the original");
+  }
+
+  async #delete(hostId: string, paths: readonly string[], what: string): Promise<void> {
+    const { hosts, open } = this.#migrations.options;
+    const { stopping } = this.#context;
+    const name = hosts.host(hostId).name;
+    try {
+      const left = await open(hosts.hypervisor(hostId)).deleteDisks(paths, { signal: stopping });
+      for (const { path, reason } of left)
+        await this.#context.reason({ code: "disk-left", text: `${what} ${path} is still on ${name}: ${reason}` });
+    } catch (error) {
+      stopping.throwIfAborted();
+      await this.#context.reason({
+        code: "disk-left",
+        text: `${what} of the disks may still be on ${name} (${paths.join(", ")}): ${describeError(error)}`,
+      });
+    }
+  }
+
+  #throwStopped(): void {
+    this.#context.stopping.throwIfAborted();
+  }
+
+  #now(): string {
+    return new Date(this.#migrations.options.clock.now()).toISOString();
+  }
+}
+
+function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<MigrationAttempt, "outcome" | "reason"> {
+  if (settled.at === "destination") return { outcome: "carried", reason: { code: "carried", text: settled.text } };
+  const text = describeError(error);
+  if (signal.aborted || isCancelled(error)) return { outcome: "cancelled", reason: { code: "cancelled", text } };
+  const connected = !(error instanceof MoveError) || error.connected;
+  return connected
+    ? { outcome: "failed", reason: { code: "failed", text } }
+    : { outcome: "no-connection", reason: { code: "no-connection", text } };
+}
+
+/** A signal for a cancel only: a move between peers goes on without the server. */
+function unlessStopping({ signal }: Context): AbortSignal {
+  const cancel = new AbortController();
+  const follow = (): void => {
+    if (!(signal.reason instanceof ServerStopping) && !(signal.reason instanceof LeaseLost)) cancel.abort(signal.reason);
+  };
+  if (signal.aborted) follow();
+  else signal.addEventListener("abort", follow, { once: true });
+  return cancel.signal;
+}
+
+/** How the source's libvirt reaches the destination's: by TLS at the address that the server uses, too. */
+export function peerUri(destinationUri: string, destination: string): string {
+  const match = /^[a-z0-9]+(?:\+[a-z0-9]+)?:\/\/(?:[^@/]*@)?(\[[^\]]+\]|[^:/?]+)/i.exec(destinationUri);
+  if (!match?.[1])
+    throw new EngineError("invalid", `the URI of ${destination} names no address that another host could use: peer-to-peer needs one`, {
+      uri: destinationUri,
+    });
+  return `qemu+tls://${match[1]}/system`;
+}

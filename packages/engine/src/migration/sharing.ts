@@ -1,0 +1,83 @@
+import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
+import type { HostShell } from "../ports/shell.ts";
+import type { Sharing } from "./preflight.ts";
+
+/** `$1` is the folder, `$2` the token: writes it; fails when the folder cannot be written. */
+const write = `umask 077; printf %s "$2" >"$1/.godwit-$2"`;
+const remove = `rm -f "$1/.godwit-$2"`;
+/** `$1` is the token; folders come one a line. `yes` where the token is there. */
+const look = `while IFS= read -r folder; do if [ "$(cat "$folder/.godwit-$1" 2>/dev/null)" = "$1" ]; then echo yes; else echo no; fi; done`;
+/** Paths come one a line: device numbers for devices, `file` for others, `none` for what is not there. */
+const stat = `while IFS= read -r path; do if [ -b "$path" ]; then echo block; elif [ -e "$path" ]; then echo file; else echo none; fi; done`;
+
+interface Hosts {
+  readonly source: HostShell;
+  readonly destination: HostShell;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Which of these files are the same on both hosts: a token written beside each on the source must be read
+ * there on the destination. Block devices are not judged (`unproven`), nor folders that cannot be written.
+ * The tokens are removed again, also after a failure.
+ */
+export async function proveSharing(paths: readonly string[], { source, destination, signal }: Hosts): Promise<Map<string, Sharing>> {
+  const result = new Map<string, Sharing>();
+  if (paths.length === 0) return result;
+  const token = randomBytes(16).toString("hex");
+  const kinds = await lines(destination, ["/bin/sh", "-c", stat], paths, signal);
+  for (const [index, path] of paths.entries()) {
+    if (kinds[index] === "none") result.set(path, "missing");
+    else if (kinds[index] !== "file") result.set(path, "unproven");
+  }
+  const rest = paths.filter((path) => !result.has(path));
+  const folders = [...new Set(rest.map((path) => dirname(path)))];
+  const written: string[] = [];
+  try {
+    for (const folder of folders) {
+      const { code } = await source.run(["/bin/sh", "-c", write, "sh", folder, token], { signal });
+      if (code === 0) written.push(folder);
+    }
+    const seen = await lines(destination, ["/bin/sh", "-c", look, "sh", token], written, signal);
+    for (const path of rest) {
+      const index = written.indexOf(dirname(path));
+      result.set(path, index < 0 ? "unproven" : seen[index] === "yes" ? "shared" : "not-shared");
+    }
+  } finally {
+    for (const folder of written) {
+      await source.run(["/bin/sh", "-c", remove, "sh", folder, token], { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+    }
+  }
+  return result;
+}
+
+async function lines(shell: HostShell, argv: readonly string[], input: readonly string[], signal: AbortSignal): Promise<string[]> {
+  if (input.length === 0) return [];
+  const { stdout } = await shell.run(argv, { signal, stdin: input.map((line) => `${line}\n`).join("") });
+  return stdout.split("\n");
+}
+
+/** Bridges and devices that guests' cards plug into, by name: is there such an interface? */
+export async function findInterfaces(shell: HostShell, names: readonly string[], signal: AbortSignal): Promise<Map<string, boolean>> {
+  const script = `while IFS= read -r name; do if [ -e "/sys/class/net/$name" ]; then echo yes; else echo no; fi; done`;
+  const found = await lines(shell, ["/bin/sh", "-c", script], names, signal);
+  return new Map(names.map((name, index) => [name, found[index] === "yes"]));
+}
+
+/** `$1` source address, `$2` destination address. A refused connection is an answer, too. */
+const reach = `
+if command -v ping >/dev/null 2>&1 && ping -n -q -c 1 -W 1 -I "$1" "$2" >/dev/null 2>&1; then echo reached; exit 0; fi
+if command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
+  said=$(LC_ALL=C timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/22"' "$2" 2>&1) && { echo reached; exit 0; }
+  case "$said" in *refused*) echo reached; exit 0;; esac
+  echo silent; exit 0
+fi
+command -v ping >/dev/null 2>&1 && echo silent || echo unknown`;
+
+/** Whether the source reaches an address of the destination right now; within about three seconds. */
+export async function reaches(shell: HostShell, from: string, to: string, signal: AbortSignal): Promise<"reached" | "silent" | "unknown"> {
+  const { stdout } = await shell.run(["/bin/sh", "-c", reach, "sh", from, to], { signal });
+  const answer = stdout.trim();
+  return answer === "reached" || answer === "silent" ? answer : "unknown";
+}

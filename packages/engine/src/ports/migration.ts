@@ -1,0 +1,148 @@
+import type { VmFacts } from "../model/vm.ts";
+import type { HypervisorHost } from "./hypervisor.ts";
+
+interface Cancellable {
+  readonly signal: AbortSignal;
+}
+
+/** One disk of a VM that may have to be found, or copied, on the other host. Sizes in bytes. */
+export interface MovableDisk {
+  readonly target: string;
+  readonly device: "disk" | "cdrom" | "floppy" | "lun";
+  /** `file`, `block`, `volume`, `network`… */
+  readonly type: string;
+  readonly path?: string | undefined;
+  readonly format?: string | undefined;
+  readonly readOnly: boolean;
+  readonly shareable: boolean;
+  readonly capacityBytes: number;
+  /** Paths of the images below, nearest first. */
+  readonly backing: readonly string[];
+  /** A block job that is running on it. */
+  readonly blockJob?: string | undefined;
+}
+
+/** What the source says of a VM that is to move. */
+export interface SourceFacts {
+  readonly vm: VmFacts;
+  readonly disks: readonly MovableDisk[];
+  readonly nics: readonly { readonly mac: string; readonly type: string; readonly source?: string | undefined }[];
+  /** What ties it to this very machine: passed-through devices, host folders, shared memory; for people. */
+  readonly ties: readonly string[];
+  /** Files besides disks that the destination must have as well: NVRAM. */
+  readonly files: readonly string[];
+  /** An operation that holds it: `backup`, `migration out`, `snapshot`… */
+  readonly job?: string | undefined;
+  readonly snapshots: number;
+  /** Opaque to all but the adapter. */
+  readonly definition: unknown;
+}
+
+/** What the destination says of that VM. */
+export interface DestinationFacts {
+  readonly sameUuid?: { readonly name: string; readonly active: boolean } | undefined;
+  /** The id of another VM that has its name. */
+  readonly sameName?: string | undefined;
+  readonly cpu: { readonly fits: boolean | "unknown"; readonly missing: readonly string[]; readonly text: string };
+  readonly machine: { readonly known: boolean; readonly text: string };
+  readonly freeMemoryBytes?: number | undefined;
+  /** By `type source` of each NIC: is it there and active? */
+  readonly nics: readonly { readonly type: string; readonly source: string; readonly present: boolean | "unknown" }[];
+  /** Only when disks are to be copied. */
+  readonly pool?:
+    | {
+        readonly name: string;
+        readonly present: boolean;
+        readonly active: boolean;
+        readonly path?: string | undefined;
+        readonly availableBytes: number;
+        /** Names of the files it already has that the copies would need. */
+        readonly taken: readonly string[];
+      }
+    | undefined;
+}
+
+export interface MoveRequest {
+  readonly vmId: string;
+  /** Address of the destination on the chosen network: memory and storage go there, and it listens only there. */
+  readonly destinationAddress: string;
+  /** Copy these disks into the pool of the destination; absent: all disks are shared. */
+  readonly copy?: { readonly pool: string; readonly targets: readonly string[] } | undefined;
+  /** Every disk was proven to be the same file on both hosts, whatever the hypervisor thinks of its file system. */
+  readonly sharingProven: boolean;
+  readonly bandwidthBytesPerSecond?: number | undefined;
+  readonly autoConverge: boolean;
+  readonly maximumPauseMs?: number | undefined;
+  /** How the source reaches the destination's hypervisor; absent: the server drives. */
+  readonly peerUri?: string | undefined;
+}
+
+/** Bytes, bytes per second, milliseconds. */
+export interface MoveProgress {
+  readonly memoryTotalBytes: number;
+  readonly memoryProcessedBytes: number;
+  readonly memoryRemainingBytes: number;
+  readonly diskTotalBytes: number;
+  readonly diskProcessedBytes: number;
+  readonly diskRemainingBytes: number;
+  readonly bytesPerSecond?: number | undefined;
+  readonly dirtyBytesPerSecond?: number | undefined;
+  readonly rounds?: number | undefined;
+  readonly pauseMs?: number | undefined;
+  readonly throttlePercent?: number | undefined;
+}
+
+export type MovePhase = "prepare" | "perform" | "finish" | "confirm";
+
+export interface MoveHooks {
+  /** Awaited before the phase begins, so that it is on record. */
+  phase(phase: MovePhase): Promise<void>;
+  progress(progress: MoveProgress): void;
+}
+
+/** Thrown by `move`. `connected` is false when not one byte of the guest could be sent: another network may do. */
+export class MoveError extends Error {
+  override readonly name = "MoveError";
+  readonly connected: boolean;
+  constructor(message: string, connected: boolean, options?: ErrorOptions) {
+    super(message, options);
+    this.connected = connected;
+  }
+}
+
+/**
+ * What one host says of one VM, in the words that decide where it lives.
+ * `incoming`: there, but waiting for its memory. `moving`: a migration out of this host is still under way.
+ */
+export type Sighting =
+  | { readonly presence: "unknown"; readonly text: string }
+  | { readonly presence: "absent" }
+  | { readonly presence: "inactive"; readonly movedAway: boolean }
+  | { readonly presence: "incoming" }
+  | { readonly presence: "running"; readonly moving: boolean }
+  | { readonly presence: "paused"; readonly by: "migration" | "other"; readonly moving: boolean };
+
+/** How one kind of hypervisor moves its VMs. One for each host connection. */
+export interface HostMigration {
+  source(vmId: string, options: Cancellable): Promise<SourceFacts>;
+  /** Asked of the destination. */
+  judge(source: SourceFacts, wanted: { readonly pool?: string | undefined }, options: Cancellable): Promise<DestinationFacts>;
+  /**
+   * Moves the VM; resolves when it runs on the destination and the source has let go. On abort the move is
+   * given up and the guest stays where it is, unless it was too late. Rejects with a `MoveError`, after which
+   * the truth must be looked up with `sighting`: the error may be the way back of good news.
+   */
+  move(destination: HypervisorHost, request: MoveRequest, hooks: MoveHooks, options: Cancellable): Promise<MoveProgress>;
+  /** Never rejects: what cannot be asked is `unknown`. */
+  sighting(vmId: string, options: Cancellable): Promise<Sighting>;
+  /** Lets a guest that a migration paused run on. */
+  resume(vmId: string, options: Cancellable): Promise<void>;
+  /** Removes an incoming VM that never ran here. A definition that was here before stays. */
+  discard(vmId: string, options: Cancellable): Promise<void>;
+  /** Removes what is left on the source of a VM that runs elsewhere: the paused process and the definition. */
+  forget(vmId: string, options: Cancellable): Promise<void>;
+  /** Deletes disk files that are in a storage pool; gives those it could not delete, with the reason. */
+  deleteDisks(paths: readonly string[], options: Cancellable): Promise<{ readonly path: string; readonly reason: string }[]>;
+  /** Where copies of these disks are in a pool of this host. */
+  copyPaths(pool: string, source: SourceFacts, targets: readonly string[], options: Cancellable): Promise<string[]>;
+}
