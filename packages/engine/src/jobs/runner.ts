@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Clock, describeError, type JsonObject } from "@godwit/core";
+import { type Clock, describeError, type JsonObject, raceAbort } from "@godwit/core";
 import { EngineError } from "../model/errors.ts";
 import type { JobFilter, JobStore } from "../ports/store.ts";
 import { type Admission, type Applicant, decideAdmission } from "./admission.ts";
@@ -23,6 +23,8 @@ export interface JobRunnerOptions {
   /** More unfinished jobs than this are refused. */
   readonly maxUnfinished?: number;
   readonly newId?: () => string;
+  /** What a dead server left is claimed at once, with its locks, but runs only after this: when hosts are connected. */
+  readonly resumeAfter?: Promise<unknown>;
 }
 
 /** How long `stop` waits for jobs to let go. They are persisted as running either way. */
@@ -246,6 +248,7 @@ export class JobRunner implements AsyncDisposable {
 
   async #attempt(job: LiveJob): Promise<Outcome> {
     if (job.record.cancelRequested && job.record.attempt === 0) return cancelledInQueue;
+    if (job.resumed) await raceAbort(Promise.resolve(this.#options.resumeAfter), job.fenced);
     await this.#begin(job);
     const { kind } = job;
     this.#options.log.info({ job: job.record.id, kind: kind.kind, attempt: job.record.attempt }, `job '${job.record.title}' runs`);

@@ -1,0 +1,35 @@
+import type { Handlers } from "../http/contract.ts";
+import type { Services } from "../services.ts";
+import type { Changes } from "./changes.ts";
+import { inventoryHandlers } from "./inventory.ts";
+import { jobHandlers } from "./jobs.ts";
+import { migrationHandlers } from "./migration.ts";
+import { networkHandlers } from "./networks.ts";
+
+export interface ServerFacts {
+  readonly version: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+}
+
+/** What answers each operation of the contract. */
+export function handlersOf(services: Services, changes: Changes, server: ServerFacts): Handlers {
+  return {
+    ...inventoryHandlers(services),
+    ...networkHandlers(services),
+    ...migrationHandlers(services),
+    ...jobHandlers(services),
+    serverInfo: () => ({ ...server, apiVersion: "v1", pid: process.pid }),
+    doctor: ({ signal }) => services.doctor({ signal }),
+    apply: ({ body, signal }) => services.cluster.apply(body.document, { fileName: body.fileName, dryRun: body.dryRun, signal }),
+    async events({ lastEventId, signal }) {
+      return numbered(changes.subscribe({ signal, missed: lastEventId !== undefined }), server.startedAt);
+    },
+  };
+}
+
+/** An id says that there were events before; which they were does not matter, see docs/api.md. */
+async function* numbered<T>(events: AsyncIterable<T>, run: string): AsyncGenerator<{ id: string; data: T }, void, undefined> {
+  let number = 0;
+  for await (const data of events) yield { id: `${run}/${(number += 1)}`, data };
+}

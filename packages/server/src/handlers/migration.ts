@@ -1,0 +1,71 @@
+import { EngineError } from "@godwit/engine";
+import type { Handlers } from "../http/contract.ts";
+import { pageOf } from "../http/paging.ts";
+import type { Services } from "../services.ts";
+import { hostMigrationView, jobView } from "./views.ts";
+
+type Names =
+  | "vmMigrate"
+  | "vmMigrationPlan"
+  | "migrationExplain"
+  | "liveMigrationGet"
+  | "liveMigrationSet"
+  | "hostMigrationGet"
+  | "hostMigrationSet"
+  | "migrationNetworkList"
+  | "migrationNetworkAdd"
+  | "migrationNetworkSet"
+  | "migrationNetworkRemove";
+
+export function migrationHandlers(services: Services): Pick<Handlers, Names> {
+  return { ...moves(services), ...settings(services) };
+}
+
+function moves({ inventory, networks, migrations, jobs }: Services): Pick<Handlers, "vmMigrate" | "vmMigrationPlan" | "migrationExplain"> {
+  return {
+    async vmMigrate({ params, body, idempotencyKey }) {
+      if (body.dryRun) throw new EngineError("invalid", "a dry run starts no job: ask for the migration plan instead");
+      return jobView(await jobs.submit("vm.migrate", migrations.jobInput(params.vm, body), { idempotencyKey }));
+    },
+    vmMigrationPlan: ({ params, body, signal }) => migrations.plan(params.vm, body, { signal }),
+    async migrationExplain({ params, query }) {
+      const vm = inventory.vm(params.vm);
+      const to = inventory.host(query.to);
+      return { vm: vm.name, source: vm.host, destination: to.name, networks: await networks.verdicts(vm.hostId, to.id) };
+    },
+  };
+}
+
+function settings({ networks, jobs }: Services): Omit<Pick<Handlers, Names>, "vmMigrate" | "vmMigrationPlan" | "migrationExplain"> {
+  const { migrationNetworks } = networks;
+  return {
+    liveMigrationGet: () => networks.liveMigration(),
+    async liveMigrationSet({ body }) {
+      const after = await networks.setLiveMigration(body);
+      jobs.nudge();
+      return after;
+    },
+    async hostMigrationGet({ params }) {
+      const host = await migrationNetworks.host(params.host);
+      return hostMigrationView(host, await networks.hostMigration(host.id));
+    },
+    async hostMigrationSet({ params, body }) {
+      const host = await migrationNetworks.host(params.host);
+      const after = await networks.setHostMigration(host.id, body);
+      jobs.nudge();
+      return hostMigrationView(host, after);
+    },
+    async migrationNetworkList({ query }) {
+      const rows = await migrationNetworks.list(query);
+      return pageOf(rows, ({ host, priority, subnet }) => [host, String(priority).padStart(10, "0"), subnet], query);
+    },
+    migrationNetworkAdd: ({ params, body }) => migrationNetworks.add(params.host, body),
+    migrationNetworkSet: async ({ params, body: { subnet, newSubnet, newPriority } }) => ({
+      items: await migrationNetworks.set(params.host, { subnet, newSubnet, newPriority }),
+    }),
+    async migrationNetworkRemove({ params, query }) {
+      await migrationNetworks.remove(params.host, query.subnet);
+      return undefined;
+    },
+  };
+}

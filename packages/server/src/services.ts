@@ -1,0 +1,52 @@
+import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest } from "@godwit/api";
+import type { JsonObject } from "@godwit/core";
+import type { Inventory, JobRunner, Networks } from "@godwit/engine";
+import type { z } from "zod";
+
+interface Cancellable {
+  readonly signal: AbortSignal;
+}
+
+export type InventoryService = Pick<Inventory, "hosts" | "host" | "vms" | "vm" | "pools" | "addHost" | "removeHost" | "changes">;
+
+export type NetworksService = Pick<
+  Networks,
+  | "list"
+  | "get"
+  | "edit"
+  | "refresh"
+  | "interfaces"
+  | "liveMigration"
+  | "setLiveMigration"
+  | "hostMigration"
+  | "setHostMigration"
+  | "verdicts"
+  | "changes"
+> & { readonly migrationNetworks: Pick<Networks["migrationNetworks"], "host" | "list" | "add" | "set" | "remove"> };
+
+export type JobsService = Pick<JobRunner, "submit" | "cancel" | "get" | "list" | "unfinished" | "watch" | "watchAll" | "nudge">;
+
+/** A migration as it was asked for, defaults filled in. */
+export type WantedMigration = z.output<typeof MigrationRequest>;
+
+export interface MigrationsService {
+  /** What a migration would do, and whether it may. Rejects with `not-found`, `ambiguous` or `host-lost`. */
+  plan(vm: string, wanted: WantedMigration, options: Cancellable): Promise<MigrationPlan>;
+  /** The input of the job `vm.migrate`, with ids in place of names. Nothing is checked yet: the job does that. */
+  jobInput(vm: string, wanted: WantedMigration): JsonObject;
+}
+
+export interface ApplyService {
+  apply(document: string, options: Cancellable & { readonly fileName: string; readonly dryRun: boolean }): Promise<ApplyResult>;
+}
+
+/** All that the HTTP layer needs of Godwit; it has no other way to it. */
+export interface Services {
+  readonly inventory: InventoryService;
+  readonly networks: NetworksService;
+  readonly jobs: JobsService;
+  readonly migrations: MigrationsService;
+  readonly cluster: ApplyService;
+  /** Looks at the server's machine and every host; never rejects because of what it finds. */
+  doctor(options: Cancellable): Promise<DoctorReport>;
+}
