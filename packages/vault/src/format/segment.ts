@@ -95,8 +95,9 @@ function encodePack(pack: IndexedPack, into: Buffer): void {
 
 /** The length of the first frame, from the first {@link segmentPrefix} bytes. Throws `corrupt`. */
 export function parseSegmentPrefix(prefix: Uint8Array, name: string): number {
-  const length = prefix.length < segmentPrefix ? 0 : Buffer.from(prefix.buffer, prefix.byteOffset).readUInt32LE(headerLength);
-  if (length < fixedLength + tagLength || length > limits.indexBytes) {
+  const view = Buffer.from(prefix.buffer, prefix.byteOffset, prefix.byteLength);
+  const length = view.length < segmentPrefix ? 0 : view.readUInt32LE(headerLength);
+  if (length < fixedLength + tagLength || length > limits.indexBytes || view.readUInt32LE(headerLength + 4) !== 0) {
     throw new VaultError("corrupt", `${name} does not start like an index segment`, { object: name });
   }
   return length;

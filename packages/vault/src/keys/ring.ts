@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isDamage, VaultError } from "../errors.ts";
+import { VaultError } from "../errors.ts";
 import { openJson, parseHeader, sealJson } from "../format/envelope.ts";
 import { hex, type NamingKeys, namingKeys } from "../format/names.ts";
 import { isGrid, limits, objectName } from "../format/objects.ts";
@@ -28,13 +28,16 @@ export class KeyRing {
   /** Seals what is new. */
   readonly current: EpochKey;
   readonly #keys = new Map<number, Uint8Array>();
+  readonly #present: ReadonlySet<number>;
 
-  constructor(current: EpochKey, content: EpochContent, older: readonly EpochKey[]) {
+  /** `present` are the epochs that the vault has, whether or not their keys are known. */
+  constructor(current: EpochKey, content: EpochContent, older: readonly EpochKey[], present: ReadonlySet<number>) {
     this.vault = content.vault;
     this.grid = content.grid;
     this.naming = content.naming;
     this.names = namingKeys(content.naming);
     this.current = current;
+    this.#present = present;
     for (const { epoch, key } of [current, ...older]) this.#keys.set(epoch, key);
   }
 
@@ -42,11 +45,14 @@ export class KeyRing {
     return [...this.#keys.keys()].toSorted((a, b) => a - b);
   }
 
-  /** Throws `locked` for an epoch that this slot was not granted. */
+  /** Throws `locked` for an epoch that this slot was not granted, `corrupt` for one that there never was. */
   keyOf(epoch: number): Uint8Array {
     const key = this.#keys.get(epoch);
-    if (!key) throw new VaultError("locked", `this slot has no key of epoch ${epoch}: the vault was re-keyed without it`, { epoch });
-    return key;
+    if (key) return key;
+    if (this.#present.has(epoch)) {
+      throw new VaultError("locked", `this slot has no key of epoch ${epoch}: the vault was re-keyed without it`, { epoch });
+    }
+    throw new VaultError("corrupt", `an object claims to be sealed with epoch ${epoch}, which the vault never had`, { epoch });
   }
 
   /** Opens a sealed JSON object. Throws `corrupt`. */
@@ -96,7 +102,9 @@ export async function readRing(store: BlobStore, vault: string, top: EpochKey, s
     if (content.previous) older.push(content.previous);
     key = content.previous;
   }
-  return new KeyRing(top, newest!, older);
+  const present = new Set<number>();
+  for await (const { name } of store.list("epoch/", { signal })) present.add(Number.parseInt(name.slice("epoch/".length), 16));
+  return new KeyRing(top, newest!, older, present);
 }
 
 /** Reads `epoch/`, or its second copy when that is damaged or gone. */
@@ -112,7 +120,7 @@ async function readEpoch(store: BlobStore, vault: string, key: EpochKey, signal:
   try {
     return await read(objectName.epoch(key.epoch));
   } catch (first) {
-    if (!isDamage(first) && !isNotFound(first)) throw first;
+    if (!(first instanceof VaultError) && !isNotFound(first)) throw first;
     try {
       return await read(objectName.spare(key.epoch));
     } catch {

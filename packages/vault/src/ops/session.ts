@@ -211,9 +211,13 @@ export class WriteSession {
       throw new VaultError("invalid", `somebody else writes as session ${this.id}`, { session: this.id });
   }
 
-  /** Removes the session's object and those it adopted: what they hold is indexed now. */
+  /**
+   * Removes the session's object and those it adopted: what they hold is indexed now. Where that fails, for
+   * want of the right to delete for instance, gc does it one day; the point is safe all the same.
+   */
   async end(): Promise<void> {
-    for (const session of [this.id, ...this.#adopted])
-      await this.#parts.store.delete(objectName.session(session), { signal: this.#signal });
+    const { store } = this.#parts;
+    const removals = [this.id, ...this.#adopted].map((session) => store.delete(objectName.session(session), { signal: this.#signal }));
+    await Promise.allSettled(removals);
   }
 }

@@ -73,7 +73,7 @@ export class Labour {
     if (known) return known;
     if (this.#ciphers.size >= maxCiphers) this.#ciphers.clear();
     const key = this.#keys.get(parseHeader(header, "PACK", pack).epoch);
-    if (!key) throw new VaultError("locked", `${pack} is sealed with an epoch that this slot was not granted`);
+    if (!key) throw new VaultError("corrupt", `${pack} is sealed with an epoch of which there is no key`, { object: pack });
     const cipher = new ObjectCipher(key, header, pack);
     this.#ciphers.set(pack, cipher);
     return cipher;
