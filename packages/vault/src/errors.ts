@@ -26,3 +26,8 @@ export class VaultError extends GodwitError<VaultErrorKind> {
 export function isDamage(error: unknown): boolean {
   return error instanceof VaultError && (error.kind === "corrupt" || error.kind === "missing");
 }
+
+/** True for damage, and for what is sealed with a key that the opened slot was not granted. */
+export function isUnreadable(error: unknown): boolean {
+  return isDamage(error) || (error instanceof VaultError && error.kind === "locked");
+}

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isDamage } from "../errors.ts";
+import { isUnreadable } from "../errors.ts";
 import { limits, objectName, type RecordPlace } from "../format/objects.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
@@ -41,7 +41,7 @@ export class HurtRecords {
         const json = keys.openJson(await store.get(name, { signal, maxBytes: limits.jsonBytes }), "HURT", name);
         this.#add(parseHurt(json));
       } catch (error) {
-        if (!isDamage(error) && !isNotFound(error)) throw error;
+        if (!isUnreadable(error) && !isNotFound(error)) throw error;
       }
     }
     if ([...this.#read].some((name) => !seen.has(name))) this.#packs.clear();

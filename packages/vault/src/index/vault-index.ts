@@ -1,4 +1,4 @@
-import { isDamage, VaultError } from "../errors.ts";
+import { isDamage, isUnreadable, VaultError } from "../errors.ts";
 import { headerLength, ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { nameLength } from "../format/names.ts";
 import type { RecordPlace } from "../format/objects.ts";
@@ -69,8 +69,8 @@ export class VaultIndex {
       this.#segments.set(batch, await SegmentReader.open(batch, context, signal));
     } catch (error) {
       if (isNotFound(error)) return;
-      if (!isDamage(error)) throw error;
-      this.#damaged.push(batch);
+      if (!isUnreadable(error)) throw error;
+      if (isDamage(error)) this.#damaged.push(batch);
     }
   }
 

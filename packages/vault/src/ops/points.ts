@@ -1,9 +1,8 @@
-import { VaultError } from "../errors.ts";
+import { isDamage, isUnreadable, VaultError } from "../errors.ts";
 import { limits, objectName } from "../format/objects.ts";
 import { parsePoint, type Point, type PointDisk } from "../format/point.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
-import { isDamage } from "../errors.ts";
 
 const parallelReads = 16;
 
@@ -17,6 +16,8 @@ export interface PointList {
   readonly points: readonly Point[];
   /** Ids of points whose object is damaged. */
   readonly damaged: readonly string[];
+  /** Ids of points that are sealed with a newer key than this slot was granted. */
+  readonly locked: readonly string[];
 }
 
 /** Throws `corrupt`, or the store's `not-found`. */
@@ -33,12 +34,14 @@ export async function listPoints(
 ): Promise<PointList> {
   const points: Point[] = [];
   const damaged: string[] = [];
+  const locked: string[] = [];
   const read = async (id: string): Promise<void> => {
     try {
       const point = await readPoint(reading, id, signal);
       if (name === undefined || point.name === name) points.push(point);
     } catch (error) {
       if (isDamage(error)) damaged.push(id);
+      else if (isUnreadable(error)) locked.push(id);
       else if (!isNotFound(error)) throw error;
     }
   };
@@ -51,7 +54,7 @@ export async function listPoints(
   }
   await Promise.all(batch);
   points.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.id < b.id ? -1 : 1));
-  return { points, damaged };
+  return { points, damaged, locked };
 }
 
 /**

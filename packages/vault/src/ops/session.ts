@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isDamage, VaultError } from "../errors.ts";
+import { isUnreadable, VaultError } from "../errors.ts";
 import { Namer, nameLength } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
@@ -86,7 +86,7 @@ export class WriteSession {
         const content = keys.openJson(bytes, "SESS", object) as Partial<SessionContent>;
         if (content.name === name) sessions.push(object.slice("session/".length));
       } catch (error) {
-        if (!isDamage(error) && !isNotFound(error)) throw error;
+        if (!isUnreadable(error) && !isNotFound(error)) throw error;
       }
     }
     return sessions;
@@ -112,7 +112,7 @@ export class WriteSession {
     try {
       this.adopt(await readPackTable(store, keys, pack, this.#signal));
     } catch (error) {
-      if (!isDamage(error) && !isNotFound(error)) throw error;
+      if (!isUnreadable(error) && !isNotFound(error)) throw error;
     }
   }
 
