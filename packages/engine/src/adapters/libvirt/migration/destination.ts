@@ -1,4 +1,4 @@
-import { CompareCpuFlags, type Connection, isLibvirtError } from "@godwit/libvirt";
+import { CompareCpuFlags, type Connection, isLibvirtError, type NodeGetMemoryStatsResult } from "@godwit/libvirt";
 import { basename } from "node:path";
 import { disksToCopy } from "../../../migration/preflight.ts";
 import type { DestinationFacts, SourceFacts } from "../../../ports/migration.ts";
@@ -91,7 +91,10 @@ const allCells = -1;
 
 /** Free memory and what the kernel would give up for a guest, in bytes. */
 async function readFreeMemory(connection: Connection, signal: AbortSignal): Promise<number | undefined> {
-  const stats = await unlessRefused(connection.remote.nodeGetMemoryStats({ nparams: 16, cellNum: allCells, flags: 0 }, { signal }));
+  const ask = async (nparams: number): Promise<NodeGetMemoryStatsResult | undefined> =>
+    unlessRefused(connection.remote.nodeGetMemoryStats({ nparams, cellNum: allCells, flags: 0 }, { signal }));
+  // It answers with figures only to whoever names their exact number.
+  const stats = await ask((await ask(0))?.nparams ?? 0);
   if (!stats) return undefined;
   const kib = new Map(stats.params.map(({ field, value }) => [field, Number(value)]));
   const free = kib.get("free");

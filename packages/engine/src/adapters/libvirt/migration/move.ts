@@ -74,7 +74,10 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
   } finally {
     await watch.stop();
   }
-  return (await completedFigures(move)) ?? watch.last ?? moveProgress([]);
+  const { last = moveProgress([]) } = watch;
+  const figures = (await completedFigures(move)) ?? last;
+  // The destination counts memory only; disks are the source's business.
+  return { ...figures, diskTotalBytes: last.diskTotalBytes, diskProcessedBytes: watch.diskBytes };
 }
 
 /**
@@ -210,6 +213,8 @@ class Watch {
   #polling: Promise<void> | undefined;
   #pauseSet = false;
   last: MoveProgress | undefined;
+  /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
+  diskBytes = 0;
 
   constructor(move: Move) {
     this.#move = move;
@@ -251,6 +256,7 @@ class Watch {
   async #show(progress: MoveProgress): Promise<void> {
     const { source, dom, request, hooks } = this.#move;
     this.last = progress;
+    this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
     hooks.progress(progress);
     if (this.#pauseSet || request.maximumPauseMs === undefined) return;
     this.#pauseSet = true;
