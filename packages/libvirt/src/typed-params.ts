@@ -24,7 +24,8 @@ const knownKinds: Readonly<Record<string, TypedParamKind>> = {
 };
 
 function kindOf(name: string, value: TypedValue, kinds: Readonly<Record<string, TypedParamKind>>): TypedParamKind {
-  const kind = kinds[name] ?? knownKinds[name];
+  // Names come from outside: what an object inherits is none of them.
+  const kind = [kinds, knownKinds].find((known) => Object.hasOwn(known, name))?.[name];
   if (kind !== undefined) return kind;
   if (typeof value === "string") return "string";
   if (typeof value === "boolean") return "boolean";
