@@ -113,30 +113,33 @@ export class HostLink implements AsyncDisposable {
   async #loop(signal: AbortSignal, first: HypervisorHost | undefined): Promise<void> {
     let failures = 0;
     for (let host = first; !signal.aborted; host = undefined) {
-      failures = (await this.#attempt(host, signal)) ? 1 : failures + 1;
+      const { wasUp, closed } = await this.#attempt(host, signal);
+      failures = wasUp ? 1 : failures + 1;
       const delay = retryDelay(failures, this.#options.timing.retryMs, this.#options.random);
-      await this.#options.clock.sleep(delay, { signal }).catch((error: unknown) => {
+      const slept = this.#options.clock.sleep(delay, { signal }).catch((error: unknown) => {
         if (!signal.aborted) throw error;
       });
+      await Promise.all([closed, slept]);
     }
   }
 
-  /** One connection from its beginning to its end; true when the host was up meanwhile. */
-  async #attempt(first: HypervisorHost | undefined, signal: AbortSignal): Promise<boolean> {
+  /** One connection from its beginning to its end. Farewells to a host that does not answer take their time: `closed`. */
+  async #attempt(first: HypervisorHost | undefined, signal: AbortSignal): Promise<{ wasUp: boolean; closed: Promise<void> | undefined }> {
     let host = first;
     let wasUp = false;
     try {
-      host ??= await openWithin(this.#options.timing.connectMs, signal, (signal) =>
-        this.#options.openHost(this.record, { signal, shell: this.shell }),
-      );
+      host ??= await openWithin({
+        timing: this.#options.timing,
+        clock: this.#options.clock,
+        signal,
+        open: (signal) => this.#options.openHost(this.record, { signal, shell: this.shell }),
+      });
       await this.#read(host, signal);
     } catch (error) {
       wasUp = this.#state === "up";
       if (!signal.aborted) this.#lose(toError(error), host !== undefined);
     }
-    // After the loss is told: farewells to a host that does not answer take their time.
-    if (host) await this.#close(host);
-    return wasUp;
+    return { wasUp, closed: host && this.#close(host) };
   }
 
   async #close(host: HypervisorHost): Promise<void> {

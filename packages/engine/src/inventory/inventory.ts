@@ -220,7 +220,8 @@ export class Inventory {
 
   async #reach(record: HostRecord, shell: HostShell | undefined, signal: AbortSignal): Promise<HypervisorHost> {
     try {
-      return await openWithin(this.#timing.connectMs, signal, (signal) => this.#options.openHost(record, { signal, shell }));
+      const open = (signal: AbortSignal): Promise<HypervisorHost> => this.#options.openHost(record, { signal, shell });
+      return await openWithin({ timing: this.#timing, clock: this.#clock, signal, open });
     } catch (error) {
       throw this.#unreachable(record, error, signal);
     }

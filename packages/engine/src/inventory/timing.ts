@@ -2,6 +2,8 @@
 export interface InventoryTiming {
   /** The longest that opening one connection may take. */
   readonly connectMs: number;
+  /** When opening has come to nothing after this, another attempt joins it. */
+  readonly hedgeMs: number;
   /** The longest that a host may take to answer a question before it counts as lost. */
   readonly readMs: number;
   /** Between two readings of everything, in case that an event was missed. */
@@ -13,7 +15,8 @@ export interface InventoryTiming {
 }
 
 export const defaultTiming: InventoryTiming = {
-  connectMs: 10_000,
+  connectMs: 15_000,
+  hedgeMs: 3_000,
   readMs: 20_000,
   reconcileMs: 60_000,
   settleMs: 5_000,

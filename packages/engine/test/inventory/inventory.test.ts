@@ -4,7 +4,7 @@ import { EngineError, type HostRecord, type VmFacts } from "../../src/index.ts";
 import { Inventory, type InventoryChange, type InventoryOptions } from "../../src/inventory/index.ts";
 import { MemoryHosts, ScriptedMachine, vmFacts } from "./scripted-host.ts";
 
-const quick = { connectMs: 500, readMs: 500, reconcileMs: 60_000, settleMs: 60_000, retryMs: [10, 40] } as const;
+const quick = { connectMs: 500, hedgeMs: 300, readMs: 500, reconcileMs: 60_000, settleMs: 60_000, retryMs: [10, 40] } as const;
 const record = (name: string): HostRecord => ({ id: `uuid-${name}`, name, uri: `test://${name}`, addedAt: "2026-11-24T00:00:00Z" });
 const isKind =
   (kind: string, message = /./) =>
@@ -141,6 +141,18 @@ test("a late answer of an old connection does not overwrite what the new one sai
   late.resolve();
   await b.inventory.refreshVm("alpha", "1", b);
   assert.equal(b.inventory.vm("1").state, "off");
+});
+
+test("an attempt that hangs is joined by another; whichever opens too late is closed again", async (t) => {
+  const alpha = machine("alpha");
+  const hang = Promise.withResolvers<void>();
+  alpha.before = (question) => (question === "connect" && alpha.connections === 1 ? hang.promise : undefined);
+  await using b = await bench(t, { alpha }, { timing: { ...quick, connectMs: 60_000, hedgeMs: 20 } });
+  await b.inventory.waitFor(isUp("alpha"), b);
+  assert.equal(alpha.connections, 2);
+  hang.resolve();
+  await b.inventory.refreshVm("alpha", "1", b);
+  assert.equal(alpha.open, 1);
 });
 
 test("events that overflow, and those that are never told, are made up for by reading everything", async (t) => {
