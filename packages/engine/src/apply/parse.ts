@@ -36,13 +36,16 @@ export function parseClusterFile(text: string, fileName: string): ParsedFile {
   const fail = (what: string, offset = 0): EngineError => unlocated([{ offset, text: what }]);
   if (Buffer.byteLength(text) > MAX_BYTES) throw fail(`the file is larger than ${MAX_BYTES >> 10} KiB`);
   const deep = tooDeep(text);
-  if (deep !== undefined) throw fail(`nested deeper than ${MAX_DEPTH} levels`, deep);
+  if (deep !== undefined) {
+    for (const lineBreak of `\n${text}`.slice(0, deep + 1).matchAll(/\n/g)) lines.addNewLine(lineBreak.index);
+    throw fail(`nested deeper than ${MAX_DEPTH} levels`, deep);
+  }
 
   // Duplicate keys are looked for below: the library compares every key with every other.
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false, strict: true });
   const broken = document.errors.slice(0, MAX_SYNTAX_ERRORS).map((error) => ({ offset: error.pos[0], text: firstLine(error.message) }));
   if (broken.length > 0) throw unlocated(broken);
-  const doubles = duplicateKeys(document.contents);
+  const doubles = badKeys(document.contents);
   if (doubles.length > 0) throw unlocated(doubles);
   const value = toValue(document, fail);
   const checked = ClusterFile.safeParse(value);
@@ -84,7 +87,8 @@ function tooDeep(text: string): number | undefined {
   return indented?.index;
 }
 
-function duplicateKeys(root: Node | null): Found[] {
+/** Keys that are there twice, or are no plain text. */
+function badKeys(root: Node | null): Found[] {
   const found: Found[] = [];
   const visit = (node: unknown, depth: number): void => {
     if (depth > MAX_DEPTH) return;
@@ -93,8 +97,9 @@ function duplicateKeys(root: Node | null): Found[] {
     const seen = new Set<unknown>();
     for (const { key, value } of node.items) {
       const name = isScalar(key) ? key.value : undefined;
-      if (name !== undefined && seen.has(name))
-        found.push({ offset: offsetOfNode(key), text: `the key ${JSON.stringify(name)} is there twice` });
+      if (!isScalar(key) || (typeof name === "object" && name !== null))
+        found.push({ offset: offsetOfNode(key), text: "a key must be plain text" });
+      else if (seen.has(name)) found.push({ offset: offsetOfNode(key), text: `the key ${JSON.stringify(name)} is there twice` });
       seen.add(name);
       visit(value, depth + 1);
     }

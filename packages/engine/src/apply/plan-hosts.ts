@@ -30,7 +30,7 @@ export function planHosts(file: ClusterFile, state: ClusterState, context: Hosts
   const names = new Map<string, number>();
   for (const [index, host] of (file.hosts ?? []).entries()) {
     const first = names.get(host.name.toLowerCase());
-    if (first !== undefined) draft.problem(["hosts", index, "name"], `hosts[${first}] has the name '${host.name}' already`);
+    if (first !== undefined) draft.problem(["hosts", index, "name"], `hosts[${first}] is called '${file.hosts?.[first]?.name}' already`);
     names.set(host.name.toLowerCase(), index);
     const known = findKnown(host, state);
     planHost(host, known, { index, ...context, state }, plan, draft);

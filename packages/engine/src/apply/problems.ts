@@ -28,7 +28,7 @@ export function problemsError(fileName: string, problems: readonly (Problem & Pl
   const placed = problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
   const lines = placed.map(({ path, text, line, column }) => {
     const key = formatPath(path);
-    return { line, text: `${fileName}:${line}:${column} ${key === "" ? "" : `${key}: `}${text}` };
+    return { line, text: `${fileName}:${line}:${column} ${oneLine(key === "" ? "" : `${key}: `)}${oneLine(text)}` };
   });
   const more = lines.length > MAX_SHOWN ? `\n… and ${lines.length - MAX_SHOWN} more` : "";
   const shown = lines.slice(0, MAX_SHOWN);
@@ -39,6 +39,11 @@ export function problemsError(fileName: string, problems: readonly (Problem & Pl
     remedy: `mend line ${line} of ${fileName}`,
   }));
   return new EngineError("invalid", shown.map(({ text }) => text).join("\n") + more, { fileName }, { checks });
+}
+
+/** What the file says may have line breaks in it, or be very long. */
+function oneLine(text: string): string {
+  return (text.length > 500 ? `${text.slice(0, 500)}… ` : text).replaceAll(/\p{Cc}/gu, "\u2423");
 }
 
 /** ` (did you mean 'role'?)`, or nothing when no candidate is near. */
