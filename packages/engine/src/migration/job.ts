@@ -231,7 +231,7 @@ class Run {
     const startedAt = move?.startedAt ?? ended;
     if (ready.sourcePaths.length > 0) await this.#removeSourceDisks(ready);
     const interfaces = this.#proofs(after);
-    const movedBytes = (figures?.memoryProcessedBytes ?? 0) + (figures?.diskProcessedBytes ?? 0);
+    const movedBytes = figures?.memoryProcessedBytes ?? 0; // a disk's figure counts zeros that were never sent
     return {
       vmId: input.vmId,
       vm: input.vm,
