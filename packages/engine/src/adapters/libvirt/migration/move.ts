@@ -20,6 +20,8 @@ const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE,
 
 /** How often the source is asked how far it is, milliseconds. */
 const pollMs = 250;
+/** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
+const stallMs = 10_000;
 
 interface Move {
   readonly source: Connection;
@@ -212,6 +214,8 @@ class Watch {
   readonly #ended = new AbortController();
   #polling: Promise<void> | undefined;
   #pauseSet = false;
+  #stalled = false;
+  #moved = { bytes: -1, at: 0 };
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
@@ -229,6 +233,8 @@ class Watch {
     this.#polling = this.#poll();
     try {
       return await performing;
+    } catch (error) {
+      throw this.#stalled ? new Error(`no byte moved for ${stallMs / 1000} s, so it was given up`, { cause: error }) : error;
     } finally {
       await this.stop();
     }
@@ -243,7 +249,7 @@ class Watch {
     const { source, dom, clock, signal } = this.#move;
     while (!this.#ended.signal.aborted) {
       try {
-        if (signal.aborted) await unlessRefused(source.remote.domainAbortJob({ dom }));
+        if (signal.aborted || this.#stalled) await unlessRefused(source.remote.domainAbortJob({ dom }));
         const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
         if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
         await clock.sleep(pollMs, { signal: this.#ended.signal });
@@ -256,10 +262,18 @@ class Watch {
   async #show(progress: MoveProgress): Promise<void> {
     const { source, dom, request, hooks } = this.#move;
     this.last = progress;
+    this.#watchForStall(progress);
     this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
     hooks.progress(progress);
     if (this.#pauseSet || request.maximumPauseMs === undefined) return;
     this.#pauseSet = true;
     await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(request.maximumPauseMs), flags: 0 }));
+  }
+
+  #watchForStall({ memoryProcessedBytes, diskProcessedBytes }: MoveProgress): void {
+    const bytes = memoryProcessedBytes + diskProcessedBytes;
+    const now = this.#move.clock.monotonic();
+    if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
+    else if (now - this.#moved.at > stallMs) this.#stalled = true;
   }
 }
