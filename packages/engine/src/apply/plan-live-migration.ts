@@ -28,9 +28,9 @@ export function planLiveMigration(
     });
   }
   const limit = wanted.maximumParallelMigrations;
-  const before = context.state.live.maximumParallelMigrations ?? "hosts";
+  const before = context.state.live.maximumParallelMigrations ?? "host";
   if (limit !== undefined && limit !== before) {
-    edit.maximumParallelMigrations = limit === "hosts" ? null : limit;
+    edit.maximumParallelMigrations = limit === "host" ? null : limit;
     draft.change("change", ["liveMigration", "maximumParallelMigrations"], "live migration", { before, after: limit });
   }
   return Object.keys(edit).length > 0 ? edit : undefined;

@@ -53,7 +53,7 @@ const LiveMigration = z.strictObject({
   order: z.array(z.string().min(1)).max(1000).optional(),
   exclude: z.array(z.string().min(1)).max(1000).optional(),
   maximumParallelMigrations: z
-    .union([z.literal("hosts"), migrations], { error: "expected a whole number from 0 to 1000, or hosts to let each host decide" })
+    .union([z.literal("host"), migrations], { error: "expected a whole number from 0 to 1000, or host to let each host decide" })
     .optional(),
 });
 

@@ -7,6 +7,7 @@ export { automaticMetric, type Metric } from "./metric.ts";
 export type { HostMigrationNetworkView, MigrationNetworkFilter, MigrationSettings } from "./migration-settings.ts";
 export { canonicalSubnet, type MigrationSubnetEdit } from "./migration-subnets.ts";
 export type { ClusterNetwork, IgnoredInterface, NetworkHost, NetworkLink } from "./model.ts";
+export { type HostInventory, inventoryHosts } from "./inventory-hosts.ts";
 export type { HostSource, SourceHost } from "./observe.ts";
 export { type NetworkSelection, selectMigrationNetworks } from "./select.ts";
 export { type NetworkChange, Networks, type NetworksOptions } from "./service.ts";

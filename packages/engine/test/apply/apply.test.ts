@@ -4,10 +4,13 @@ import { systemClock } from "@godwit/core";
 import fc from "fast-check";
 import { applyClusterFile } from "../../src/apply/apply.ts";
 import type { ApplyTarget, CheckedHost, KnownHost, WantedHost } from "../../src/apply/target.ts";
+import { InventoryTarget } from "../../src/apply/inventory-target.ts";
 import { EngineError } from "../../src/model/errors.ts";
+import type { HostRecord } from "../../src/model/host.ts";
 import { Networks } from "../../src/network/service.ts";
 import { ScriptedHosts } from "../network/scripted-hosts.ts";
-import { memoryStore } from "../network/support.ts";
+import { MemoryCollection, memoryStore } from "../network/support.ts";
+import type { HypervisorHost } from "../../src/ports/hypervisor.ts";
 
 const signal = new AbortController().signal;
 
@@ -106,7 +109,7 @@ test("the difference, made; a second apply changes nothing", async () => {
     'change networks[1].description (network Cluster Network 1): "" -> "management and clients"',
     'change liveMigration.order (live migration): [] -> ["Migration"]',
     'change liveMigration.exclude (live migration): [] -> ["Cluster Network 1"]',
-    'change liveMigration.maximumParallelMigrations (live migration): "hosts" -> 1',
+    'change liveMigration.maximumParallelMigrations (live migration): "host" -> 1',
   ];
   const before = await cluster.snapshot();
   const dry = await cluster.apply(full, true);
@@ -130,12 +133,12 @@ test("what the file does not say is left alone; null-like words give decisions b
   assert.deepEqual(await cluster.apply("hosts:\n  - name: bravo\nnetworks:\n  - name: Migration\n"), []);
   assert.deepEqual(
     await cluster.apply(
-      "networks:\n  - name: Migration\n    metric: auto\nliveMigration:\n  maximumParallelMigrations: hosts\n  exclude: []\n",
+      "networks:\n  - name: Migration\n    metric: auto\nliveMigration:\n  maximumParallelMigrations: host\n  exclude: []\n",
     ),
     [
       'change networks[0].metric (network Migration): 900 -> "auto"',
       'change liveMigration.exclude (live migration): ["Cluster Network 1"] -> []',
-      'change liveMigration.maximumParallelMigrations (live migration): 1 -> "hosts"',
+      'change liveMigration.maximumParallelMigrations (live migration): 1 -> "host"',
     ],
   );
 });
@@ -272,7 +275,7 @@ test("property: whatever is applied, applying it again is empty", async () => {
     {
       order: fc.shuffledSubarray(subnets),
       exclude: fc.subarray(subnets),
-      maximumParallelMigrations: fc.oneof(fc.constant("hosts"), fc.nat(4)),
+      maximumParallelMigrations: fc.oneof(fc.constant("host"), fc.nat(4)),
     },
     { requiredKeys: [] },
   );
@@ -293,4 +296,35 @@ test("property: whatever is applied, applying it again is empty", async () => {
     }),
     { numRuns: 150 },
   );
+});
+
+test("an inventory is asked before a host is added, and everything opened for it is closed", async () => {
+  const open = new Set<string>();
+  const source = new ScriptedHosts();
+  const shell = await source.shell("id-alpha");
+  const opened = <T extends object>(name: string, value: T): T & AsyncDisposable => {
+    open.add(name);
+    return { ...value, [Symbol.asyncDispose]: async () => void open.delete(name) };
+  };
+  const gone: string[] = [];
+  const target = new InventoryTarget({
+    store: { hosts: new MemoryCollection<HostRecord>() },
+    inventory: {
+      addHost: async () => ({ id: "id-alpha" }),
+      removeHost: async (id) => {
+        gone.push(id);
+        throw new EngineError("not-found", "gone");
+      },
+    },
+    openShell: () => opened("shell", { run: shell.run.bind(shell) }),
+    openHost: async ({ uri }) => {
+      if (uri.includes("ghost")) throw new EngineError("host-lost", "connection refused");
+      return opened("host", { uuid: "id-alpha" }) as Partial<HypervisorHost> as HypervisorHost;
+    },
+  });
+  const asked = await target.checkHost({ name: "alpha", uri: "qemu+ssh://alpha/system" }, { signal });
+  assert.deepEqual(asked, { id: "id-alpha", subnets: ["10.0.0.0/24", "10.0.1.0/24"] });
+  await assert.rejects(target.checkHost({ name: "ghost", uri: "qemu+ssh://ghost/system" }, { signal }), { kind: "host-lost" });
+  await target.removeHost("id-alpha");
+  assert.deepEqual([[...open], gone], [[], ["id-alpha"]]);
 });

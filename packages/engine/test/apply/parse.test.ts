@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { EngineError } from "../../src/model/errors.ts";
@@ -45,7 +46,7 @@ liveMigration:
     "cluster.yaml:14:13 networks[0].metric: expected auto or a whole number from 1 to 268435455, got 1.5",
     "cluster.yaml:15:10 networks[1].name: expected a text, got nothing",
     "cluster.yaml:17:10 liveMigration.order: expected a list, got 'Migration'",
-    "cluster.yaml:18:30 liveMigration.maximumParallelMigrations: expected a whole number from 0 to 1000, or hosts to let each host decide, got 'many'",
+    "cluster.yaml:18:30 liveMigration.maximumParallelMigrations: expected a whole number from 0 to 1000, or host to let each host decide, got 'many'",
   ]);
 });
 
@@ -122,4 +123,11 @@ test("property: any text is a file or an invalid error, with a place in it", () 
     }),
     { numRuns: 500 },
   );
+});
+
+test("the example of the guide is a file", () => {
+  const guide = readFileSync(new URL("../../../../docs/guides/networks.md", import.meta.url), "utf8");
+  const [, example = ""] = /```yaml\n([^]*?)```/.exec(guide) ?? [];
+  assert.deepEqual(problems(example), []);
+  assert.equal(parseClusterFile(example, "cluster.yaml").file.hosts?.length, 2);
 });

@@ -99,6 +99,25 @@ test("the cluster's order wins over the host's priorities, within what the host 
   ]);
 });
 
+test("the table of the guide", () => {
+  const chain = (chosen: Case): string[] =>
+    verdicts(chosen)
+      .filter((line) => !line.startsWith("-"))
+      .map((line) => line.split(" ")[1]!);
+  const two = [entry("10.1.0.0/24", 0), entry("10.2.0.0/24", 9)];
+  assert.deepEqual(chain({}), ["migration", "management", "storage"]);
+  assert.deepEqual(chain({ live: { order: ["storage", "management"] } }), ["storage", "management", "migration"]);
+  assert.deepEqual(chain({ settings: { useAnyNetwork: false, networks: [entry("10.2.0.0/24", 5), entry("10.1.0.0/24", 7)] } }), [
+    "storage",
+    "migration",
+  ]);
+  assert.deepEqual(chain({ live: { order: ["management", "storage"] }, settings: { useAnyNetwork: false, networks: two } }), [
+    "storage",
+    "migration",
+  ]);
+  assert.deepEqual(chain({ settings: { useAnyNetwork: true, networks: two } }), ["migration", "storage", "management"]);
+});
+
 test("an empty list admits everything, whatever use-any-network says", () => {
   assert.equal(verdicts({ settings: { useAnyNetwork: false } })[0]?.startsWith("1 migration"), true);
 });

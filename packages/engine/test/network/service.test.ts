@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Clock, CancelledError, systemClock } from "@godwit/core";
 import { Coalesced } from "../../src/network/coalesce.ts";
+import { inventoryHosts } from "../../src/network/inventory-hosts.ts";
+import type { HostView } from "../../src/model/host.ts";
 import { Networks, type NetworkChange } from "../../src/network/service.ts";
 import { ScriptedHosts } from "./scripted-hosts.ts";
 import { memoryStore } from "./support.ts";
@@ -175,4 +177,34 @@ test("coalesced: who asks during a run shares the next one; a run nobody waits f
   await assert.rejects(lonely, { kind: "cancelled" });
   assert.equal(aborted[2], true);
   assert.deepEqual([aborted[0], aborted[1]], [undefined, undefined]);
+});
+
+test("an inventory's hosts, with the port of their sshd, and shells that are only borrowed", async (t) => {
+  const scripted = new ScriptedHosts();
+  const shell = await scripted.shell("id-alpha");
+  const view = (name: string, uri: string): HostView => ({
+    id: `id-${name}`,
+    name,
+    uri,
+    state: "up",
+    stateSince: "",
+    reason: { code: "up", text: "it answers" },
+    vms: { total: 0, running: 0 },
+  });
+  const source = inventoryHosts({
+    hosts: () => [view("alpha", "qemu+ssh://root@alpha:2222/system"), view("bravo", "qemu+tls://bravo:16514/system")],
+    shell: () => shell,
+  });
+  assert.deepEqual(
+    [...(await source.list())].map(({ name, sshPort }) => [name, sshPort]),
+    [
+      ["alpha", 2222],
+      ["bravo", undefined],
+    ],
+  );
+  {
+    await using borrowed = await source.shell("id-alpha", { signal: t.signal });
+    assert.equal((await borrowed.run(["sh"], { signal: t.signal })).code, 0);
+  }
+  assert.equal(scripted.disposed, 0);
 });
