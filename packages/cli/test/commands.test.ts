@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { exitCode, runCommand } from "../src/index.ts";
+
+/** What the scripted server answers, by `METHOD /path`; it stands for nothing but a server's answers. */
+type Answer = { readonly status: number; readonly body?: unknown; readonly events?: readonly unknown[] };
+
+describe("the godwit command", () => {
+  let folder: string;
+  let socket: string;
+  let server: Server;
+  let answers: Record<string, Answer>;
+  let asked: { readonly line: string; readonly body: string; readonly headers: IncomingMessage["headers"] }[];
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "godwit-cli-"));
+    socket = join(folder, "sock");
+    server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        const line = `${request.method ?? ""} ${request.url ?? ""}`;
+        asked.push({ line, body: Buffer.concat(chunks).toString(), headers: request.headers });
+        const { status, body, events } = answers[line] ?? { status: 500, body: { kind: "x" } };
+        response.writeHead(status, { "content-type": events ? "text/event-stream" : "application/json" });
+        response.end(events ? events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("") : JSON.stringify(body));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+  });
+  after(async () => {
+    server.close();
+    await rm(folder, { recursive: true });
+  });
+  beforeEach(() => {
+    answers = {};
+    asked = [];
+  });
+
+  async function godwit(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+    let out = "";
+    let err = "";
+    const code = await runCommand(args, {
+      env: { GODWIT_SERVER: "ignored" },
+      version: "1.2.3",
+      signal: new AbortController().signal,
+      out: { isTerminal: false, columns: 80, write: (text) => void (out += text) },
+      err: { isTerminal: false, columns: 80, write: (text) => void (err += text) },
+    });
+    return { code, out, err };
+  }
+
+  const job = (state: string, more: object = {}): object => ({
+    id: "j1",
+    kind: "vm.migrate",
+    title: "migrate web from alpha to bravo",
+    subject: { type: "vm", id: "v", name: "web" },
+    state,
+    createdAt: "2026-01-01T00:00:00Z",
+    waitingFor: [],
+    steps: [],
+    reasons: [],
+    log: [],
+    input: {},
+    ...more,
+  });
+  const problem = (status: number, kind: string, more: object = {}): Answer => ({
+    status,
+    body: { type: "about:blank", title: kind, status, kind, detail: `the detail of ${kind}`, ...more },
+  });
+
+  it("says which server it could not reach, and what to do", async () => {
+    const { code, err } = await godwit("host", "list", "--server", join(folder, "nobody"));
+    assert.equal(code, exitCode.failed);
+    assert.match(err, /no Godwit server answers at .*nobody; start one with 'godwit server'/);
+  });
+
+  it("ends with the code that the kind of error has", async () => {
+    const codes = { "not-found": 3, ambiguous: 2, invalid: 2, refused: 4, conflict: 1, "host-lost": 1 };
+    for (const [kind, expected] of Object.entries(codes)) {
+      answers = { "GET /api/v1/vms/web": problem(400, kind) };
+      const { code, err } = await godwit("--server", socket, "vm", "show", "web");
+      assert.equal(code, expected, kind);
+      assert.match(err, new RegExp(`^godwit: the detail of ${kind}`));
+    }
+  });
+
+  it("ends with 2 and a hint for a line that is not one", async () => {
+    assert.equal((await godwit("vm", "migrate", "web")).code, exitCode.usage);
+    assert.equal((await godwit("vm", "dance")).code, exitCode.usage);
+    assert.equal((await godwit("vm", "list", "-o", "xml")).code, exitCode.usage);
+    assert.match((await godwit("vm", "migrate", "web", "--to", "b", "--bandwidth", "fast")).err, /a rate such as 100M/);
+  });
+
+  it("prints every reason of a refused job with its way out", async () => {
+    const checks = [
+      { id: "cpu", verdict: "fail", text: "avx2 missing", remedy: "choose another model" },
+      { id: "memory", verdict: "pass", text: "enough" },
+    ];
+    answers = {
+      "POST /api/v1/vms/web/migrate": { status: 202, body: job("queued") },
+      "GET /api/v1/jobs/j1/events": {
+        status: 200,
+        events: [
+          job("running"),
+          job("failed", { error: { type: "about:blank", title: "Refused", status: 422, kind: "refused", detail: "no", checks } }),
+        ],
+      },
+    };
+    const { code, err } = await godwit("--server", socket, "vm", "migrate", "web", "--to", "bravo", "--idempotency-key", "once");
+    assert.equal(code, exitCode.refused);
+    assert.match(err, /cpu: avx2 missing\n {4}→ choose another model/);
+    assert.doesNotMatch(err, /memory: enough/);
+    assert.equal(asked[0]?.headers["idempotency-key"], "once");
+  });
+
+  it("takes a watch that broke off up again, and prints the job's id without waiting when told so", async () => {
+    answers = {
+      "POST /api/v1/vms/web/start": { status: 202, body: job("queued", { title: "start web" }) },
+      "GET /api/v1/jobs/j1/events": { status: 200, events: [job("running", { title: "start web" })] },
+      "GET /api/v1/jobs/j1": { status: 200, body: job("done", { title: "start web" }) },
+    };
+    assert.deepEqual(await godwit("--server", socket, "vm", "start", "web"), {
+      code: 0,
+      out: "start web: done\n",
+      err: "start web: running\n",
+    });
+    assert.deepEqual(await godwit("--server", socket, "vm", "start", "web", "--no-wait"), { code: 0, out: "j1\n", err: "" });
+  });
+
+  it("prints for people or for programs, wherever the option stands", async () => {
+    answers = {
+      "GET /api/v1/networks?limit=200": { status: 200, body: { items: [] } },
+      "GET /api/v1/networks": { status: 200, body: { items: [] } },
+    };
+    assert.equal((await godwit("--server", socket, "network", "list")).out, "NAME  STATE  ROLE  METRIC  SUBNETS  HOSTS  WHY\n");
+    assert.equal((await godwit("network", "list", "-o", "json", "--server", socket)).out, "[]\n");
+    assert.equal((await godwit("-o", "yaml", "network", "--server", socket, "list")).out, "[]\n");
+  });
+
+  it("sends only what was given", async () => {
+    const settings = { status: 200, body: { order: [], exclude: [] } };
+    answers = { "PATCH /api/v1/live-migration": settings, "GET /api/v1/networks": { status: 200, body: { items: [] } } };
+    await godwit("--server", socket, "live-migration", "set", "--order", "b, a", "--max-parallel", "host");
+    await godwit("--server", socket, "live-migration", "set", "--exclude", "");
+    const sent = asked.filter((one) => one.line.startsWith("PATCH")).map((one) => JSON.parse(one.body) as unknown);
+    assert.deepEqual(sent, [{ order: ["b", "a"], maximumParallelMigrations: null }, { exclude: [] }]);
+  });
+
+  it("shows the difference that a file makes", async () => {
+    const changes = [
+      { action: "add", path: "hosts[0]", subject: "host alpha", after: "qemu:///system" },
+      { action: "change", path: "networks[0].role", subject: "network storage", before: "cluster", after: "none" },
+    ];
+    answers = { "POST /api/v1/apply": { status: 200, body: { dryRun: true, changes } } };
+    const file = join(folder, "cluster.yaml");
+    await writeFile(file, "hosts: []\n");
+    const { out } = await godwit("--server", socket, "apply", "-f", file, "--dry-run");
+    assert.equal(
+      out,
+      '+ host alpha (hosts[0]): "qemu:///system"\n~ network storage (networks[0].role): "cluster" → "none"\n2 changes would be made\n',
+    );
+    assert.deepEqual(JSON.parse(asked[0]?.body ?? ""), { document: "hosts: []\n", fileName: "cluster.yaml", dryRun: true });
+    assert.equal((await godwit("apply", "-f", join(folder, "none.yaml"))).code, exitCode.usage);
+  });
+
+  it("writes completion scripts for the usual shells", async () => {
+    for (const shell of ["bash", "zsh", "fish"]) assert.match((await godwit("completion", shell)).out, /migration-network/);
+    assert.equal((await godwit("completion", "tcsh")).code, exitCode.usage);
+  });
+});
