@@ -51,7 +51,7 @@ function pairs(from: Member, to: Member, port: number): ProbeTarget[] {
 
 /**
  * Reads `number source destination port bytes` per line. Routes and neighbours are asked of `ip` in one go;
- * the probes run side by side, at most 64 at a time, each for at most about two seconds.
+ * the probes run side by side, at most 128 at a time, each for at most about two seconds.
  *
  * `ping` binds to the source address. Where it is missing or stays silent, TCP is tried with bash, whose
  * refusal counts as an answer. QEMU's migration ports are never tried: a connection to a waiting QEMU would
@@ -89,7 +89,7 @@ running=0
 while read -r n src dst port bytes; do
   probe "$n" "$src" "$dst" "$port" "$bytes" &
   running=$((running + 1))
-  if [ "$running" -ge 64 ]; then wait; running=0; fi
+  if [ "$running" -ge 128 ]; then wait; running=0; fi
 done <<TARGETS
 $targets
 TARGETS
