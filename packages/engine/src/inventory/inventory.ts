@@ -65,7 +65,7 @@ export class Inventory {
   /** Keeps a connection to every host until `signal` fires; then closes them all and resolves. Call it once. */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     try {
-      for (const record of await this.#options.store.hosts.list()) this.#link(record, this.#options.openShell(record)).start(signal);
+      for (const record of await this.#options.store.hosts.list()) this.#link(record, this.#shellOf(record)).start(signal);
       this.#started.resolve(signal);
     } catch (error) {
       this.#started.reject(error);
@@ -153,7 +153,7 @@ export class Inventory {
     using _name = this.#reserve(`name ${wanted.name}`, this.#named(wanted.name));
     const unregistered: HostRecord = { ...wanted, id: "", addedAt: new Date(this.#clock.now()).toISOString() };
     await using stack = new AsyncDisposableStack();
-    const shell = this.#options.openShell(unregistered);
+    const shell = this.#shellOf(unregistered);
     if (shell) stack.use(shell);
     const host = stack.use(await this.#reach(unregistered, shell, signal));
     using _id = this.#reserve(`machine ${host.uuid}`, this.#links.get(host.uuid));
@@ -164,7 +164,8 @@ export class Inventory {
     const link = this.#link(record, shell);
     link.start(running, host);
     this.#feed.emit({ kind: "host", hostId: record.id });
-    await this.waitFor(() => link.state !== "connecting", { signal });
+    // It is registered now, whatever becomes of the caller.
+    await this.waitFor(() => link.state !== "connecting", { signal }).catch(() => undefined);
     return this.#viewHost(link);
   }
 
@@ -174,10 +175,21 @@ export class Inventory {
     const { id } = link.record;
     await this.#options.mayRemove?.(this.#viewHost(link));
     await this.#options.store.hosts.delete(id);
-    this.#links.delete(id);
-    await link[Symbol.asyncDispose]();
+    const closed = link[Symbol.asyncDispose]();
     this.#vms.drop(id);
+    this.#links.delete(id);
     this.#feed.emit({ kind: "host-removed", hostId: id });
+    await closed;
+  }
+
+  /** A URI that means nothing has no shell; the connection will say what is wrong with it. */
+  #shellOf(record: HostRecord): HostShell | undefined {
+    try {
+      return this.#options.openShell(record);
+    } catch (error) {
+      this.#log.warn({ host: record.name }, `no shell: ${describeError(error)}`);
+      return undefined;
+    }
   }
 
   #find(ref: string): HostLink {
@@ -240,8 +252,9 @@ export class Inventory {
     if (signal.aborted) return signal.reason as Error;
     const { name, uri } = wanted;
     this.#log.info({ host: name, uri }, `host was not added: ${describeError(error)}`);
+    const kind = error instanceof EngineError && error.kind === "invalid" ? "invalid" : "host-lost";
     return new EngineError(
-      "host-lost",
+      kind,
       `host ${name} was not added: ${uri} cannot be used; try it with: virsh -c '${uri}' nodeinfo`,
       { host: name, uri },
       { cause: error },
@@ -249,6 +262,7 @@ export class Inventory {
   }
 
   #link(record: HostRecord, shell: HostShell | undefined): HostLink {
+    const unlessRemoved = (tell: () => void): void => (this.#links.get(record.id) === link ? tell() : undefined);
     const link = new HostLink(record, {
       openHost: this.#options.openHost,
       clock: this.#clock,
@@ -256,10 +270,10 @@ export class Inventory {
       timing: this.#timing,
       log: this.#log,
       shell,
-      onChange: (kind) => this.#feed.emit({ kind, hostId: record.id }),
-      onReach: (up) => this.#vms.reached(record.id, up),
-      onVms: (vms, askedAt) => this.#vms.seenAll(record.id, vms, askedAt),
-      onVm: (id, facts, askedAt) => this.#vms.seen(record.id, id, facts, askedAt),
+      onChange: (kind) => unlessRemoved(() => this.#feed.emit({ kind, hostId: record.id })),
+      onReach: (up) => unlessRemoved(() => this.#vms.reached(record.id, up)),
+      onVms: (vms, askedAt) => unlessRemoved(() => this.#vms.seenAll(record.id, vms, askedAt)),
+      onVm: (id, facts, askedAt) => unlessRemoved(() => this.#vms.seen(record.id, id, facts, askedAt)),
     });
     this.#links.set(record.id, link);
     return link;

@@ -1,6 +1,15 @@
 import { createHash } from "node:crypto";
 import { abortReason, anySignal, describeError, raceAbort } from "@godwit/core";
-import { connect, type Connection, type Domain, isLibvirtError, type KeepaliveOptions, LibvirtError, parseUri } from "@godwit/libvirt";
+import {
+  connect,
+  type Connection,
+  type Domain,
+  isLibvirtError,
+  type KeepaliveOptions,
+  LibvirtError,
+  parseUri,
+  UriError,
+} from "@godwit/libvirt";
 import type { Log } from "../../inventory/log.ts";
 import { EngineError } from "../../model/errors.ts";
 import type { HostFacts, HostRecord, PoolFacts } from "../../model/host.ts";
@@ -33,7 +42,7 @@ const defaultKeepalive: KeepaliveOptions = { intervalMs: 2000, count: 3 };
 /** The first question for facts waits this long for a shell; later ones have its answer. */
 const SHELL_GRACE_MS = 500;
 
-/** Opens a connection to a libvirt daemon. Throws `host-lost` with the reason, or `signal.reason`; nothing stays open then. */
+/** Opens a connection to a libvirt daemon. Throws `host-lost` with the reason, `invalid` for a URI that is none, or `signal.reason`; nothing stays open then. */
 export async function openLibvirtHost(options: OpenLibvirtHost): Promise<LibvirtHost> {
   await using stack = new AsyncDisposableStack();
   try {
@@ -49,6 +58,7 @@ export async function openLibvirtHost(options: OpenLibvirtHost): Promise<Libvirt
     return new LibvirtHost({ ...options, connection, uuid, facts, vms, events });
   } catch (error) {
     options.signal.throwIfAborted();
+    if (error instanceof UriError) throw new EngineError("invalid", `${options.record.uri} is not a libvirt URI`, {}, { cause: error });
     throw engineError(unreachable(error), `connecting to ${options.record.uri}`);
   }
 }

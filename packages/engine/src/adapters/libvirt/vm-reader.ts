@@ -100,7 +100,7 @@ export class VmReader {
     this.#changed.delete(vmId);
     const domain = await remote.domainLookupByUuid({ uuid: vmId }, { signal });
     const groups = DomainStatsTypes.STATE | DomainStatsTypes.BLOCK;
-    const [, records, persistent, autostart] = await Promise.all([
+    const [known, records, persistent, autostart] = await Promise.all([
       this.#readDefinition(domain, signal),
       orElse(remote.connectGetAllDomainStats({ doms: [domain], stats: groups, flags: GetAllDomainStatsFlags.NOWAIT }, { signal }), []),
       orElse(remote.domainIsPersistent({ dom: domain }, { signal }), 1),
@@ -108,7 +108,6 @@ export class VmReader {
     ]);
     const stats = records[0] && readStats(records[0].params);
     const state = stats?.state ?? (await this.#state(domain, signal));
-    const known = this.#known.get(domain.uuid)!;
     return facts(known, { state: vmState(state, domain.id), persistent: persistent !== 0, autostart: autostart !== 0 }, stats?.disks);
   }
 
@@ -151,18 +150,20 @@ export class VmReader {
     return !known || known.domain.id !== domain.id || known.domain.name !== domain.name || this.#changed.has(domain.uuid);
   }
 
-  async #readDefinition(domain: Domain, signal: AbortSignal): Promise<void> {
+  async #readDefinition(domain: Domain, signal: AbortSignal): Promise<Known> {
     const xml = await this.#connection.remote.domainGetXmlDesc({ dom: domain, flags: 0 }, { signal });
     const digest = hash("sha1", xml, "base64");
     const before = this.#known.get(domain.uuid);
     const same = before?.digest === digest;
-    this.#known.set(domain.uuid, {
+    const known: Known = {
       domain,
       digest,
       defined: same ? before.defined : this.#define(domain, xml),
       sizes: before?.sizes ?? new Map(),
       ...(same && before.facts && before.made !== undefined && { facts: before.facts, made: before.made }),
-    });
+    };
+    this.#known.set(domain.uuid, known);
+    return known;
   }
 
   #define(domain: Domain, xml: string): DefinedFacts {

@@ -39,13 +39,13 @@ function runLocally(argv: readonly string[], stdin: string, signal: AbortSignal)
   };
   const onAbort = (): void => kill(abortReason(signal));
   signal.addEventListener("abort", onAbort, { once: true });
-  const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const written = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   let bytes = 0;
   for (const name of ["stdout", "stderr"] as const) {
     child[name].on("data", (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > MAX_OUTPUT_BYTES) kill(outputTooLong(argv));
-      else output[name].push(chunk);
+      else written[name].push(chunk);
     });
   }
   child.stdin.on("error", () => undefined); // It need not read what it is given.
@@ -57,13 +57,11 @@ function runLocally(argv: readonly string[], stdin: string, signal: AbortSignal)
   });
   child.on("close", (code) => {
     signal.removeEventListener("abort", onAbort);
+    const output = (chunks: readonly Buffer[]): string => Buffer.concat(chunks).toString();
+    // A shell says 127 to a command that is not there.
+    const ended = code !== null && code < 0 ? 127 : (code ?? undefined);
     if (failure) reject(failure);
-    else
-      resolve({
-        code: code ?? undefined,
-        stdout: Buffer.concat(output.stdout).toString(),
-        stderr: Buffer.concat(output.stderr).toString(),
-      });
+    else resolve({ code: ended, stdout: output(written.stdout), stderr: output(written.stderr) });
   });
   return promise;
 }

@@ -139,3 +139,10 @@ test("a daemon that is killed ends the connection at once, with the reason", asy
     (error) => error instanceof EngineError && error.kind === "host-lost",
   );
 });
+
+test("a URI that is none is invalid, and says which part", async (t) => {
+  await assert.rejects(
+    openLibvirtHost({ record: { name: "odd", uri: "qemu+carrier-pigeon://host/system" }, signal: t.signal, log: noLog }),
+    (error) => error instanceof EngineError && error.kind === "invalid" && /carrier-pigeon/.test((error.cause as Error).message),
+  );
+});
