@@ -57,8 +57,9 @@ interface ShutDown {
 
 async function shutDown(what: ShutDown, context: JobContext<VmStopInput>): Promise<void> {
   const { vm, clock } = what;
-  if (context.recorded("asked") === undefined) await context.note("asked", { at: clock.now() });
-  const { at } = context.recorded("asked")?.output as { at: number };
+  const asked = context.recorded("asked");
+  const at = asked ? (asked.output as { readonly at: number }).at : clock.now();
+  if (!asked) await context.note("asked", { at });
   // Within this attempt by a clock that does not jump; only what earlier attempts used up is wall time.
   const used = Math.min(Math.max(0, clock.now() - at), context.input.timeoutSeconds * 1000);
   const deadline = clock.monotonic() + context.input.timeoutSeconds * 1000 - used;

@@ -37,27 +37,26 @@ class World implements PowerHosts {
   }
 
   hypervisor(): HypervisorHost {
-    const world = this;
     return {
-      async vm() {
-        if (!world.persistent && world.state === "off") throw new EngineError("not-found", "no such VM");
-        if (world.state === "shutting-down") world.state = "off";
-        return { id: "v1", name: "web", state: world.state } as VmFacts;
+      vm: async () => {
+        if (!this.persistent && this.state === "off") throw new EngineError("not-found", "no such VM");
+        if (this.state === "shutting-down") this.state = "off";
+        return { id: "v1", name: "web", state: this.state } as VmFacts;
       },
-      async start() {
-        world.calls.push("start");
-        if (world.state === "running") throw new EngineError("hypervisor", "domain is already running");
-        world.state = "running";
+      start: async () => {
+        this.calls.push("start");
+        if (this.state === "running") throw new EngineError("hypervisor", "domain is already running");
+        this.state = "running";
       },
-      async shutdown() {
-        world.calls.push("shutdown");
-        if (world.deaf > 0) world.deaf -= 1;
-        else world.state = "shutting-down";
+      shutdown: async () => {
+        this.calls.push("shutdown");
+        if (this.deaf > 0) this.deaf -= 1;
+        else this.state = "shutting-down";
       },
-      async turnOff() {
-        world.calls.push("turnOff");
-        if (world.state === "off") throw new EngineError("hypervisor", "domain is not running");
-        world.state = "off";
+      turnOff: async () => {
+        this.calls.push("turnOff");
+        if (this.state === "off") throw new EngineError("hypervisor", "domain is not running");
+        this.state = "off";
       },
     } as Partial<HypervisorHost> as HypervisorHost;
   }
