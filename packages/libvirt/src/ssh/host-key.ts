@@ -35,6 +35,7 @@ const algorithms: Readonly<Record<string, readonly string[]>> = {
 export class HostKeyVerifier {
   readonly #target: SshTarget;
   readonly #known: KnownHosts;
+  #accepted: Buffer | undefined;
   /** Why the key was refused. */
   refusal: SshError | undefined;
 
@@ -55,7 +56,10 @@ export class HostKeyVerifier {
 
   /** True when the key may be used; otherwise `refusal` says why not. */
   verify(key: Buffer): boolean {
+    // The key is shown again at every rekeying.
+    if (this.#accepted?.equals(key)) return true;
     this.refusal = this.#judge(key);
+    if (!this.refusal) this.#accepted = Buffer.from(key);
     return this.refusal === undefined;
   }
 

@@ -28,7 +28,7 @@ export async function fetchHostKey(options: SshOptions): Promise<HostKey> {
   return overall(options, async (signal) => {
     const target = resolveTarget(options);
     await using way = await openWay({ ...options, signal }, target, []);
-    return new Promise<HostKey>((resolve, reject) => {
+    return await new Promise<HostKey>((resolve, reject) => {
       const verify = (key: Buffer): boolean => {
         resolve(describeHostKey(target, key));
         return false;

@@ -1,9 +1,9 @@
 import type { Duplex } from "node:stream";
-import { CancelledError, raceAbort, Semaphore } from "@godwit/core";
+import { raceAbort, Semaphore, withDeadline } from "@godwit/core";
 import type { Channel, Client, ClientChannel } from "ssh2";
 import { ChannelStream } from "./channel-stream.ts";
 import { SshError } from "./errors.ts";
-import { type ExecOptions, type ExecResult, runToEnd } from "./exec.ts";
+import { AnnouncedLine, Command, type CommandLimits, type ExecOptions, type ExecResult } from "./exec.ts";
 import { shellCommand } from "./quote.ts";
 
 export interface Waiting {
@@ -20,7 +20,7 @@ export interface SshProcess {
   /** Ends when the command's output does; destroyed with a `remote` error when it fails, its stderr in the message. */
   readonly stream: Duplex;
   /** The end of what the command wrote to stderr so far. */
-  stderr(): string;
+  readonly stderr: () => string;
 }
 
 /** An authenticated SSH connection to one host. Many may use it at once; whoever opened it closes it. */
@@ -32,7 +32,9 @@ export interface SshSession extends AsyncDisposable {
   /**
    * Runs a command to its end. Words are quoted for a POSIX shell, a string is given to the shell as it
    * is. A command that fails is a result, not an error. At most 8 run at once (sshd's default allows 10
-   * sessions), the others wait. On abort or timeout the command is killed.
+   * sessions), the others wait. On abort, timeout or too
+   * much output the command and its children are killed before the call rejects, as far as the host can
+   * be reached within 2 s.
    */
   exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
   spawn(command: string | readonly string[], options?: SpawnOptions): Promise<SshProcess>;
@@ -45,6 +47,9 @@ export interface SshSession extends AsyncDisposable {
 }
 
 const MAX_COMMANDS = 8;
+const EXEC_TIMEOUT_MS = 60_000;
+const MAX_OUTPUT = 1 << 20;
+const KILL_GRACE_MS = 2000;
 const STDERR_TAIL = 4096;
 const CLOSE_GRACE_MS = 1000;
 /** RFC 4254 says 32768 at least; ssh2 would loop for ever on 0. */
@@ -57,6 +62,7 @@ export class Session implements SshSession {
   readonly #socket: Duplex;
   readonly #below: AsyncDisposable | undefined;
   readonly #commands = new Semaphore(MAX_COMMANDS);
+  readonly #kills = new Semaphore(1);
   readonly #streams = new Set<ChannelStream>();
   #closing = false;
   #ended: SshError | undefined;
@@ -79,12 +85,22 @@ export class Session implements SshSession {
     });
   }
 
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+  exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const line = commandLine(command);
-    using _place = await this.#commands.acquire({ signal: options.signal });
-    const name = summary(line);
-    const channel = await this.#run(line, name, options);
-    return runToEnd(channel, `${this.description}: ${name}`, options);
+    const what = `${this.description}: ${summary(line)}`;
+    const { timeoutMs = EXEC_TIMEOUT_MS } = options;
+    const late = (): SshError =>
+      new SshError("timeout", `${what}: not done after ${timeoutMs} ms; it was killed. Allow it more time`, { timeoutMs });
+    return withDeadline(timeoutMs, late, options.signal, async (signal) => {
+      const running = await this.#start(new AnnouncedLine(line), { what, maxOutputBytes: options.maxOutputBytes ?? MAX_OUTPUT }, signal);
+      try {
+        running.feed(options.stdin);
+        return await raceAbort(running.result, signal);
+      } catch (error) {
+        await this.#kill(running);
+        throw error;
+      }
+    });
   }
 
   async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<SshProcess> {
@@ -137,6 +153,43 @@ export class Session implements SshSession {
     return this.close();
   }
 
+  /** Takes a turn and starts. sshd counts a session until its command is over, so the turn lasts as long, even when nobody waits any more. */
+  async #start(line: AnnouncedLine, limits: CommandLimits, signal: AbortSignal): Promise<Command> {
+    const turn = await this.#commands.acquire({ signal });
+    const starting = this.#run(line.text, limits.what, {}).then((channel) => new Command(channel, line, limits));
+    starting.then(
+      (command) => command.closed.then(() => turn[Symbol.dispose]()),
+      () => turn[Symbol.dispose](),
+    );
+    try {
+      return await raceAbort(starting, signal);
+    } catch (error) {
+      starting.then(
+        (command) => this.#kill(command),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  /** Resolves when the command is dead, or could not be reached in time. Never rejects. */
+  async #kill(command: Command): Promise<void> {
+    const reached = new AbortController();
+    const timer = setTimeout(() => reached.abort(new SshError("timeout", "the command could not be killed in time")), KILL_GRACE_MS);
+    try {
+      const group = await raceAbort(command.group, reached.signal);
+      // One at a time: they are beyond the eight that may run.
+      using _turn = await this.#kills.acquire({ signal: reached.signal });
+      if (group !== undefined) (await this.#run(`kill -KILL -- -${group}`, "kill", reached)).resume();
+      await raceAbort(command.closed, reached.signal);
+    } catch {
+      // The host does not answer: closing the channel is all that is left.
+    } finally {
+      clearTimeout(timer);
+      command.close();
+    }
+  }
+
   #run(line: string, name: string, options: Waiting): Promise<ClientChannel> {
     return this.#open(`to run ${name}`, options, (done) => this.#client.exec(line, done));
   }
@@ -177,7 +230,7 @@ export class Session implements SshSession {
     const stream = new ChannelStream(channel, () => this.#ended ?? ending(), waitForExit);
     this.#streams.add(stream);
     stream.on("close", () => this.#streams.delete(stream));
-    if ("stderr" in channel) (channel as ClientChannel).stderr.resume();
+    if (isCommand(channel)) channel.stderr.resume();
     return stream;
   }
 
@@ -186,8 +239,14 @@ export class Session implements SshSession {
     this.#ended ??= this.#closing
       ? new SshError("closed", `${this.description}: the session was closed`)
       : new SshError("closed", `${this.description}: the connection was lost`, {}, options);
-    for (const stream of this.#streams) stream.destroy(this.#closing ? new CancelledError(this.#ended.message) : this.#ended);
+    for (const stream of this.#streams) stream.destroy(this.#ended);
+    if (cause) this.#socket.destroy();
   }
+}
+
+/** ssh2 gives every channel a stderr; only a command's carries anything. */
+function isCommand(channel: Channel | ClientChannel): channel is ClientChannel {
+  return "stderr" in channel;
 }
 
 function commandLine(command: string | readonly string[]): string {

@@ -49,8 +49,9 @@ export async function openSshTransport(uri: LibvirtUri, options: OpenSshOptions)
 
 /**
  * Which ways to try, in order. As in libvirt `proxy=native` and `proxy=netcat` mean just that, and
- * `netcat=` implies the latter. `socket=` and `mode=` need a way that honours them: virt-ssh-helper
- * takes them only since libvirt 10 or so. A session daemon's socket can only be found on its own machine.
+ * `netcat=` implies the latter. `socket=` and `mode=` need a way that honours them: the virt-ssh-helper of
+ * libvirt 9.0 takes `socket=` and goes elsewhere (measured). A session daemon's socket can only be found
+ * on its own machine.
  */
 export function sshWays(uri: LibvirtUri): readonly SshWay[] {
   const { proxy, netcat, socket, mode, command } = uri.connection;
@@ -62,6 +63,12 @@ export function sshWays(uri: LibvirtUri): readonly SshWay[] {
     );
   if (proxy === "native") {
     if (netcat !== undefined) throw new UriError("syntax", "?netcat", "contradicts proxy=native; keep one");
+    if (socket !== undefined)
+      throw new UriError(
+        "unsupported",
+        "?socket",
+        "is ignored by the virt-ssh-helper of libvirt 9 and older, which would reach another daemon; remove proxy=native",
+      );
     return ["virt-ssh-helper"];
   }
   if (proxy === "netcat" || (proxy === undefined && netcat !== undefined)) return ["netcat"];
@@ -164,15 +171,11 @@ function remoteSockets(uri: LibvirtUri, { readOnly = false }: OpenSshOptions): r
   return daemonSockets(uri, remote, { readOnly, run: "/var/run" }).paths;
 }
 
-/** The helper finds the socket itself; newer ones honour `mode` and `socket`. */
+/** The helper finds the socket itself; newer ones honour `mode`. */
 function helperUri(uri: LibvirtUri): string {
-  if (uri.connection.name !== undefined) return uri.connection.name;
-  const { mode, socket } = uri.connection;
-  const kept = [
-    ...(mode === "auto" ? [] : [{ name: "mode", value: mode }]),
-    ...(socket === undefined ? [] : [{ name: "socket", value: socket }]),
-  ];
-  const { driver, path, parameters } = uri;
+  const { driver, path, connection, parameters } = uri;
+  if (connection.name !== undefined) return connection.name;
+  const kept = connection.mode === "auto" ? [] : [{ name: "mode", value: connection.mode }];
   return formatUri({ driver, path, parameters: [...parameters.filter(({ name }) => !isConnectionParameter(name)), ...kept] });
 }
 
