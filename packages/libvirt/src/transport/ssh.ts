@@ -67,7 +67,7 @@ export function sshWays(uri: LibvirtUri): readonly SshWay[] {
       throw new UriError(
         "unsupported",
         "?socket",
-        "is ignored by the virt-ssh-helper of libvirt 9 and older, which would reach another daemon; remove proxy=native",
+        "is ignored by the virt-ssh-helper of libvirt 9.0, which would reach another daemon; remove proxy=native",
       );
     return ["virt-ssh-helper"];
   }
