@@ -114,7 +114,10 @@ function callText(prefix: string, call: Call): { declarations: string; type: str
   const since = call.since === undefined ? "" : ` Since libvirt ${call.since}.`;
   const takes = args.name === "void" ? "" : `args: ${args.name}, `;
   const given = args.name === "void" ? "undefined" : "args";
-  const [returns, invoke] = call.stream === undefined ? [result.type, "call"] : [result.type === "void" ? "LibvirtStream" : `LibvirtStream<${result.type}>`, "open"];
+  const [returns, invoke] =
+    call.stream === undefined
+      ? [result.type, "call"]
+      : [result.type === "void" ? "LibvirtStream" : `LibvirtStream<${result.type}>`, "open"];
   const method =
     `  /** Procedure ${call.number}.${since}${call.stream === undefined ? "" : ` Opens a stream (${call.stream}).`} */\n` +
     `  ${call.name}(${takes}options?: CallOptions): Promise<${returns}> {\n    return this.#caller.${invoke}(${prefix}Program, ${prefix}Procedures.${call.name}, ${given}, options);\n  }\n`;
