@@ -13,7 +13,8 @@
 # pipe needs none.
 
 slots=$1 rate=$2
-file=/data/records
+echo $$ >/run/records.pid
+cd /data && file=records || exit # relative: never written but on this disk, also while it is unmounted
 exec 3>/dev/virtio-ports/org.godwit.records.0
 mkfifo /run/never && exec 4<>/run/never
 read -r run </proc/sys/kernel/random/boot_id

@@ -1,9 +1,13 @@
 #!/bin/busybox sh
 # /sbin/shutdown of a guest: the agent calls it, too.
-/bin/busybox pkill -f guest-records
-/bin/busybox sync
-/bin/busybox umount /data
+export PATH=/sbin:/bin
+[ -e /run/records.pid ] && kill -KILL "$(cat /run/records.pid)"
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  grep -q ' /data ' /proc/mounts || break
+  umount /data || usleep 50000 # its last write is still under way
+done
+sync
 case "$*" in
-  *-r*) exec /bin/busybox reboot -f ;;
-  *) exec /bin/busybox poweroff -f ;;
+  *-r*) exec reboot -f ;;
+  *) exec poweroff -f ;;
 esac

@@ -83,14 +83,24 @@ export class LabFaults {
     await host.exec(["bash", "-c", "kill -CONT -1"], options);
   }
 
-  /** Leaves no free byte in the host's `local` pool. */
+  /** Leaves no free byte in the host's `local` pool, by making the pool as small as what is in it. */
   async fillDisk(host: LabHost, options: FaultOptions = {}): Promise<void> {
-    const fill = `free=$(df --output=avail -B1 ${pools.local} | tail -n 1); [ "$free" -eq 0 ] || fallocate -l "$free" ${filler}.$RANDOM`;
-    await host.exec(["bash", "-euc", fill], options);
+    // A page at least: a size of 0 would mean no limit.
+    const { stdout } = await host.exec(
+      ["bash", "-euc", `head -c 4096 /dev/zero >${filler}; df --output=used -B1 ${pools.local} | tail -n 1`],
+      { ...options, check: false },
+    );
+    await this.#resizeLocal(host, stdout.trim(), options);
   }
 
   async freeDisk(host: LabHost, options: FaultOptions = {}): Promise<void> {
-    await host.exec(["bash", "-c", `rm -f ${filler}.*`], options);
+    await this.#resizeLocal(host, `${host.localStorageMiB}m`, options);
+    await host.exec(["rm", "-f", filler], options);
+  }
+
+  async #resizeLocal(host: LabHost, size: string, options: FaultOptions): Promise<void> {
+    const mounted = join(this.#paths.dir, "private", host.name, "local");
+    await this.#namespace.run(["mount", "-o", `remount,size=${size}`, mounted], options);
   }
 
   /** Ends sshd, and every ssh session of the host with it. */
@@ -142,6 +152,7 @@ function bothEnds(host: LabHost, network: NetworkName): { readonly namespace: st
   ];
 }
 
+/** Keeps the pool from being empty, and so without a size, when it is filled. */
 const filler = `${pools.local}/.godwit-filler`;
 
 async function startService(host: LabHost, service: "sshd" | "libvirtd", options: FaultOptions): Promise<void> {

@@ -27,11 +27,12 @@ export class LabHost {
   readonly libvirtSocket: string;
   /** The host's `/var/log/libvirt`, from the machine. */
   readonly logDir: string;
+  /** The size of its `local` pool. */
+  readonly localStorageMiB: number;
   readonly #identity: HostIdentity;
   readonly #networks: readonly LabNetwork[];
   readonly #paths: LabPaths;
   readonly #namespace: LabNamespace;
-  readonly #localStorageMiB: number;
   #init: number | undefined;
 
   constructor(
@@ -55,7 +56,7 @@ export class LabHost {
     this.#networks = lab.facts.networks;
     this.#paths = lab.paths;
     this.#namespace = lab.namespace;
-    this.#localStorageMiB = lab.localStorageMiB;
+    this.localStorageMiB = lab.localStorageMiB;
   }
 
   /** The pid of the host's init as the machine sees it; undefined: the host is down. */
@@ -133,7 +134,7 @@ export class LabHost {
   }
 
   async #startInit(signal: AbortSignal): Promise<void> {
-    const argv = this.#namespace.enter(["bash", script("host-boot.sh"), this.#paths.dir, this.name, String(this.#localStorageMiB)]);
+    const argv = this.#namespace.enter(["bash", script("host-boot.sh"), this.#paths.dir, this.name, String(this.localStorageMiB)]);
     const child = spawn(argv[0]!, argv.slice(1), { env: cleanEnv, cwd: "/", stdio: ["ignore", "pipe", "ignore"] });
     if (await saysLine(child.stdout, "ready", signal)) return;
     throw new LabError("failed", `host ${this.name} did not start: ${await this.#lastWords()}`, { host: this.name });

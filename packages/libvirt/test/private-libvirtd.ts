@@ -13,11 +13,22 @@ export interface PrivateLibvirtd extends AsyncDisposable {
   readonly pid: number;
   /** Writes a file that the daemon can read, and returns its path. */
   file(name: string, text: string): string;
+  /** Makes a directory that the daemon can write to, and returns its path. */
+  directoryFor(name: string): string;
   /** Stops (SIGSTOP) or continues the daemon: a peer that is there and says nothing. */
   freeze(frozen: boolean): void;
 }
 
 const nobody = 65_534;
+
+/** What `test:///FILE` opens: a node with `count` running domains, vm0 to vmN. */
+export function testDriverXml(count: number): string {
+  const domain = (index: number): string =>
+    `<domain type='test'><name>vm${index}</name><memory>1048576</memory><vcpu>2</vcpu><os><type>hvm</type></os><devices>` +
+    `<disk type='file' device='disk'><source file='/vm/${index}.qcow2'/><target dev='vda' bus='virtio'/></disk>` +
+    `<interface type='network'><source network='default'/></interface></devices></domain>`;
+  return `<node>${Array.from({ length: count }, (_, index) => domain(index)).join("\n")}</node>`;
+}
 
 /**
  * A libvirtd of our own: unprivileged, with directories, sockets and a port that no other daemon has. It
@@ -34,7 +45,10 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
       .join(""),
   );
   for (const name of ["run", "home", "cache", "config", "data"]) mkdirSync(join(directory, name));
-  for (const name of ["", "run", "home", "cache", "config", "data", "libvirtd.conf"]) chownSync(join(directory, name), nobody, nobody);
+  const identity = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
+  for (const name of ["", "run", "home", "cache", "config", "data", "libvirtd.conf"]) {
+    if (identity.uid !== undefined) chownSync(join(directory, name), nobody, nobody);
+  }
   const env = {
     PATH: process.env["PATH"],
     HOME: join(directory, "home"),
@@ -44,7 +58,6 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
     XDG_DATA_HOME: join(directory, "data"),
     LIBVIRT_LOG_OUTPUTS: `3:file:${join(directory, "libvirtd.log")}`,
   };
-  const identity = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
   const args = ["--listen", "--config", join(directory, "libvirtd.conf"), "--pid-file", join(directory, "libvirtd.pid")];
   const child = spawn("/usr/sbin/libvirtd", args, { env, stdio: "ignore", cwd: directory, ...identity });
   const socket = join(directory, "run/libvirt/libvirt-sock");
@@ -57,6 +70,12 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
     file(name, text) {
       const path = join(directory, name);
       writeFileSync(path, text, { mode: 0o644 });
+      return path;
+    },
+    directoryFor(name) {
+      const path = join(directory, name);
+      mkdirSync(path);
+      if (process.getuid?.() === 0) chownSync(path, nobody, nobody);
       return path;
     },
     freeze: (frozen) => void child.kill(frozen ? "SIGSTOP" : "SIGCONT"),

@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { mkdirSync, chownSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
   connectOver,
@@ -113,9 +111,7 @@ test("typed parameters are accepted by the daemon: migration parameters reach th
 
 test("volumes: upload, sparse download and wipe through streams", async () => {
   const { remote } = connection;
-  const target = join(daemon.directory, "pool");
-  mkdirSync(target);
-  chownSync(target, 65_534, 65_534);
+  const target = daemon.directoryFor("pool");
   const pool = await remote.storagePoolCreateXml({
     xml: `<pool type='dir'><name>p</name><target><path>${target}</path></target></pool>`,
     flags: 0,

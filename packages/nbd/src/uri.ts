@@ -47,10 +47,15 @@ export function parseNbdUri(text: string): NbdTarget {
   }
   return {
     address: scheme.unix ? unixAddress(uri, text) : tcpAddress(uri, text),
-    exportName: decode(uri.pathname.replace(/^\//, ""), text),
+    exportName: decode(rawPath(text).replace(/^\//, ""), text),
     requireTls: scheme.tls,
     tls: tlsParameters(uri, text),
   };
+}
+
+/** The path as written: an export's name is no path, and a URL parser would take `..` for one. */
+function rawPath(text: string): string {
+  return /^[^:]+:\/\/[^/?#]*([^?#]*)/.exec(text)?.[1] ?? "";
 }
 
 function unixAddress(uri: URL, text: string): NbdAddress {

@@ -115,11 +115,13 @@ function checkAcknowledgements(
   let last = 0;
   for (const { number, run } of acknowledgements) {
     last = Math.max(last, number);
-    if (number <= ring.last - ring.slots) {
+    const found = ring.places[(number - 1) % ring.slots];
+    // The oldest gives way to the record that is being written.
+    const givesWay = number === ring.last + 1 - ring.slots && found === "torn";
+    if (number <= ring.last - ring.slots || givesWay) {
       overwritten += 1;
       continue;
     }
-    const found = ring.places[(number - 1) % ring.slots];
     const there = typeof found === "object" && found.number === number && found.run === run;
     if (!there) lost.add(number);
   }

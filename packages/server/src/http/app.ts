@@ -1,7 +1,7 @@
 import { type Route, type RouteName, routes } from "@godwit/api";
 import { anySignal, CancelledError } from "@godwit/core";
 import { ServerStopping } from "@godwit/engine";
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { checkAccess, type Entrance } from "./access.ts";
@@ -39,7 +39,7 @@ export class App {
     const { log } = options;
     this.fastify = Fastify({
       loggerInstance: log,
-      disableRequestLogging: true,
+      logController: new LogController({ disableRequestLogging: true }),
       bodyLimit,
       requestTimeout: 30_000,
       forceCloseConnections: false,
@@ -47,6 +47,7 @@ export class App {
       routerOptions: { maxParamLength: 300 },
       genReqId: () => crypto.randomUUID(),
     }) as unknown as FastifyInstance;
+    this.fastify.removeContentTypeParser("text/plain");
     this.fastify.addHook("onRequest", (request, reply, done) => {
       checkAccess(options.entrance(request.raw), request.raw, { needsToken: !publicPaths.has(request.url) });
       void reply.header("x-content-type-options", "nosniff").header("x-request-id", request.id);
@@ -129,6 +130,7 @@ export class App {
       await sendEvents(reply.raw, events, { heartbeatMs, stalledMs, signal });
     } catch (error) {
       log.warn({ request: reply.request.id, err: error }, "an event stream broke");
+      reply.raw.destroy();
     }
     return reply;
   }

@@ -12,7 +12,8 @@ export interface EventStreamOptions {
 
 /**
  * Sends events as `text/event-stream`. The next event is asked for only once the socket took the last one, so a
- * slow client costs one event of memory; what it missed meanwhile is for the source to fold together.
+ * slow client costs one event of memory; what it missed meanwhile is for the source to fold together. Ends
+ * quietly on abort; rejects when the source failed or the client stalled: the connection is then the caller's to cut.
  */
 export async function sendEvents(
   response: ServerResponse,
@@ -61,9 +62,9 @@ async function within<T>(ms: number, promise: Promise<T>, signal: AbortSignal): 
 async function write(response: ServerResponse, text: string, { stalledMs, signal }: EventStreamOptions): Promise<void> {
   signal.throwIfAborted();
   if (response.write(text)) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
   response.once("drain", resolve);
-  const timer = setTimeout(() => response.destroy(new Error(`the client took nothing for ${stalledMs / 1000} s`)), stalledMs);
+  const timer = setTimeout(() => reject(new Error(`the client took nothing for ${stalledMs / 1000} s`)), stalledMs);
   try {
     await raceAbort(promise, signal);
   } finally {
