@@ -13,6 +13,9 @@ import { reaches } from "./sharing.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
 const patienceMs = 5 * 60_000;
+/** A proof is worth a second question, where an SSH session was just lost for instance; for so long, milliseconds. */
+const counterPatienceMs = 10_000;
+const counterTries = 3;
 
 type Context = JobContext<MigrationInput>;
 
@@ -277,16 +280,21 @@ class Run {
 
   /** Of both hosts, by id; a host that does not tell is left out. */
   async #counters(): Promise<Record<string, CounterReading>> {
-    const { sourceId, destinationId } = this.#input;
+    const { sourceId, source, destinationId, destination } = this.#input;
     const read = async (id: string): Promise<[string, CounterReading][]> => {
       const shell = this.#migrations.shell(id);
-      try {
-        return shell ? [[id, await readCounters(shell, AbortSignal.any([this.#context.stopping, AbortSignal.timeout(10_000)]))]] : [];
-      } catch (error) {
-        this.#throwStopped();
-        this.#context.log("warn", `the interface counters could not be read: ${describeError(error)}`);
-        return [];
+      const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
+      for (let asked = 1; shell; asked += 1) {
+        try {
+          return [[id, await readCounters(shell, signal)]];
+        } catch (error) {
+          this.#throwStopped();
+          const name = id === sourceId ? source : destination;
+          this.#context.log("warn", `the interface counters of ${name} could not be read: ${describeError(error)}`);
+          if (asked >= counterTries || signal.aborted) break;
+        }
       }
+      return [];
     };
     return Object.fromEntries((await Promise.all([sourceId, destinationId].map(read))).flat());
   }

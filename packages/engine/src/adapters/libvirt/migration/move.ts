@@ -78,8 +78,13 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
   }
   const { last = moveProgress([]) } = watch;
   const figures = (await completedFigures(move)) ?? last;
-  // The destination counts memory only; disks are the source's business.
-  return { ...figures, diskTotalBytes: last.diskTotalBytes, diskProcessedBytes: watch.diskBytes };
+  // The destination counts memory only and knows no dirty rate; disks and rounds are the source's business.
+  return {
+    ...figures,
+    dirtyBytesPerSecond: watch.dirtyBytesPerSecond,
+    diskTotalBytes: last.diskTotalBytes,
+    diskProcessedBytes: watch.diskBytes,
+  };
 }
 
 /**
@@ -219,6 +224,8 @@ class Watch {
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
+  /** As it was last measured. */
+  dirtyBytesPerSecond: number | undefined;
 
   constructor(move: Move) {
     this.#move = move;
@@ -264,6 +271,7 @@ class Watch {
     this.last = progress;
     this.#watchForStall(progress);
     this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
+    this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
     hooks.progress(progress);
     if (this.#pauseSet || request.maximumPauseMs === undefined) return;
     this.#pauseSet = true;

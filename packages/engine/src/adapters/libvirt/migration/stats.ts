@@ -1,6 +1,8 @@
 import { JobParam, typedParams, type TypedParam } from "@godwit/libvirt";
 import type { MoveProgress } from "../../../ports/migration.ts";
 
+const measuredAfterMs = 2000;
+
 /** Reads the statistics of a migration job (virDomainGetJobStats). Absent ones are 0 or undefined. */
 export function moveProgress(params: readonly TypedParam[]): MoveProgress {
   const values = typedParams.decode(params);
@@ -10,6 +12,8 @@ export function moveProgress(params: readonly TypedParam[]): MoveProgress {
   };
   const dirtyPages = number(JobParam.MEMORY_DIRTY_RATE);
   const page = number(JobParam.MEMORY_PAGE_SIZE) ?? 4096;
+  // QEMU measures it over whole seconds of copying, and says 0 before (QEMU, migration/ram.c, migration_update_rates).
+  const measured = dirtyPages !== undefined && (dirtyPages > 0 || (number(JobParam.TIME_ELAPSED) ?? 0) > measuredAfterMs);
   const rates = [number(JobParam.MEMORY_BPS), number(JobParam.DISK_BPS)].filter((rate) => rate !== undefined);
   return {
     memoryTotalBytes: number(JobParam.MEMORY_TOTAL) ?? 0,
@@ -19,7 +23,7 @@ export function moveProgress(params: readonly TypedParam[]): MoveProgress {
     diskProcessedBytes: number(JobParam.DISK_PROCESSED) ?? 0,
     diskRemainingBytes: number(JobParam.DISK_REMAINING) ?? 0,
     bytesPerSecond: rates.length > 0 ? rates.reduce((sum, rate) => sum + rate, 0) : undefined,
-    dirtyBytesPerSecond: dirtyPages === undefined ? undefined : dirtyPages * page,
+    dirtyBytesPerSecond: measured ? dirtyPages * page : undefined,
     rounds: number(JobParam.MEMORY_ITERATION),
     pauseMs: number(JobParam.DOWNTIME),
     throttlePercent: number(JobParam.AUTO_CONVERGE_THROTTLE),
