@@ -5,6 +5,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { findSshd } from "@godwit/lab";
 import type { SshOptions } from "../src/ssh/index.ts";
 import type { Environment } from "../src/uri/index.ts";
 
@@ -43,7 +44,7 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
   const port = await freePort();
   await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   await writeFile(join(dir, "sshd_config"), sshdConfig(dir, port) + config);
-  const command = ["/usr/sbin/sshd", "-D", "-e", "-f", join(dir, "sshd_config")];
+  const command = [...(await sshdCommand(dir)), "-D", "-e", "-f", join(dir, "sshd_config")];
   const [program = "", ...args] = namespaceOf === undefined ? command : ["nsenter", "--mount", "--target", String(namespaceOf), ...command];
   const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   stack.defer(() => stopProcess(child));
@@ -67,6 +68,17 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
     log: () => log,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** The machine's sshd, or one that is only unpacked; then in a mount namespace where the user exists that it wants. */
+async function sshdCommand(dir: string): Promise<string[]> {
+  const { path, libraryPath } = await findSshd(AbortSignal.timeout(120_000));
+  if (libraryPath === undefined) return [path];
+  const users = await readFile("/etc/passwd", "utf8");
+  const sshd = "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n";
+  await writeFile(join(dir, "passwd"), /^sshd:/m.test(users) ? users : users + sshd, { mode: 0o644 });
+  const bind = 'mount --bind "$0" /etc/passwd && exec "$@"';
+  return ["unshare", "--mount", "sh", "-c", bind, join(dir, "passwd"), "env", `LD_LIBRARY_PATH=${libraryPath}`, path];
 }
 
 function sshdConfig(dir: string, port: number): string {

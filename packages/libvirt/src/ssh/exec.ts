@@ -65,7 +65,6 @@ export class Command {
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     let bytes = 0;
-    let exit: Pick<ExecResult, "code" | "signal"> | undefined;
     const result = Promise.withResolvers<ExecResult>();
     const group = Promise.withResolvers<number | undefined>();
     const closed = Promise.withResolvers<void>();
@@ -91,12 +90,10 @@ export class Command {
       channel.stderr.off("data", announced);
       group.resolve(found);
     });
-    channel.on("exit", (code: number | null, signal?: string) => {
-      exit = { code, signal: signal ?? null };
-    });
     channel.on("error", result.reject);
-    channel.on("close", () => {
-      if (exit) result.resolve({ ...exit, stdout: text(stdout), stderr: line.strip(text(stderr)) });
+    // Not at "exit": that may be over before anybody could listen, when all of a short command came in one segment.
+    channel.on("close", (code?: number | null, signal?: string) => {
+      if (code !== undefined) result.resolve({ code, signal: signal ?? null, stdout: text(stdout), stderr: line.strip(text(stderr)) });
       else result.reject(new SshError("closed", `${what}: the connection ended before the command did`));
       group.resolve(undefined);
       closed.resolve();

@@ -112,7 +112,9 @@ export class Session implements SshSession {
     channel.stderr.on("data", (chunk: Buffer) => {
       stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_TAIL);
     });
-    channel.on("exit", (code: number | null, signal?: string) => {
+    // "close" tells what "exit" told, which may be over by now; this listener comes before the stream's.
+    channel.on("close", (code?: number | null, signal?: string) => {
+      if (code === undefined) return;
       failure = code === 0 ? undefined : code === null ? `was ended by ${signal ?? "a signal"}` : `failed with exit code ${code}`;
     });
     const text = (): string => stderr.toString("utf8").trim();
