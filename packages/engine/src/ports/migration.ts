@@ -95,7 +95,7 @@ export interface MoveProgress {
 export type MovePhase = "prepare" | "perform" | "finish" | "confirm";
 
 export interface MoveHooks {
-  /** Awaited before the phase begins, so that it is on record. */
+  /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
   phase(phase: MovePhase): Promise<void>;
   progress(progress: MoveProgress): void;
 }

@@ -132,7 +132,6 @@ async function moveDirectly(move: Move, watch: Watch): Promise<void> {
       flags: sourceFlags,
     });
     performed = await watch.during(performing);
-    await hooks.phase("finish");
   } catch (error) {
     failure = error;
   }
@@ -151,12 +150,16 @@ async function finish(move: Move, { params, performed, flags }: Performed, failu
   const cookieIn = performed ?? new Uint8Array();
   let cookieOut: Uint8Array | undefined;
   let refusal: unknown;
+  // The guest stands still until finish lets it run: what need not come first, such as writing the phase down, comes beside it.
+  const recorded = failure === undefined ? hooks.phase("finish") : undefined;
+  recorded?.catch(() => undefined);
   try {
     const finished = await destination.remote.domainMigrateFinish3Params({ params, cookieIn, flags: flags & ~AUTO_CONVERGE, cancelled });
     cookieOut = finished.cookieOut;
   } catch (error) {
     refusal = error;
   }
+  await recorded;
   const runsThere = cancelled === 0 && cookieOut !== undefined;
   if (runsThere) await hooks.phase("confirm");
   // When finish got no answer, nobody knows whether the guest runs there: the source must not let it run on.
@@ -243,7 +246,7 @@ class Watch {
     } catch (error) {
       throw this.#stalled ? new Error(`no byte moved for ${stallMs / 1000} s, so it was given up`, { cause: error }) : error;
     } finally {
-      await this.stop();
+      this.#ended.abort();
     }
   }
 
