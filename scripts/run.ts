@@ -3,10 +3,18 @@ import { resolve } from "node:path";
 
 export const root: string = resolve(import.meta.dirname, "..");
 
+export interface RunOptions {
+  /** Default: ours. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Kills the command when it fires. */
+  readonly signal?: AbortSignal;
+}
+
 /** Runs a command with our terminal, and resolves to its exit code (1 when a signal ended it). */
-export function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<number> {
+export function run(command: string, args: readonly string[], { env = process.env, signal }: RunOptions = {}): Promise<number> {
   return new Promise((done, fail) => {
     const child = spawn(command, args, { cwd: root, stdio: "inherit", env });
+    signal?.addEventListener("abort", () => child.kill("SIGKILL"), { once: true });
     child.on("error", fail);
     child.on("exit", (code) => done(code ?? 1));
   });

@@ -7,9 +7,12 @@
  *   npm test -- --lab          lab tests only
  *   npm test -- PATTERN …      only test files whose path contains a pattern
  */
-import { globSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { globSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { checks, node, root, run, runAll } from "./run.ts";
+
+/** Longest times, in seconds; a hanging test or file fails by name when its time is up. */
+const limits = { unit: { test: 60, file: 180 }, lab: { test: 300, file: 900 } } as const;
 
 interface Tally {
   readonly passed: number;
@@ -29,18 +32,22 @@ async function runTests(kind: "unit" | "lab", files: readonly string[]): Promise
   const report = join(root, ".cache", `report-${kind}-${process.pid}.jsonl`);
   mkdirSync(join(root, ".cache"), { recursive: true });
   rmSync(report, { force: true });
-  const timeout = kind === "lab" ? 300_000 : 60_000;
-  const code = await run(node[0]!, [
+  const limit = limits[kind];
+  const args = [
     ...node.slice(1),
+    `--import=${join(root, "scripts/test-deadline.ts")}`,
     "--test",
     `--test-concurrency=${kind === "lab" ? 1 : 2}`,
-    `--test-timeout=${timeout}`,
+    `--test-timeout=${limit.test * 1000}`,
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     `--test-reporter=${join(root, "scripts/test-report.ts")}`,
     `--test-reporter-destination=${report}`,
     ...files,
-  ]);
+  ];
+  const env = { ...process.env, GODWIT_TEST_FILE_LIMIT_MS: String(limit.file * 1000) };
+  const silence = watchSilence(report, limit.file + 60);
+  const code = await run(node[0]!, args, { env, signal: silence.signal }).finally(silence.stop);
   const events = readFileSync(report, "utf8")
     .split("\n")
     .filter(Boolean)
@@ -53,6 +60,23 @@ async function runTests(kind: "unit" | "lab", files: readonly string[]): Promise
     skipped: events.filter((event) => event.outcome === "skip").map((event) => `${event.file}: ${event.name}`),
     files: events.map((event) => event.file),
   };
+}
+
+/**
+ * Fires when the report has not grown for so long that a file's own deadline (test-deadline.ts) must have
+ * failed to end the run: the runner waits for whoever holds a test's pipes, also when the test is dead.
+ */
+function watchSilence(report: string, seconds: number): { readonly signal: AbortSignal; stop(this: void): void } {
+  const silent = new AbortController();
+  let last = { size: 0, at: performance.now() };
+  const timer = setInterval(() => {
+    const size = statSync(report, { throwIfNoEntry: false })?.size ?? 0;
+    if (size !== last.size) last = { size, at: performance.now() };
+    if (performance.now() - last.at < seconds * 1000) return;
+    process.stderr.write(`the test run is ended by force: no test ended for ${seconds} s\n`);
+    silent.abort();
+  }, 1000);
+  return { signal: silent.signal, stop: () => clearInterval(timer) };
 }
 
 function complain(kind: string, files: readonly string[], tally: Tally): number {

@@ -20,8 +20,9 @@ export async function startDelayProxy(options: {
   readonly host?: string;
 }): Promise<DelayProxy> {
   const sockets = new Set<Socket>();
-  const server = createServer({ noDelay: true }, (near) => {
-    const far = connect({ ...options.target, noDelay: true });
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
+    // Half open: who has said all may still have a long answer on the line.
+    const far = connect({ ...options.target, noDelay: true, allowHalfOpen: true });
     for (const [from, to] of [
       [near, far],
       [far, near],

@@ -28,7 +28,7 @@ async function served(
 }
 
 /** A source that takes its server with it. */
-function owning<T extends BlockSource>(source: T, ...others: readonly AsyncDisposable[]): BlockSource {
+function owning(source: BlockSource, ...others: readonly AsyncDisposable[]): BlockSource {
   return {
     size: source.size,
     extents: (options) => source.extents(options),

@@ -22,7 +22,7 @@ async function changes(rig: Rig, headers: Record<string, string> = {}): Promise<
 async function next(stream: AsyncGenerator<ServerSentEvent>): Promise<ChangeEvent & { eventId: string | undefined }> {
   const { value, done } = await stream.next();
   assert.ok(!done, "the stream ended");
-  return { ...(JSON.parse((value as ServerSentEvent).data) as ChangeEvent), eventId: (value as ServerSentEvent).id };
+  return { ...(JSON.parse(value.data) as ChangeEvent), eventId: value.id };
 }
 
 /** Fails instead of hanging. */

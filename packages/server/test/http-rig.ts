@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, request, type RequestOptions } from "node:http";
+import { createServer, type IncomingMessage, type OutgoingHttpHeaders, request, type RequestOptions } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -206,6 +206,7 @@ export interface Rig extends AsyncDisposable {
 
 export interface CallOptions extends RequestOptions {
   readonly body?: unknown;
+  readonly headers?: OutgoingHttpHeaders;
   readonly raw?: string;
 }
 

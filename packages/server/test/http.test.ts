@@ -56,7 +56,7 @@ test("every kind of engine error has its status, as problem details with the who
     assert.match(headers["content-type"] ?? "", /^application\/problem\+json/);
     assert.deepEqual([got, body["status"], body["kind"], body["detail"]], [status, status, kind, "it failed: deep down"]);
     assert.deepEqual(body["context"], { host: "alpha" });
-    assert.equal(body["instance"], `urn:godwit:request:${headers["x-request-id"]}`);
+    assert.equal(body["instance"], `urn:godwit:request:${String(headers["x-request-id"])}`);
   }
 });
 
@@ -137,7 +137,7 @@ test("pages hold every item once, in order, also when items come and go in betwe
     seen.push(...(body["items"] as { name: string }[]).map(({ name }) => name));
     if (page === 0) rig.world.vms = rig.world.vms.filter(({ id }) => id !== "v3" && id !== "v20");
     if (body["next"] === undefined) break;
-    cursor = `&cursor=${String(body["next"])}`;
+    cursor = `&cursor=${body["next"] as string}`;
   }
   const expected = Array.from({ length: 25 }, (_, n) => vm(n)).filter(({ id }) => id !== "v20");
   assert.deepEqual(

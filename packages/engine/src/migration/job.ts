@@ -283,18 +283,18 @@ class Run {
     const { sourceId, source, destinationId, destination } = this.#input;
     const read = async (id: string): Promise<[string, CounterReading][]> => {
       const shell = this.#migrations.shell(id);
+      if (!shell) return [];
       const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
-      for (let asked = 1; shell; asked += 1) {
+      for (let asked = 1; ; asked += 1) {
         try {
           return [[id, await readCounters(shell, signal)]];
         } catch (error) {
           this.#throwStopped();
           const name = id === sourceId ? source : destination;
           this.#context.log("warn", `the interface counters of ${name} could not be read: ${describeError(error)}`);
-          if (asked >= counterTries || signal.aborted) break;
+          if (asked >= counterTries || signal.aborted) return [];
         }
       }
-      return [];
     };
     return Object.fromEntries((await Promise.all([sourceId, destinationId].map(read))).flat());
   }

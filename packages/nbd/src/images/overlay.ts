@@ -107,6 +107,7 @@ class OverlayImage implements RangedSource, TrimmingSink {
     this.#check("scan", offset, length);
     let last: { offset: number; length: number; kind: Extent["kind"] } | undefined;
     for await (const extent of this.#unjoined(offset, length, signal)) {
+      signal.throwIfAborted();
       if (last?.kind === extent.kind) last.length += extent.length;
       else {
         if (last) yield last;
@@ -125,6 +126,7 @@ class OverlayImage implements RangedSource, TrimmingSink {
 
   async write(offset: number, data: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
     this.#check("write", offset, data.length);
+    signal.throwIfAborted();
     if (data.length === 0) return;
     const end = offset + data.length;
     const runs = [...this.#runs(offset, data.length)];
@@ -140,6 +142,7 @@ class OverlayImage implements RangedSource, TrimmingSink {
 
   async writeZeroes(offset: number, length: number, { signal }: { signal: AbortSignal }): Promise<void> {
     this.#check("write of zeros", offset, length);
+    signal.throwIfAborted();
     if (length === 0) return;
     const end = offset + length;
     const first = Math.ceil(offset / CLUSTER);

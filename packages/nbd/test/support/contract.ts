@@ -76,7 +76,7 @@ export function blockSourceContract(name: string, open: (content: Uint8Array) =>
 /** What every {@link BlockSink} promises; `open` gives it over `content`, and `peek` what it then reads as. */
 export function blockSinkContract(
   name: string,
-  open: (content: Uint8Array) => Promise<{ sink: BlockSink; peek(): Promise<Uint8Array> }>,
+  open: (content: Uint8Array) => Promise<{ sink: BlockSink; peek: () => Promise<Uint8Array> }>,
 ): void {
   describe(`${name} is a block sink`, () => {
     it("that keeps what is written and zeroed, at any offset, and leaves the rest as it was", async () => {

@@ -47,7 +47,7 @@ describe("real clients on our server", () => {
       each["export-name"],
       each["export-size"],
       each["is_read_only"],
-      each["block_minimum"],
+      each["block_size_minimum"],
       each["can_fua"],
       each["can_multi_conn"],
     ]);
