@@ -1,5 +1,5 @@
 export { isDamage, VaultError, type VaultErrorKind } from "./errors.ts";
-export type { ConsistencyLevel, Point, PointDisk, PointMachine } from "./format/point.ts";
+export { type ConsistencyLevel, type Point, type PointDisk, type PointMachine, pointToJson } from "./format/point.ts";
 export type { NewSlot, SlotInfo } from "./keys/keys.ts";
 export { makeRecoveryCode, parseRecoveryCode } from "./keys/recovery-code.ts";
 export type { Argon2Cost, Secret, SlotKind } from "./keys/slot.ts";
