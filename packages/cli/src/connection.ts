@@ -1,8 +1,6 @@
 import { Client } from "@godwit/api";
 import { readFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
-import { userInfo } from "node:os";
-import { join } from "node:path";
 import { Readable } from "node:stream";
 import { CliError, exitCode } from "./exit.ts";
 
@@ -10,12 +8,6 @@ export interface ServerAddress {
   /** A Unix socket's path, or an `http://` URL. */
   readonly address: string;
   readonly tokenFile?: string | undefined;
-}
-
-/** Where the server is when nobody says: root's in /run, others' in their runtime directory. */
-export function defaultSocket(env: NodeJS.ProcessEnv): string {
-  const runtime = env["XDG_RUNTIME_DIR"];
-  return userInfo().uid === 0 || runtime === undefined ? "/run/godwit/godwit.sock" : join(runtime, "godwit", "godwit.sock");
 }
 
 function unreachable(address: string, cause: Error & { code?: string }): CliError {

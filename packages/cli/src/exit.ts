@@ -1,4 +1,5 @@
-import { ApiError } from "@godwit/api";
+import type { ApiError } from "@godwit/api";
+import { GodwitError } from "@godwit/core";
 
 /** What the command's exit code tells a script. */
 export const exitCode = { done: 0, failed: 1, usage: 2, notFound: 3, refused: 4, cancelled: 130 } as const;
@@ -18,6 +19,7 @@ export class CliError extends Error {
 export function codeOfKind(kind: string): ExitCode {
   switch (kind) {
     case "not-found":
+    case "no-vault":
       return exitCode.notFound;
     case "refused":
       return exitCode.refused;
@@ -31,9 +33,16 @@ export function codeOfKind(kind: string): ExitCode {
   }
 }
 
+/** What the server answered, told by name: commands that need no server do not load its contract. */
+export function apiProblem(error: unknown): ApiError["problem"] | undefined {
+  return error instanceof Error && error.name === "ApiError" ? (error as ApiError).problem : undefined;
+}
+
 export function codeOfError(error: unknown): ExitCode {
   if (error instanceof CliError) return error.code;
-  if (error instanceof ApiError) return codeOfKind(error.problem.kind);
+  const problem = apiProblem(error);
+  if (problem) return codeOfKind(problem.kind);
+  if (error instanceof GodwitError) return codeOfKind(error.kind);
   if (error instanceof Error && (error.name === "AbortError" || error.name === "CancelledError")) return exitCode.cancelled;
   return exitCode.failed;
 }

@@ -1,3 +1,4 @@
 export { type Terminal } from "./context.ts";
 export { exitCode, type ExitCode } from "./exit.ts";
-export { runCommand, type Surroundings } from "./program.ts";
+export { runCommand } from "./program.ts";
+export type { Surroundings } from "./root.ts";

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import type { Terminal } from "./context.ts";
-import { runCommand } from "./program.ts";
 
 function terminal(stream: NodeJS.WriteStream): Terminal {
   return {
@@ -16,13 +15,18 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
 const interrupted = new AbortController();
 let interrupts = 0;
-process.on("SIGINT", () => {
-  interrupts += 1;
-  if (interrupts > 1) process.exit(130);
-  interrupted.abort();
-});
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    interrupts += 1;
+    if (interrupts > 1) process.exit(130);
+    interrupted.abort();
+  });
+}
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-process.exitCode = await runCommand(process.argv.slice(2), {
+const args = process.argv.slice(2);
+// The vault needs no server: its commands start without loading the contract of one.
+const { runCommand } = args[0] === "vault" ? await import("./vault-program.ts") : await import("./program.ts");
+process.exitCode = await runCommand(args, {
   env: process.env,
   out: terminal(process.stdout),
   err: terminal(process.stderr),

@@ -1,5 +1,5 @@
 export { isDamage, VaultError, type VaultErrorKind } from "./errors.ts";
-export type { ConsistencyLevel, Point, PointDisk, PointMachine } from "./format/point.ts";
+export { type ConsistencyLevel, type Point, type PointDisk, type PointMachine, pointToJson } from "./format/point.ts";
 export type { NewSlot, SlotInfo } from "./keys/keys.ts";
 export { makeRecoveryCode, parseRecoveryCode } from "./keys/recovery-code.ts";
 export type { Argon2Cost, Secret, SlotKind } from "./keys/slot.ts";
@@ -20,6 +20,8 @@ export {
   StoreError,
   type StoreErrorKind,
 } from "./store/blob-store.ts";
+export { LocalStore, type LocalStoreOptions } from "./store/local-store.ts";
+export { openStore, type OpenStoreOptions } from "./store/open-store.ts";
 export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";
 export { FileImage } from "./file/image.ts";
 export { FileTarget } from "./file/target.ts";

@@ -89,3 +89,27 @@ test("a wrong passphrase is refused", async () => {
   const { store } = await newVault();
   await assert.rejects(Vault.open(store, { kind: "passphrase", passphrase: "wrong" }, { signal }), { kind: "locked" });
 });
+
+test("an in-place restore writes zeros only where the target holds data", async () => {
+  const { vault } = await newVault();
+  const content = new Uint8Array(4096 * kib);
+  content.set(noise(4000, 5), 2048 * kib);
+  const point = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const target = new MemoryDisk(Uint8Array.from(content));
+  target.content.fill(1, 512 * kib, 520 * kib);
+  target.content.fill(1, 4000 * kib, 4004 * kib);
+  const zeroed: number[] = [];
+  const sink = {
+    size: target.size,
+    write: (offset: number, data: Uint8Array) => target.write(offset, data, { signal }),
+    writeZeroes: async (offset: number, length: number) => {
+      zeroed.push(length);
+      await target.writeZeroes(offset, length, { signal });
+    },
+    flush: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  await vault.restore(point, "vda", sink, { signal, present: target });
+  assert.deepEqual(target.content, content);
+  assert.ok(zeroed.reduce((sum, length) => sum + length, 0) < 128 * kib, String(zeroed));
+});

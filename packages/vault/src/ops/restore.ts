@@ -10,6 +10,7 @@ import { MemoryPool } from "../work/memory.ts";
 import { type OpenedRecord, WorkPool } from "../work/pool.ts";
 import { treeOf } from "./disk-writer.ts";
 import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
+import { DataPlaces } from "./present.ts";
 
 export interface RestoreProgress {
   /** How far into the disk, and of how much. */
@@ -87,6 +88,8 @@ class Restore {
   readonly #damaged: Extent[] = [];
   readonly #limit: number;
   readonly #memory = new MemoryPool(1 << 20);
+  /** Where the target holds data: only there must zeros be written. */
+  readonly #places: DataPlaces | undefined;
   /** First chunk that nothing has been decided about. */
   #next = 0;
   #written = 0;
@@ -100,6 +103,7 @@ class Restore {
     this.#target = target;
     this.#options = options;
     this.#limit = pool.threads * tasksPerThread;
+    this.#places = options.present && new DataPlaces(options.present, options.signal);
   }
 
   get result(): RestoreResult {
@@ -122,12 +126,14 @@ class Restore {
     await this.#zero(this.#next, Math.ceil(this.#options.disk.size / this.#options.grid));
     while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
     if (this.#failure) throw this.#failure.error;
+    await this.settle();
     await this.#target.flush({ signal: this.#options.signal });
     this.#progress(true);
   }
 
   async settle(): Promise<void> {
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+    await this.#places?.[Symbol.asyncDispose]();
   }
 
   /** Reads what the target holds there, and fetches what differs. */
@@ -273,7 +279,12 @@ class Restore {
   }
 
   async #zero(from: number, to: number): Promise<void> {
-    if (from < to && this.#options.blank !== true) await this.#writeZeroes(from, to);
+    if (from >= to || this.#options.blank === true) return;
+    if (!this.#places) return await this.#writeZeroes(from, to);
+    const { grid, disk, signal } = this.#options;
+    for await (const place of this.#places.within(from * grid, Math.min(to * grid, disk.size))) {
+      await this.#target.writeZeroes(place.from, place.to - place.from, { signal });
+    }
   }
 
   async #writeZeroes(from: number, to: number): Promise<void> {
