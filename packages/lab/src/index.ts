@@ -10,6 +10,7 @@ export { stopLab, sweep } from "./keeper.ts";
 export { Lab, type LabRecord } from "./lab.ts";
 export type { RunOptions, RunResult } from "./process.ts";
 export type { SshAccess } from "./ssh-keys.ts";
+export { findSshd } from "./sshd.ts";
 export { type Acknowledgement, type AcknowledgementLog, parseAcknowledgements } from "./records/acknowledgements.ts";
 export type { AckWatch, Pauses } from "./records/observe.ts";
 export { readImageFile, readRecords, verifyImage, type VerifyImageOptions } from "./records/offline.ts";

@@ -5,6 +5,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { findSshd } from "@godwit/lab";
 import type { SshOptions } from "../src/ssh/index.ts";
 import type { Environment } from "../src/uri/index.ts";
 
@@ -43,9 +44,14 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
   const port = await freePort();
   await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   await writeFile(join(dir, "sshd_config"), sshdConfig(dir, port) + config);
-  const command = ["/usr/sbin/sshd", "-D", "-e", "-f", join(dir, "sshd_config")];
-  const [program = "", ...args] = namespaceOf === undefined ? command : ["nsenter", "--mount", "--target", String(namespaceOf), ...command];
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const sshd = await findSshd(AbortSignal.timeout(300_000));
+  const command = [sshd.path, "-D", "-e", "-f", join(dir, "sshd_config")];
+  const namespace = namespaceOf === undefined ? await ownNamespace(dir) : ["nsenter", "--mount", "--target", String(namespaceOf), "--"];
+  const [program = "", ...args] = [...namespace, ...command];
+  const child = spawn(program, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...(sshd.libraryPath !== undefined && { LD_LIBRARY_PATH: sshd.libraryPath }) },
+  });
   stack.defer(() => stopProcess(child));
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
@@ -61,12 +67,22 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
     pid: child.pid!,
     env,
     knownHosts,
-    options: (more = {}) => ({ host: "127.0.0.1", port, user: "root", env, configFiles: false, connectTimeoutMs: 10_000, ...more }),
+    options: (more = {}) => ({ host: "127.0.0.1", port, user: "root", env, configFiles: false, connectTimeoutMs: 30_000, ...more }),
     hostKey,
     trust: async () => appendFile(knownHosts, `[127.0.0.1]:${port} ${await hostKey("ed25519")}\n`),
     log: () => log,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** What sshd wants in /etc/passwd: a machine without the package openssh-server does not have it. */
+export const sshdUser = "sshd:x:64058:65534::/run/sshd:/usr/sbin/nologin\n";
+
+/** The words that run a command where the user sshd exists. */
+async function ownNamespace(dir: string): Promise<string[]> {
+  const passwd = join(dir, "passwd");
+  await writeFile(passwd, (await readFile("/etc/passwd", "utf8")) + sshdUser);
+  return ["unshare", "--mount", "sh", "-c", `mount --bind ${passwd} /etc/passwd && exec "$@"`, "sh"];
 }
 
 function sshdConfig(dir: string, port: number): string {
@@ -101,7 +117,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Waits until something accepts connections; `dead` tells why nothing ever will. */
-export async function waitForPort(port: number, dead: () => string | undefined, deadlineMs = 15_000): Promise<void> {
+export async function waitForPort(port: number, dead: () => string | undefined, deadlineMs = 60_000): Promise<void> {
   const until = performance.now() + deadlineMs;
   for (;;) {
     const socket = connect(port, "127.0.0.1");
