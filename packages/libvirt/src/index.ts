@@ -40,5 +40,6 @@ export * from "./sasl/index.ts";
 export * from "./ssh/index.ts";
 export { openTransport, type OpenTransportOptions } from "./transport/open.ts";
 export type { SshTransportOptions } from "./transport/ssh.ts";
-export { type TlsCredentials, TlsError, type TlsErrorKind, type TlsOptions } from "./transport/tls.ts";
+export type { TlsCredentials, TlsOptions } from "./transport/tls.ts";
+export { TlsError, type TlsErrorKind } from "./transport/tls-error.ts";
 export * from "./uri/index.ts";

@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort, stopProcess } from "./ssh-fixture.ts";
 
 export interface PrivateLibvirtd extends AsyncDisposable {
   readonly directory: string;
@@ -80,18 +79,15 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
     },
     freeze: (frozen) => void child.kill(frozen ? "SIGSTOP" : "SIGCONT"),
     async [Symbol.asyncDispose]() {
-      if (child.exitCode === null) {
-        child.kill("SIGCONT");
-        child.kill("SIGTERM");
-        await once(child, "exit");
-      }
+      child.kill("SIGCONT");
+      await stopProcess(child);
       rmSync(directory, { recursive: true, force: true });
     },
   };
 }
 
 async function untilThere(socket: string, child: ChildProcess, directory: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!existsSync(socket)) {
     if (child.exitCode !== null || Date.now() > deadline) {
       const log = join(directory, "libvirtd.log");
@@ -99,14 +95,4 @@ async function untilThere(socket: string, child: ChildProcess, directory: string
     }
     await sleep(20);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

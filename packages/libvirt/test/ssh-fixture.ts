@@ -44,9 +44,14 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
   const port = await freePort();
   await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   await writeFile(join(dir, "sshd_config"), sshdConfig(dir, port) + config);
-  const command = [...(await sshdCommand(dir)), "-D", "-e", "-f", join(dir, "sshd_config")];
-  const [program = "", ...args] = namespaceOf === undefined ? command : ["nsenter", "--mount", "--target", String(namespaceOf), ...command];
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const sshd = await findSshd(AbortSignal.timeout(300_000));
+  const command = [sshd.path, "-D", "-e", "-f", join(dir, "sshd_config")];
+  const namespace = namespaceOf === undefined ? await ownNamespace(dir) : ["nsenter", "--mount", "--target", String(namespaceOf), "--"];
+  const [program = "", ...args] = [...namespace, ...command];
+  const child = spawn(program, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...(sshd.libraryPath !== undefined && { LD_LIBRARY_PATH: sshd.libraryPath }) },
+  });
   stack.defer(() => stopProcess(child));
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
@@ -62,7 +67,7 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
     pid: child.pid!,
     env,
     knownHosts,
-    options: (more = {}) => ({ host: "127.0.0.1", port, user: "root", env, configFiles: false, connectTimeoutMs: 10_000, ...more }),
+    options: (more = {}) => ({ host: "127.0.0.1", port, user: "root", env, configFiles: false, connectTimeoutMs: 30_000, ...more }),
     hostKey,
     trust: async () => appendFile(knownHosts, `[127.0.0.1]:${port} ${await hostKey("ed25519")}\n`),
     log: () => log,
@@ -70,15 +75,14 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
   };
 }
 
-/** The machine's sshd, or one that is only unpacked; then in a mount namespace where the user exists that it wants. */
-async function sshdCommand(dir: string): Promise<string[]> {
-  const { path, libraryPath } = await findSshd(AbortSignal.timeout(120_000));
-  if (libraryPath === undefined) return [path];
-  const users = await readFile("/etc/passwd", "utf8");
-  const sshd = "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n";
-  await writeFile(join(dir, "passwd"), /^sshd:/m.test(users) ? users : users + sshd, { mode: 0o644 });
-  const bind = 'mount --bind "$0" /etc/passwd && exec "$@"';
-  return ["unshare", "--mount", "sh", "-c", bind, join(dir, "passwd"), "env", `LD_LIBRARY_PATH=${libraryPath}`, path];
+/** What sshd wants in /etc/passwd: a machine without the package openssh-server does not have it. */
+export const sshdUser = "sshd:x:64058:65534::/run/sshd:/usr/sbin/nologin\n";
+
+/** The words that run a command where the user sshd exists. */
+async function ownNamespace(dir: string): Promise<string[]> {
+  const passwd = join(dir, "passwd");
+  await writeFile(passwd, (await readFile("/etc/passwd", "utf8")) + sshdUser);
+  return ["unshare", "--mount", "sh", "-c", `mount --bind ${passwd} /etc/passwd && exec "$@"`, "sh"];
 }
 
 function sshdConfig(dir: string, port: number): string {
@@ -113,7 +117,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Waits until something accepts connections; `dead` tells why nothing ever will. */
-export async function waitForPort(port: number, dead: () => string | undefined, deadlineMs = 15_000): Promise<void> {
+export async function waitForPort(port: number, dead: () => string | undefined, deadlineMs = 60_000): Promise<void> {
   const until = performance.now() + deadlineMs;
   for (;;) {
     const socket = connect(port, "127.0.0.1");

@@ -24,7 +24,7 @@ const sshError =
   (kind: SshErrorKind, says = /./) =>
   (error: unknown) =>
     error instanceof SshError && error.kind === kind && says.test(error.message);
-const deadline = (): AbortSignal => AbortSignal.timeout(10_000);
+const deadline = (): AbortSignal => AbortSignal.timeout(30_000);
 
 test("a command runs with its words as they are, its input, both outputs and its code", async () => {
   assert.equal(session.description, `ssh://root@127.0.0.1:${sshd.port}`);

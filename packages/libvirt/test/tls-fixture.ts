@@ -75,7 +75,7 @@ export async function makePki(): Promise<TestPki> {
 
 /** libvirt 9.0 demands the key usage "encryption", which elliptic curve keys cannot have. */
 async function privateKey(path: string): Promise<void> {
-  await run("openssl", ["genrsa", "-out", path, "2048"]);
+  await certtool("--generate-privkey", "--key-type", "rsa", "--bits", "2048", "--outfile", path);
 }
 
 async function certtool(...args: string[]): Promise<void> {

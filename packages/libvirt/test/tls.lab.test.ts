@@ -33,7 +33,7 @@ after(async () => {
 const nobody: Environment = { variables: {}, home: "/nonexistent", userName: "nobody", uid: 65_534 };
 
 function open(port: number, query: string, options: OpenTransportOptions = {}): Promise<Transport> {
-  return openTransport(parseUri(`test+tls://127.0.0.1:${port}/default${query}`), { env: nobody, connectTimeoutMs: 10_000, ...options });
+  return openTransport(parseUri(`test+tls://127.0.0.1:${port}/default${query}`), { env: nobody, connectTimeoutMs: 30_000, ...options });
 }
 
 async function domainNames(transport: Transport, options = {}): Promise<readonly string[]> {
@@ -101,10 +101,16 @@ test("no_verify needs an explicit option as well", async () => {
   ]);
 });
 
-test("missing or half files are named", async () => {
-  await assert.rejects(open(good.tlsPort, `?pkipath=${pki.dir}/nowhere`), tlsError("files", /nowhere\/cacert\.pem/));
+test("missing or half files are named, all of them", async () => {
+  await assert.rejects(
+    open(good.tlsPort, `?pkipath=${pki.dir}/nowhere`),
+    tlsError("files", /nowhere\/cacert\.pem, .*clientcert\.pem, .*clientkey\.pem/),
+  );
   const halfway = await pki.client("no-certificate", { certificate: false });
-  await assert.rejects(open(good.tlsPort, `?pkipath=${halfway}`), tlsError("files", /clientcert\.pem/));
+  await assert.rejects(
+    open(good.tlsPort, `?pkipath=${halfway}`),
+    tlsError("files", /no-certificate\/clientcert\.pem, .*clientkey\.pem cannot/),
+  );
   await assert.rejects(open(good.tlsPort, "", { tls: { credentials: { ca: "x", cert: "y" } } }), tlsError("files", /not both/));
   await assert.rejects(open(good.tlsPort, "", { tls: { credentials: { ca: "x", cert: "y", key: "z" } } }), tlsError("files", /PEM/));
 });

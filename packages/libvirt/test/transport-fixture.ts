@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { access, appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, run, stopProcess } from "./ssh-fixture.ts";
+import { freePort, run, sshdUser, stopProcess } from "./ssh-fixture.ts";
 
 /** A private libvirtd with its own mount namespace: its directories, users and SASL settings are not the machine's. */
 export interface TestDaemon extends AsyncDisposable {
@@ -37,9 +37,9 @@ export async function startDaemon({ config = "", pki, tcp = false, mechanisms = 
     // The place to mount on must exist on the machine, too.
     await mkdir(path, { recursive: true });
   }
-  // libvirt's QEMU driver wants its user to exist, whether or not it is used.
+  // libvirt's QEMU driver wants its user to exist, whether or not it is used; sshd, which tests run in here, its own.
   for (const [file, line] of [
-    ["/etc/passwd", "libvirt-qemu:x:64055:64055::/:/bin/false\n"],
+    ["/etc/passwd", `libvirt-qemu:x:64055:64055::/:/bin/false\n${sshdUser}`],
     ["/etc/group", "libvirt-qemu:x:64055:\nkvm:x:64056:\nlibvirt:x:64057:\n"],
   ] as const) {
     binds[file] = join(dir, file.replaceAll("/", "-").slice(1));
@@ -106,7 +106,7 @@ async function prepareSasl(dir: string, into: string, mechanisms: readonly strin
 }
 
 async function waitForFile(path: string, dead: () => string | undefined): Promise<void> {
-  const until = performance.now() + 30_000;
+  const until = performance.now() + 60_000;
   for (;;) {
     const there = await access(path).then(
       () => true,

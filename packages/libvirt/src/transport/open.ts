@@ -2,8 +2,8 @@ import { access } from "node:fs/promises";
 import { withDeadline } from "@godwit/core";
 import { LibvirtError } from "../errors.ts";
 import { daemonSockets, type Environment, type LibvirtUri, systemEnvironment } from "../uri/index.ts";
-import { openSshTransport, type SshTransportOptions } from "./ssh.ts";
-import { openTlsTransport, type TlsOptions } from "./tls.ts";
+import type { SshTransportOptions } from "./ssh.ts";
+import type { TlsOptions } from "./tls.ts";
 import { openTcp, tcpPort } from "./tcp.ts";
 import type { Transport } from "./transport.ts";
 import { openUnix } from "./unix.ts";
@@ -38,10 +38,11 @@ export async function openTransport(uri: LibvirtUri, options: OpenTransportOptio
       const { host = "localhost", port = tcpPort } = uri;
       return socket(`tcp:${host}:${port}`, all, (signal) => openTcp(host, port, { signal }));
     }
+    // Loaded by those who need them: they would double the time to the first call over a local socket.
     case "tls":
-      return openTlsTransport(uri, all);
+      return (await import("./tls.ts")).openTlsTransport(uri, all);
     case "ssh":
-      return openSshTransport(uri, all);
+      return (await import("./ssh.ts")).openSshTransport(uri, all);
   }
   return uri.transport satisfies never;
 }

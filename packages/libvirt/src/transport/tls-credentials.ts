@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { SecureContextOptions } from "node:tls";
+import { toError } from "@godwit/core";
 import type { Environment } from "../uri/index.ts";
 import { TlsError } from "./tls-error.ts";
 
@@ -43,7 +44,12 @@ function filesIn(dir: string): Readonly<Record<Role, string>> {
 
 async function load(files: Readonly<Record<Role, string>>, required: readonly Role[]): Promise<Pem> {
   const roles = Object.keys(files) as Role[];
-  const contents = await Promise.all(roles.map((role) => readIfThere(files[role], required.includes(role))));
+  const outcomes = await Promise.allSettled(roles.map((role) => readIfThere(files[role], required.includes(role))));
+  const unreadable = outcomes.flatMap((outcome, index) =>
+    outcome.status === "rejected" ? [{ path: files[roles[index]!], cause: toError(outcome.reason) }] : [],
+  );
+  if (unreadable.length > 0) throw cannotRead(unreadable);
+  const contents = outcomes.map((outcome) => (outcome.status === "fulfilled" ? outcome.value : undefined));
   const pem = withoutUndefined(Object.fromEntries(roles.map((role, index) => [role, contents[index]])) as Pem);
   if ((pem.cert === undefined) !== (pem.key === undefined)) {
     const missing = pem.cert === undefined ? files.cert : files.key;
@@ -57,13 +63,19 @@ async function readIfThere(path: string, required: boolean): Promise<Buffer | un
     return await readFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT" && !required) return undefined;
-    throw new TlsError(
-      "files",
-      `${path} cannot be read; put libvirt's certificates there, or use ?pkipath= or the tls options`,
-      { path },
-      { cause: error },
-    );
+    throw error;
   }
+}
+
+/** All of them, in the order of the files: whoever mends one should not have to come back for the next. */
+function cannotRead(files: readonly { readonly path: string; readonly cause: Error }[]): TlsError {
+  const paths = files.map(({ path }) => path);
+  return new TlsError(
+    "files",
+    `${paths.join(", ")} cannot be read; put libvirt's certificates there, or use ?pkipath= or the tls options`,
+    { path: paths[0]!, paths },
+    { cause: files[0]!.cause },
+  );
 }
 
 function withoutUndefined(pem: { readonly [K in keyof Pem]: Pem[K] | undefined }): Pem {
