@@ -16,6 +16,7 @@ import {
   NetworkEdit,
   NetworkInterface,
 } from "./network.ts";
+import { CaptureRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
 import { Vm, VmStop } from "./vm.ts";
@@ -193,6 +194,54 @@ export const routes = {
     tag: "migration",
     summary: "Remove a migration subnet from a host",
     query: Subnet,
+  }),
+
+  vaultLocationList: route({
+    method: "GET",
+    path: "/vault-locations",
+    tag: "protection",
+    summary: "List registered vaults",
+    query: PageQuery,
+    response: pageOf(VaultLocation),
+  }),
+  vaultLocationAdd: route({
+    method: "POST",
+    path: "/vault-locations",
+    tag: "protection",
+    summary: "Register a vault",
+    body: VaultLocationAdd,
+    response: VaultLocation,
+    status: 201,
+  }),
+  vaultLocationRemove: route({
+    method: "DELETE",
+    path: "/vault-locations/{vault}",
+    tag: "protection",
+    summary: "Forget a vault; nothing in it changes",
+  }),
+  vmCapture: route({
+    method: "POST",
+    path: "/vms/{vm}/capture",
+    tag: "protection",
+    summary: "Take one recovery point of a VM now",
+    body: CaptureRequest,
+    ...startsJob,
+  }),
+  pointList: route({
+    method: "GET",
+    path: "/points",
+    tag: "protection",
+    summary: "List recovery points, oldest first",
+    query: PageQuery.extend({ vault: z.string().optional(), vm: z.string().optional() }),
+    response: pageOf(RecoveryPoint),
+  }),
+  pointGet: route({
+    method: "GET",
+    path: "/points/{point}",
+    tag: "protection",
+    summary: "Show a recovery point, by the start of its id",
+    query: z.object({ vault: z.string().optional() }),
+    response: RecoveryPoint,
   }),
 
   jobList: route({

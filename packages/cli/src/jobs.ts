@@ -1,4 +1,5 @@
-import { type Job, MigrationResult } from "@godwit/api";
+import { CaptureResult, type Job, MigrationResult } from "@godwit/api";
+import { captureTable } from "./capture-table.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
@@ -80,19 +81,19 @@ export function jobTable(job: Job): string {
   const steps = job.steps.map((step) => `  ${step.state.padEnd(8)} ${step.name}\n`).join("");
   const reasons = job.reasons.map((reason) => `  ${reason.text}\n`).join("");
   const log = job.log.map((line) => `  ${line.at} ${line.level} ${line.text}\n`).join("");
-  const result = MigrationResult.safeParse(job.result);
-  return [
-    head,
-    steps && `steps:\n${steps}`,
-    reasons && `reasons:\n${reasons}`,
-    log && `log:\n${log}`,
-    result.success ? `\n${migrationTable(result.data)}` : "",
-  ].join("");
+  return [head, steps && `steps:\n${steps}`, reasons && `reasons:\n${reasons}`, log && `log:\n${log}`, resultTable(job, "\n")].join("");
+}
+
+/** The table of a result that has one, after `before`; else nothing. */
+function resultTable({ result }: Job, before: string): string {
+  const moved = MigrationResult.safeParse(result);
+  if (moved.success) return before + migrationTable(moved.data);
+  const captured = CaptureResult.safeParse(result);
+  return captured.success ? before + captureTable(captured.data) : "";
 }
 
 function summary(job: Job): string {
-  const result = MigrationResult.safeParse(job.result);
-  return result.success ? migrationTable(result.data) : `${job.title}: done\n`;
+  return resultTable(job, "") || `${job.title}: done\n`;
 }
 
 /**

@@ -5,6 +5,7 @@ import { addHostCommands } from "./commands/host.ts";
 import { addJobCommands } from "./commands/job.ts";
 import { addMigrationCommands } from "./commands/migration.ts";
 import { addNetworkCommands } from "./commands/network.ts";
+import { addProtectionCommands } from "./commands/protection.ts";
 import { addStorageCommands } from "./commands/storage.ts";
 import { addSystemCommands } from "./commands/system.ts";
 import { addVmCommands } from "./commands/vm.ts";
@@ -33,6 +34,7 @@ export function createProgram(surroundings: Surroundings): Command {
     addNetworkCommands,
     addStorageCommands,
     addMigrationCommands,
+    addProtectionCommands,
     addJobCommands,
     addSystemCommands,
   ]) {

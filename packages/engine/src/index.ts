@@ -21,3 +21,6 @@ export { libvirtMigration } from "./adapters/libvirt/migration/index.ts";
 export type * from "./ports/migration.ts";
 export * from "./migration/index.ts";
 export * from "./doctor/index.ts";
+export { libvirtBackup } from "./adapters/libvirt/backup/index.ts";
+export * from "./ports/backup.ts";
+export * from "./protection/index.ts";

@@ -21,7 +21,7 @@ export {
   type ReplyMode,
 } from "./protocol/constants.ts";
 export { loadPskFile, loadTlsDirectory, type NbdCredentials, type NbdPsk, type NbdTlsOptions } from "./tls.ts";
-export { formatAddress, formatNbdUri, type NbdAddress, type NbdTarget, parseNbdUri } from "./uri.ts";
+export { formatAddress, formatNbdUri, type NbdAddress, type NbdDialled, type NbdTarget, parseNbdUri } from "./uri.ts";
 export type { NbdContext, NbdExport, RangedSource, TrimmingSink } from "./server/export.ts";
 export type { NbdServerTls } from "./server/negotiation.ts";
 export { NbdServer, type NbdServeOptions, type NbdServerLimits, serveNbd } from "./server/server.ts";

@@ -1,8 +1,16 @@
+import type { Duplex } from "node:stream";
 import { usage } from "./error.ts";
 import { NBD_PORT } from "./protocol/constants.ts";
 
-/** Where a server listens. */
-export type NbdAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+/** Where a server listens: by TCP, on a Unix socket, or at the other end of a stream that somebody else opens (an SSH channel). */
+export type NbdAddress = { readonly host: string; readonly port: number } | { readonly path: string } | NbdDialled;
+
+/** A server that only the caller can reach. Every connection opens a stream of its own, which is closed with it. */
+export interface NbdDialled {
+  /** For messages. */
+  readonly name: string;
+  open(options: { readonly signal: AbortSignal | undefined }): Promise<Duplex>;
+}
 
 /** An export and how to get there. */
 export interface NbdTarget {
@@ -23,6 +31,7 @@ export interface NbdTarget {
 
 /** The address as people write it. */
 export function formatAddress(address: NbdAddress): string {
+  if ("open" in address) return address.name;
   if ("path" in address) return address.path.replace("\0", "@");
   return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
 }
@@ -90,6 +99,8 @@ function tlsParameters(uri: URL, text: string): NbdTarget["tls"] {
 
 /** Writes the URI of a target; `parseNbdUri` reads it back. */
 export function formatNbdUri(target: Pick<NbdTarget, "address" | "exportName"> & Partial<NbdTarget>): string {
+  if ("open" in target.address)
+    throw usage("unsupported", "a stream that was opened by the caller has no NBD URI", { server: target.address.name });
   const scheme = `nbd${target.requireTls ? "s" : ""}${"path" in target.address ? "+unix" : ""}`;
   const parameters = Object.entries({
     socket: "path" in target.address ? target.address.path : undefined,

@@ -4,14 +4,20 @@ import { systemClock } from "@godwit/core";
 import {
   AccelerationProber,
   applyClusterFile,
+  captureJob,
+  Captures,
   EngineError,
+  findPoint,
   type HostView,
   Inventory,
   inventoryHosts,
   InventoryTarget,
   type JobKind,
+  type JobRecord,
   JobRunner,
+  libvirtBackup,
   libvirtMigration,
+  listFoundPoints,
   migrationJob,
   Migrations,
   Networks,
@@ -19,6 +25,7 @@ import {
   type OpenHost,
   shellOf,
   type Store,
+  Vaults,
   vmStartKind,
   vmStopKind,
 } from "@godwit/engine";
@@ -44,6 +51,7 @@ export class Composition implements AsyncDisposable {
   readonly #networks: Networks;
   readonly #jobs: JobRunner;
   readonly #log: Logger;
+  readonly #vaults: Vaults;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
 
@@ -56,7 +64,23 @@ export class Composition implements AsyncDisposable {
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
     const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration });
-    const kinds = [vmStartKind(inventory), vmStopKind(inventory, systemClock), migrationJob(migrations), ...(options.kinds ?? [])];
+    const vaults = new Vaults(store.vaults, systemClock);
+    this.#vaults = vaults;
+    const captures = new Captures({
+      hosts: inventory,
+      vaults,
+      tracking: store.tracking,
+      open: libvirtBackup,
+      moveWaiting: (vmId) => this.#moveWaiting(vmId),
+      submit: async (input, idempotencyKey) => (await this.#jobs.submit("vm.capture", input, { idempotencyKey })).id,
+    });
+    const kinds = [
+      vmStartKind(inventory),
+      vmStopKind(inventory, systemClock),
+      migrationJob(migrations),
+      captureJob(captures),
+      ...(options.kinds ?? []),
+    ];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -73,6 +97,14 @@ export class Composition implements AsyncDisposable {
       migrations: {
         plan: (vm, wanted, { signal }) => migrations.plan({ ...wanted, vm }, { signal }),
         jobInput: (vm, wanted) => migrations.resolve({ ...wanted, vm }),
+      },
+      protection: {
+        vaults: () => vaults.list(),
+        addVault: (vault, cancellable) => vaults.add(vault, cancellable),
+        removeVault: (ref) => vaults.remove(ref),
+        captureInput: (wish) => captures.resolve(wish),
+        points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
+        point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
       },
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
@@ -99,6 +131,14 @@ export class Composition implements AsyncDisposable {
     await this.#jobs.stop();
     this.#stop.abort();
     await this.#loops.catch(() => undefined);
+    await this.#vaults[Symbol.asyncDispose]();
+  }
+
+  /** The migration of a VM that waits for the job which holds it. */
+  #moveWaiting(vmId: string): { id: string; title: string } | undefined {
+    const waits = ({ kind, state, subject }: JobRecord): boolean => kind === "vm.migrate" && state === "queued" && subject.id === vmId;
+    const job = this.#jobs.unfinished().find(waits);
+    return job && { id: job.id, title: job.title };
   }
 
   async #hostsConnected(): Promise<void> {

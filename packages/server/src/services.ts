@@ -1,6 +1,6 @@
 import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest } from "@godwit/api";
 import type { JsonObject } from "@godwit/core";
-import type { Inventory, JobRunner, Networks } from "@godwit/engine";
+import type { CaptureInput, CaptureWish, FoundPoint, Inventory, JobRunner, Networks, VaultAdd, VaultRecord } from "@godwit/engine";
 import type { z } from "zod";
 
 interface Cancellable {
@@ -40,12 +40,23 @@ export interface ApplyService {
   apply(document: string, options: Cancellable & { readonly fileName: string; readonly dryRun: boolean }): Promise<ApplyResult>;
 }
 
+export interface ProtectionService {
+  vaults(): Promise<VaultRecord[]>;
+  addVault(vault: VaultAdd, options: Cancellable): Promise<VaultRecord>;
+  removeVault(ref: string): Promise<void>;
+  /** The input of the job `vm.capture`, with ids in place of names. */
+  captureInput(wish: CaptureWish): Promise<CaptureInput>;
+  points(filter: { readonly vault?: string | undefined; readonly vm?: string | undefined }, options: Cancellable): Promise<FoundPoint[]>;
+  point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
+}
+
 /** All that the HTTP layer needs of Godwit; it has no other way to it. */
 export interface Services {
   readonly inventory: InventoryService;
   readonly networks: NetworksService;
   readonly jobs: JobsService;
   readonly migrations: MigrationsService;
+  readonly protection: ProtectionService;
   readonly cluster: ApplyService;
   /** Looks at the server's machine and every host; never rejects because of what it finds. */
   doctor(options: Cancellable): Promise<DoctorReport>;

@@ -188,6 +188,14 @@ function fakeServices(world: World, jobs: JobRunner): Services {
       }),
       jobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
     },
+    protection: {
+      vaults: async () => [],
+      addVault: (vault) => Promise.reject(new EngineError("invalid", `${vault.location} is no vault`)),
+      removeVault: (ref) => Promise.reject(new EngineError("not-found", `no vault '${ref}'`)),
+      captureInput: async ({ vm, vault }) => ({ vmId: vm, vm, vaultId: vault, vault, onMigration: "park", atLeast: "crash" }),
+      points: async () => [],
+      point: (ref) => Promise.reject(new EngineError("not-found", `no point '${ref}'`)),
+    },
     cluster: { apply: async (_, { dryRun }) => ({ dryRun, changes: [] }) },
     doctor: async () => ({ sections: [{ subject: "server", checks: [] }] }),
   };

@@ -1,3 +1,5 @@
+import type { Duplex } from "node:stream";
+
 /** What a command left behind. */
 export interface CommandResult {
   /** Exit code; undefined when a signal ended it. */
@@ -13,4 +15,6 @@ export interface CommandResult {
 export interface HostShell extends AsyncDisposable {
   /** Runs an argument vector (quoted by the implementation). Rejects when the shell is out of reach or on abort; a non-zero exit is a result. */
   run(argv: readonly string[], options: { signal: AbortSignal; stdin?: string | undefined }): Promise<CommandResult>;
+  /** Connects to a Unix socket of the host. Absent where the shell carries no sockets. */
+  openUnixSocket?(path: string, options: { readonly signal?: AbortSignal | undefined }): Promise<Duplex>;
 }

@@ -1,6 +1,7 @@
 import type { HostRecord } from "../model/host.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
 import type { JobLease, JobRecord } from "../jobs/job.ts";
+import type { TrackingRecord, VaultRecord } from "../protection/model.ts";
 
 /** A set of small records by id. Every write is durable when its promise resolves. */
 export interface Collection<T> {
@@ -56,4 +57,7 @@ export interface Store extends AsyncDisposable {
   /** One record, id `cluster`. */
   readonly liveMigration: Collection<LiveMigrationSettings>;
   readonly jobs: JobStore;
+  readonly vaults: Collection<VaultRecord>;
+  /** By VM and vault; see `trackingId`. */
+  readonly tracking: Collection<TrackingRecord>;
 }

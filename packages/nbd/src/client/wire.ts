@@ -7,7 +7,7 @@ import type { Receiver } from "../protocol/byte-reader.ts";
 import { Listeners } from "../protocol/listeners.ts";
 import { Outbox } from "../protocol/outbox.ts";
 import { tlsError } from "../tls.ts";
-import { formatAddress, type NbdAddress } from "../uri.ts";
+import { formatAddress, type NbdAddress, type NbdDialled } from "../uri.ts";
 
 /**
  * A connection as bytes. A `direct` wire lets the kernel put received bytes where its receiver says, so
@@ -39,6 +39,7 @@ export class Wire {
   /** Connects; rejects with `signal.reason` on abort. `direct` excludes TLS later on. */
   static async connect(address: NbdAddress, options: { direct: boolean; signal: AbortSignal | undefined }): Promise<Wire> {
     options.signal?.throwIfAborted();
+    if ("open" in address) return await Wire.#dial(address, options.signal);
     let wire: Wire | undefined;
     const where: NetConnectOpts =
       "path" in address ? { path: address.path } : { host: address.host, port: address.port, autoSelectFamily: true };
@@ -68,6 +69,15 @@ export class Wire {
     socket.setNoDelay(true).setKeepAlive(true, 30_000);
     wire.#listen();
     return wire;
+  }
+
+  static async #dial(address: NbdDialled, signal: AbortSignal | undefined): Promise<Wire> {
+    try {
+      return Wire.over(await address.open({ signal }));
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new NbdError("io", `cannot connect to the NBD server at ${address.name}`, { reason: "connect" }, { cause: error });
+    }
   }
 
   /** From now on bytes go to `receiver`. */

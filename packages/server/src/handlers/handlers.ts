@@ -5,6 +5,7 @@ import { inventoryHandlers } from "./inventory.ts";
 import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
 import { networkHandlers } from "./networks.ts";
+import { protectionHandlers } from "./protection.ts";
 
 export interface ServerFacts {
   readonly version: string;
@@ -18,6 +19,7 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...inventoryHandlers(services),
     ...networkHandlers(services),
     ...migrationHandlers(services),
+    ...protectionHandlers(services),
     ...jobHandlers(services),
     serverInfo: () => ({ ...server, apiVersion: "v1", pid: process.pid }),
     doctor: ({ signal }) => services.doctor({ signal }),

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { abortReason, toError, withDeadline } from "@godwit/core";
 import { EngineError } from "../../model/errors.ts";
 import type { CommandResult, HostShell } from "../../ports/shell.ts";
@@ -15,6 +17,17 @@ export function openLocalShell(options: { readonly deadlineMs?: number } = {}): 
         AbortSignal.any([signal, disposed.signal]),
         (both) => runLocally(argv, stdin ?? "", both),
       ),
+    async openUnixSocket(path, { signal }) {
+      const socket = connect(path);
+      try {
+        await once(socket, "connect", { signal: AbortSignal.any([disposed.signal, ...(signal ? [signal] : [])]) });
+      } catch (error) {
+        socket.destroy();
+        signal?.throwIfAborted();
+        throw new EngineError("hypervisor", `nothing answers at the socket ${path}`, { path }, { cause: error });
+      }
+      return socket;
+    },
     [Symbol.asyncDispose]: () => {
       disposed.abort(new EngineError("host-lost", "the shell was closed"));
       return Promise.resolve();

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import { anySignal, raceAbort, toError } from "@godwit/core";
 import { openSsh, SshError, type SshOptions, type SshSession } from "@godwit/libvirt";
 import { EngineError } from "../../model/errors.ts";
@@ -44,6 +45,19 @@ class SshShell implements HostShell {
     } catch (error) {
       both.throwIfAborted();
       throw explain(error, argv, this.#options.target.host);
+    }
+  }
+
+  async openUnixSocket(path: string, { signal }: { readonly signal?: AbortSignal | undefined }): Promise<Duplex> {
+    const both = anySignal(signal, this.#disposed.signal);
+    try {
+      const session = await raceAbort(this.#open(), both);
+      return await session.openUnixSocket(path, { signal: both });
+    } catch (error) {
+      both.throwIfAborted();
+      if (!(error instanceof SshError) || error.kind !== "channel") throw explain(error, [path], this.#options.target.host);
+      const text = `sshd of ${this.#options.target.host} did not connect to ${path}: it must allow stream-local forwarding (AllowStreamLocalForwarding)`;
+      throw new EngineError("hypervisor", text, { path }, { cause: error });
     }
   }
 

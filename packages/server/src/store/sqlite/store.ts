@@ -1,4 +1,13 @@
-import type { Collection, HostMigrationSettings, HostRecord, LiveMigrationSettings, NetworkRecord, Store } from "@godwit/engine";
+import type {
+  Collection,
+  HostMigrationSettings,
+  HostRecord,
+  LiveMigrationSettings,
+  NetworkRecord,
+  Store,
+  TrackingRecord,
+  VaultRecord,
+} from "@godwit/engine";
 import { Kysely, SqliteDialect } from "kysely";
 import { type Guard, sqliteCollection } from "./collection.ts";
 import { forKysely, openDatabase } from "./database.ts";
@@ -14,6 +23,8 @@ export class SqliteStore implements Store {
   readonly hostMigration: Collection<HostMigrationSettings>;
   readonly liveMigration: Collection<LiveMigrationSettings>;
   readonly jobs: SqliteJobs;
+  readonly vaults: Collection<VaultRecord>;
+  readonly tracking: Collection<TrackingRecord>;
   readonly #db: Kysely<Schema>;
   readonly #lock: Disposable;
 
@@ -25,6 +36,8 @@ export class SqliteStore implements Store {
     this.hostMigration = sqliteCollection(db, guard, "host-migration");
     this.liveMigration = sqliteCollection(db, guard, "live-migration");
     this.jobs = new SqliteJobs(db, guard);
+    this.vaults = sqliteCollection(db, guard, "vault");
+    this.tracking = sqliteCollection(db, guard, "tracking");
   }
 
   /**

@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { Name, Reason, Timestamp } from "./common.ts";
+
+/** A vault as the server knows it; its secret is in a file of the server's. */
+export const VaultLocation = z.object({
+  /** The vault's own id. */
+  id: z.string(),
+  name: z.string(),
+  /** A directory of the server, or a URL. */
+  location: z.string(),
+  passphraseFile: z.string(),
+  addedAt: Timestamp,
+});
+export type VaultLocation = z.infer<typeof VaultLocation>;
+
+export const VaultLocationAdd = z.object({
+  name: Name,
+  location: z.string().min(1),
+  /** A file on the server's machine whose first line is the passphrase. */
+  passphraseFile: z.string().min(1),
+});
+export type VaultLocationAdd = z.input<typeof VaultLocationAdd>;
+
+export const Consistency = z.enum(["application", "filesystem", "crash"]);
+
+export const CaptureRequest = z.object({
+  /** Registered vault, by name or id. */
+  vault: z.string().min(1),
+  /** When the VM must move meanwhile: `park` lets it go at once and goes on at the destination, `finish` makes the move wait. */
+  onMigration: z.enum(["park", "finish"]).default("park"),
+  /** A lesser consistency fails the capture. */
+  atLeast: z.enum(["crash", "filesystem"]).default("crash"),
+});
+export type CaptureRequest = z.input<typeof CaptureRequest>;
+
+/** Why a disk was read as it was: `full` all of it, `incremental` its changes, `compared` all of it beside the last point. */
+export const CapturedDisk = z.object({
+  target: z.string(),
+  mode: z.enum(["full", "incremental", "compared"]),
+  reason: Reason,
+  sizeBytes: z.int(),
+  readBytes: z.int(),
+});
+
+export const CaptureResult = z.discriminatedUnion("outcome", [
+  z.object({
+    outcome: z.literal("captured"),
+    vmId: z.string(),
+    vm: z.string(),
+    host: z.string(),
+    vaultId: z.string(),
+    vault: z.string(),
+    pointId: z.string(),
+    /** The moment that the point shows. */
+    at: Timestamp,
+    consistency: Consistency,
+    evidence: z.array(z.string()),
+    frozenMs: z.number(),
+    disks: z.array(CapturedDisk),
+    readBytes: z.int(),
+    /** What the vault grew by. */
+    storedBytes: z.int(),
+    newChunks: z.int(),
+    /** Packs of an interrupted capture that were taken over. */
+    adoptedPacks: z.int(),
+    totalMs: z.number(),
+  }),
+  z.object({
+    outcome: z.literal("parked"),
+    vmId: z.string(),
+    vm: z.string(),
+    /** The job that moves the VM. */
+    for: z.object({ id: z.string(), title: z.string() }),
+    /** The job that goes on after it. */
+    continuedBy: z.string(),
+  }),
+]);
+export type CaptureResult = z.infer<typeof CaptureResult>;
+
+export const RecoveryPoint = z.object({
+  id: z.string(),
+  vaultId: z.string(),
+  vault: z.string(),
+  vm: z.string(),
+  time: Timestamp,
+  consistency: Consistency,
+  evidence: z.array(z.string()),
+  disks: z.array(z.object({ name: z.string(), sizeBytes: z.int() })),
+  /** Whether it holds the VM's definition, so that the VM can be made anew. */
+  bootable: z.boolean(),
+  /** The point that it was captured against. */
+  parent: z.string().optional(),
+  reasons: z.array(z.string()),
+  readBytes: z.int(),
+  storedBytes: z.int(),
+});
+export type RecoveryPoint = z.infer<typeof RecoveryPoint>;

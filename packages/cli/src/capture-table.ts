@@ -1,0 +1,30 @@
+import type { CaptureResult } from "@godwit/api";
+import { type Column, renderFields, renderTable } from "./output/table.ts";
+import { formatBytes, formatDuration } from "./output/units.ts";
+
+type Captured = Extract<CaptureResult, { outcome: "captured" }>;
+
+const diskColumns: readonly Column<Captured["disks"][number]>[] = [
+  { title: "DISK", value: (disk) => disk.target },
+  { title: "SIZE", value: (disk) => formatBytes(disk.sizeBytes), align: "right" },
+  { title: "READ", value: (disk) => formatBytes(disk.readBytes), align: "right" },
+  { title: "HOW", value: (disk) => disk.mode },
+  { title: "WHY", value: (disk) => disk.reason.text },
+];
+
+/** What a capture read, stored and why. */
+export function captureTable(result: CaptureResult): string {
+  if (result.outcome === "parked") {
+    return `${result.vm}: parked for job ${result.for.id} (${result.for.title}); job ${result.continuedBy} goes on after it\n`;
+  }
+  const fields = renderFields([
+    ["VM", `${result.vm} on ${result.host}`],
+    ["point", `${result.pointId.slice(0, 12)} in ${result.vault}, as of ${result.at}`],
+    ["consistency", `${result.consistency}: ${result.evidence.join("; ")}`],
+    ["frozen", result.frozenMs > 0 ? formatDuration(result.frozenMs) : undefined],
+    ["read", formatBytes(result.readBytes)],
+    ["stored", `${formatBytes(result.storedBytes)} (${result.newChunks} new chunks)`],
+    ["time", formatDuration(result.totalMs)],
+  ]);
+  return `${fields}\n${renderTable(diskColumns, result.disks)}`;
+}

@@ -1,0 +1,114 @@
+import {
+  CheckpointCreateFlags,
+  CheckpointDeleteFlags,
+  CheckpointXmlFlags,
+  type Connection,
+  type Domain,
+  isLibvirtError,
+} from "@godwit/libvirt";
+import type { MomentPlace } from "../../../ports/backup.ts";
+import { findDomain, unlessRefused } from "../migration/access.ts";
+import { activeJob } from "./facts.ts";
+import { thaw } from "./freeze.ts";
+import type { Capturing } from "./pull.ts";
+import { parseDomain } from "../xml/index.ts";
+
+/** `$1` is the moment, then come folders that may hold its scratch files. */
+const sweep = `
+for pid in /run/godwit-"$1"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null; done
+rm -rf "/run/godwit-$1"
+moment=$1; shift
+for folder in /var/lib/libvirt/qemu/domain-* "$@"; do
+  rm -f "$folder/godwit-$moment.sock" "$folder/godwit-$moment-"*.scratch
+done`;
+
+export async function endMoment(
+  capturing: Capturing,
+  vmId: string,
+  place: MomentPlace,
+  forget: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { host, shell, clock } = capturing;
+  const { connection } = host;
+  const dom = await findDomain(connection, vmId, signal);
+  if (dom) {
+    if (await hasTimer(capturing, place, signal)) await thaw({ connection, dom, shell, clock, vmId, moment: place.moment });
+    await abortExport(connection, dom, place, signal);
+    if (forget) await dropCheckpoint(connection, dom, place.checkpoint, signal);
+  }
+  await shell.run(["/bin/sh", "-c", sweep, "sh", place.moment, ...(dom ? await diskFolders(connection, dom, signal) : [])], { signal });
+}
+
+/** The timer's flag is there from before the freeze until after the thaw. */
+async function hasTimer({ shell }: Capturing, { moment }: MomentPlace, signal: AbortSignal): Promise<boolean> {
+  return (await shell.run(["test", "-e", `/run/godwit-${moment}.thaw`], { signal })).code === 0;
+}
+
+async function abortExport(connection: Connection, dom: Domain, { moment }: MomentPlace, signal: AbortSignal): Promise<void> {
+  if ((await activeJob(connection, dom, signal)).moment !== moment) return;
+  await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+}
+
+async function diskFolders(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string[]> {
+  const xml = await unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }));
+  const paths = xml === undefined ? [] : parseDomain(xml).disks.flatMap((disk) => disk.source?.path ?? []);
+  return [
+    ...new Set(
+      paths.filter((path) => path.startsWith("/") && !path.startsWith("/dev/")).map((path) => path.slice(0, path.lastIndexOf("/"))),
+    ),
+  ];
+}
+
+/** Also one whose list of changes is damaged, or gone from some of the disks. */
+export async function dropCheckpoint(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<void> {
+  const { remote } = connection;
+  try {
+    const checkpoint = await remote.domainCheckpointLookupByName({ dom, name, flags: 0 }, { signal });
+    const xml = await remote.domainCheckpointGetXmlDesc({ checkpoint, flags: CheckpointXmlFlags.NO_DOMAIN }, { signal });
+    const whole = await unlessRefused(remote.domainCheckpointDelete({ checkpoint, flags: 0 }, { signal }).then(() => true));
+    if (whole === true) return;
+    await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
+    await dropDiskByDisk(connection, dom, xml, signal);
+  } catch (error) {
+    if (!isLibvirtError(error, "NO_DOMAIN_CHECKPOINT", "NO_DOMAIN")) throw error;
+  }
+}
+
+/**
+ * libvirt deletes a checkpoint's lists of changes from all disks or from none. What is left on single disks is
+ * reached by giving libvirt the checkpoint again with that disk alone.
+ */
+async function dropDiskByDisk(connection: Connection, dom: Domain, xml: string, signal: AbortSignal): Promise<void> {
+  const { remote } = connection;
+  const disks = [...xml.matchAll(/<disk name='([^']+)' checkpoint='bitmap'[^>]*\/>/g)].map((match) => match[0]);
+  for (const disk of disks) {
+    const xmlDesc = withoutParent(xml).replace(/<disks>[^]*<\/disks>/, `<disks>${disk}</disks>`);
+    const flags = CheckpointCreateFlags.REDEFINE;
+    const checkpoint = await unlessRefused(remote.domainCheckpointCreateXml({ dom, xmlDesc, flags }, { signal }));
+    if (!checkpoint) continue;
+    const dropped = await unlessRefused(remote.domainCheckpointDelete({ checkpoint, flags: 0 }, { signal }).then(() => true));
+    if (dropped !== true) await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
+  }
+}
+
+function withoutParent(xml: string): string {
+  return xml.replace(/<parent>[^]*?<\/parent>/, "");
+}
+
+/**
+ * False when libvirt finds that the disks have not got what the checkpoint stands on. The checkpoint before it, which
+ * the text may name, is gone or was forgotten like this one; the changes since this one do not depend on it.
+ */
+export async function redefineCheckpoint(connection: Connection, dom: Domain, xml: string, signal: AbortSignal): Promise<boolean> {
+  const active = (await connection.remote.domainIsActive({ dom }, { signal })) !== 0;
+  const flags = CheckpointCreateFlags.REDEFINE | (active ? CheckpointCreateFlags.REDEFINE_VALIDATE : 0);
+  const xmlDesc = withoutParent(xml);
+  try {
+    await connection.remote.domainCheckpointCreateXml({ dom, xmlDesc, flags }, { signal });
+    return true;
+  } catch (error) {
+    if (isLibvirtError(error)) return false;
+    throw error;
+  }
+}

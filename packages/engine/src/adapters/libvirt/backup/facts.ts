@@ -1,0 +1,90 @@
+import { type Connection, type Domain, DomainJobType, DomainState, DomainXmlFlags } from "@godwit/libvirt";
+import type { BackupDisk, BackupFacts } from "../../../ports/backup.ts";
+import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
+import { operationName } from "../migration/stats.ts";
+import { describeSource, type DiskXml, parseDomain } from "../xml/index.ts";
+
+/** Every name that a capture leaves on a host begins with it, so that leftovers are known as ours. */
+export const MARK = "godwit-";
+
+export async function readBackupFacts(host: LibvirtAccess, vmId: string, signal: AbortSignal): Promise<BackupFacts> {
+  const { connection } = host;
+  const { remote } = connection;
+  const dom = await needDomain(connection, vmId, signal);
+  const [xml, { state }, persistent, checkpoints, job] = await Promise.all([
+    remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }),
+    remote.domainGetState({ dom, flags: 0 }, { signal }),
+    remote.domainIsPersistent({ dom }, { signal }),
+    checkpointNames(connection, dom, signal),
+    activeJob(connection, dom, signal),
+  ]);
+  const domain = parseDomain(xml);
+  const drives = domain.disks.map((disk) => [disk, whyLeftOut(disk)] as const);
+  const disks = drives.flatMap(([disk, reason]) => (reason === undefined ? [disk] : []));
+  return {
+    vmId,
+    name: domain.name,
+    state: state === DomainState.SHUTOFF || state === DomainState.CRASHED ? "off" : state === DomainState.RUNNING ? "running" : "paused",
+    disks: await Promise.all(disks.map((disk) => readDisk({ connection, dom, persistent: persistent !== 0 }, disk, signal))),
+    leftOut: drives.flatMap(([disk, reason]) => (reason === undefined ? [] : [{ target: disk.target, reason }])),
+    agent: domain.agent,
+    ...job,
+    checkpoints,
+  };
+}
+
+function whyLeftOut(disk: DiskXml): string | undefined {
+  if (disk.device !== "disk" && disk.device !== "lun") return `${disk.target} is a ${disk.device}`;
+  if (disk.source === undefined) return `${disk.target} is empty`;
+  if (disk.readOnly) return `${disk.target} is read-only`;
+  if (disk.transient) return `${disk.target} is transient: what is written to it does not last`;
+  return disk.device === "lun" ? `${disk.target} is a SCSI device that is passed through` : undefined;
+}
+
+interface Of {
+  readonly connection: Connection;
+  readonly dom: Domain;
+  readonly persistent: boolean;
+}
+
+async function readDisk({ connection, dom, persistent }: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
+  const info = await connection.remote.domainGetBlockInfo({ dom, path: disk.target, flags: 0 }, { signal });
+  const untracked = whyUntracked(disk, persistent);
+  return {
+    target: disk.target,
+    capacityBytes: Number(info.capacity),
+    format: disk.format,
+    path: disk.source?.path ?? (disk.source && describeSource(disk.source)),
+    ...(untracked !== undefined && { untracked }),
+  };
+}
+
+function whyUntracked(disk: DiskXml, persistent: boolean): string | undefined {
+  if (disk.format !== "qcow2") {
+    return `${disk.target} is ${disk.format ?? "of unknown format"}: QEMU keeps lists of changes only in qcow2 (a qcow2 wrapper with the image as its raw data file makes it possible)`;
+  }
+  return persistent ? undefined : "the VM is transient: libvirt keeps checkpoints only of VMs that are defined";
+}
+
+export async function checkpointNames(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string[]> {
+  const listed = await unlessRefused(connection.remote.domainListAllCheckpoints({ dom, needResults: 1, flags: 0 }, { signal }));
+  return (listed?.checkpoints ?? []).map(({ name }) => name);
+}
+
+/** What holds the VM: our own export by its moment, anything else by name. */
+export async function activeJob(
+  connection: Connection,
+  dom: Domain,
+  signal?: AbortSignal,
+): Promise<{ readonly job?: string; readonly moment?: string }> {
+  const stats = await unlessRefused(connection.remote.domainGetJobStats({ dom, flags: 0 }, { signal }));
+  if (!stats || (stats.type !== DomainJobType.BOUNDED && stats.type !== DomainJobType.UNBOUNDED)) return {};
+  const backup = await unlessRefused(connection.remote.domainBackupGetXmlDesc({ dom, flags: 0 }, { signal }));
+  const moment = backup === undefined ? undefined : /socket='[^']*\/godwit-([0-9a-z-]{1,64})\.sock'/.exec(backup)?.[1];
+  return moment === undefined ? { job: operationName(stats.params) } : { moment };
+}
+
+export async function domainDefinition(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string> {
+  const flags = DomainXmlFlags.INACTIVE | DomainXmlFlags.SECURE | DomainXmlFlags.MIGRATABLE;
+  return await connection.remote.domainGetXmlDesc({ dom, flags }, { signal });
+}

@@ -1,0 +1,127 @@
+import { type Clock, describeError, withDeadline } from "@godwit/core";
+import type { Connection, Domain } from "@godwit/libvirt";
+import { EngineError } from "../../../model/errors.ts";
+import type { FreezeReport } from "../../../ports/backup.ts";
+import type { HostShell } from "../../../ports/shell.ts";
+
+/** Seconds after which the host's own timer thaws the guest, whatever became of us. */
+export const THAW_AFTER_SECONDS = 8;
+/** The agent freezes within this or not at all, as far as we are concerned. */
+const FREEZE_SECONDS = 5;
+const THAW_SECONDS = 4;
+/** libvirt waits up to 30 s for an agent that another client keeps busy. */
+const GRACE_MS = 2000;
+
+/**
+ * `$1` moment, `$2` VM, `$3` libvirt URI, `$4` seconds. The timer is a process of its own session, so that neither
+ * the end of this shell nor that of its connection ends it. It asks the agent until the agent has answered.
+ */
+const arm = `
+command -v virsh >/dev/null 2>&1 || { echo "the host has no virsh, which would end the freeze if Godwit died" >&2; exit 3; }
+flag="/run/godwit-$1.thaw"; : >"$flag" || exit 4
+setsid sh -c '
+  n=0; while [ $n -lt $4 ]; do sleep 1; [ -e "$1" ] || exit 0; n=$((n + 1)); done
+  : >"$1.fired"; n=0
+  until virsh -q -c "$3" qemu-agent-command --timeout 2 "$2" "{\\"execute\\":\\"guest-fsfreeze-thaw\\"}" >/dev/null 2>&1; do
+    sleep 1; n=$((n + 1)); [ $n -lt 120 ] || break
+  done
+  rm -f "$1" "$1.fired"' sh "$flag" "$2" "$3" "$4" </dev/null >/dev/null 2>&1 &`;
+
+/** Says whether the timer has gone off. */
+const disarm = `flag="/run/godwit-$1.thaw"; [ -e "$flag" ] && [ ! -e "$flag.fired" ] && echo waiting; rm -f "$flag"`;
+
+export interface Freezing {
+  readonly connection: Connection;
+  readonly dom: Domain;
+  readonly shell: HostShell;
+  readonly clock: Clock;
+  readonly vmId: string;
+  readonly moment: string;
+}
+
+/**
+ * Runs `body` while the guest's file systems are held still, if they can be: it runs in any case, and the report
+ * says how it was. The guest is thawed before this settles; should that fail, or should we die, the timer on the host
+ * does it.
+ */
+export async function whileFrozen<T>(
+  freezing: Freezing,
+  signal: AbortSignal,
+  body: () => Promise<T>,
+): Promise<{ readonly value: T; readonly freeze: FreezeReport }> {
+  const refused = await armTimer(freezing, signal);
+  if (refused !== undefined) return { value: await body(), freeze: report("refused", 0, 0, refused) };
+  const { clock } = freezing;
+  const began = clock.monotonic();
+  let frozen: Answer;
+  let value: T;
+  try {
+    frozen = await ask(freezing, "guest-fsfreeze-freeze", FREEZE_SECONDS, signal);
+    signal.throwIfAborted();
+    value = await body();
+  } catch (error) {
+    await thaw(freezing);
+    throw error;
+  }
+  const thawed = await thaw(freezing);
+  const elapsed = Math.round(clock.monotonic() - began);
+  return { value, freeze: verdict(frozen, thawed, elapsed) };
+}
+
+/** What the agent said: the number of file systems, or why there is no answer. */
+type Answer = { readonly count: number } | { readonly failed: string };
+
+function verdict(frozen: Answer, thawed: Answer, elapsed: number): FreezeReport {
+  if ("failed" in frozen) return report("refused", 0, 0, `the guest's agent did not freeze: ${frozen.failed}`);
+  if (frozen.count === 0) return report("refused", 0, 0, "the guest's agent says that it froze no file system");
+  const { count } = frozen;
+  if ("failed" in thawed) {
+    return report("broken", elapsed, count, `the end of the freeze is not known: ${thawed.failed}; the host's timer ends it`);
+  }
+  if (thawed.count === 0) {
+    const text = `the freeze was over before the moment was taken: ${elapsed} ms passed, and the host's timer ends it after ${THAW_AFTER_SECONDS} s`;
+    return report("broken", elapsed, count, text);
+  }
+  return report("held", elapsed, count, `${count} file systems were held still by the guest's agent for ${elapsed} ms`);
+}
+
+function report(outcome: FreezeReport["outcome"], frozenMs: number, fileSystems: number, text: string): FreezeReport {
+  return { outcome, frozenMs, fileSystems, text };
+}
+
+/** The reason when the guest must not be frozen because nothing would end it. */
+async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
+  const uri = await connection.remote.connectGetUri({ signal });
+  const { code, stderr } = await shell.run(["/bin/sh", "-c", arm, "sh", moment, vmId, uri, `${THAW_AFTER_SECONDS}`], { signal });
+  return code === 0 ? undefined : `the guest was not frozen: ${stderr.trim() || "no timer could be started on the host"}`;
+}
+
+/**
+ * Thaws, and stands the timer down. Never rejects, and no signal ends it: a cancelled capture must not leave the guest
+ * frozen, nor must a freeze that we gave up waiting for and that happens after all. No error where nothing is frozen.
+ */
+export async function thaw(freezing: Freezing): Promise<Answer> {
+  const answer = await ask(freezing, "guest-fsfreeze-thaw", THAW_SECONDS, undefined);
+  if ("failed" in answer) return answer;
+  await freezing.shell
+    .run(["/bin/sh", "-c", disarm, "sh", freezing.moment], { signal: AbortSignal.timeout(10_000) })
+    .catch(() => undefined);
+  return answer;
+}
+
+async function ask(
+  { connection, dom }: Freezing,
+  execute: string,
+  timeoutSeconds: number,
+  signal: AbortSignal | undefined,
+): Promise<Answer> {
+  const late = (): Error => new EngineError("timeout", `${execute} was not answered within ${timeoutSeconds} s`);
+  try {
+    const answer = await withDeadline(timeoutSeconds * 1000 + GRACE_MS, late, signal, (both) =>
+      connection.agentCommand(dom, { execute }, { timeoutSeconds, signal: both }),
+    );
+    return { count: typeof answer === "number" ? answer : 0 };
+  } catch (error) {
+    return { failed: describeError(error) };
+  }
+}

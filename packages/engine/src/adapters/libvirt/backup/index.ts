@@ -1,0 +1,57 @@
+import { type Clock, systemClock } from "@godwit/core";
+import { EngineError } from "../../../model/errors.ts";
+import { type BackupFacts, BaseLostError, type HostBackup } from "../../../ports/backup.ts";
+import type { HypervisorHost } from "../../../ports/hypervisor.ts";
+import type { HostShell } from "../../../ports/shell.ts";
+import { engineError } from "../errors.ts";
+import { findDomain, type LibvirtAccess } from "../migration/access.ts";
+import { dropCheckpoint, endMoment, redefineCheckpoint } from "./end.ts";
+import { readBackupFacts } from "./facts.ts";
+import { readMachine } from "./machine.ts";
+import { beginPull, type Capturing } from "./pull.ts";
+import { beginStill } from "./still.ts";
+
+function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
+  return "connection" in host;
+}
+
+/** `$1` is a folder: its free KiB. */
+const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
+
+/** The backup side of a libvirt host. Its exports are on sockets of the host, reached through its shell. */
+export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {
+  if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
+  const capturing: Capturing = { host, shell, clock };
+  const facts = (vmId: string, signal: AbortSignal): Promise<BackupFacts> => readBackupFacts(host, vmId, signal);
+  return {
+    facts: (vmId, { signal }) => explained(`reading VM ${vmId}`, facts(vmId, signal)),
+    machine: (vmId, { signal }) => explained(`reading the definition of VM ${vmId}`, readMachine(capturing, vmId, signal)),
+    begin: (vmId, request, { signal }) =>
+      explained(
+        "taking the moment",
+        facts(vmId, signal).then((now) => (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal)),
+      ),
+    async scratchLeft({ scratch }, { signal }) {
+      if (!scratch) return undefined;
+      const { stdout } = await shell.run(["/bin/sh", "-c", freeOf, "sh", scratch.directory], { signal });
+      return /^\d{1,15}$/.test(stdout.trim()) ? Number(stdout) * 1024 : undefined;
+    },
+    end: (vmId, place, { forget, signal }) => explained("ending the export", endMoment(capturing, vmId, place, forget, signal)),
+    async restoreCheckpoint(vmId, xml, { signal }) {
+      const dom = await findDomain(host.connection, vmId, signal);
+      return dom !== undefined && (await explained("putting the checkpoint back", redefineCheckpoint(host.connection, dom, xml, signal)));
+    },
+    async deleteCheckpoint(vmId, name, { signal }) {
+      const dom = await findDomain(host.connection, vmId, signal);
+      if (dom) await explained("removing a checkpoint", dropCheckpoint(host.connection, dom, name, signal));
+    },
+  };
+}
+
+async function explained<T>(what: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw error instanceof BaseLostError ? error : engineError(error, what);
+  }
+}

@@ -1,0 +1,78 @@
+import { EngineError } from "../../../model/errors.ts";
+import {
+  BaseLostError,
+  type BackupDisk,
+  type BackupFacts,
+  type FreezeReport,
+  type Moment,
+  type MomentRequest,
+} from "../../../ports/backup.ts";
+import type { HostShell } from "../../../ports/shell.ts";
+import { MARK } from "./facts.ts";
+import { type Capturing, exportedDisk } from "./pull.ts";
+
+/** `$1` is the moment: makes its folder, which only root can enter. */
+const makeFolder = `command -v qemu-nbd >/dev/null 2>&1 && command -v qemu-img >/dev/null 2>&1 || { echo "the host lacks qemu-nbd or qemu-img: install qemu-utils" >&2; exit 3; }
+umask 077; mkdir -p "/run/godwit-$1"`;
+
+/**
+ * `$1` moment, `$2` target, `$3` format, `$4` image, `$5` bitmap or nothing. Without `--persistent` the server ends
+ * with its last client, so that nothing stays behind when we die.
+ */
+const serve = `socket="/run/godwit-$1/$2.sock"
+set -- "$socket" "$2" "$3" "$4" "$5"
+exec qemu-nbd --fork --read-only --shared=8 --format="$3" --export-name="$2" --socket="$1" --pid-file="$1.pid" \${5:+--bitmap="$5"} "$4"`;
+
+/** A moment of a VM that is off: its images as they are, read through qemu-nbd. */
+export async function beginStill(
+  { shell, clock }: Capturing,
+  facts: BackupFacts,
+  request: MomentRequest,
+  signal: AbortSignal,
+): Promise<Moment> {
+  const made = await shell.run(["/bin/sh", "-c", makeFolder, "sh", request.moment], { signal });
+  if (made.code !== 0) throw new EngineError("hypervisor", `${facts.name} cannot be captured while it is off: ${made.stderr.trim()}`);
+  const disks = [];
+  for (const { target, mode } of request.disks) {
+    const disk = facts.disks.find((one) => one.target === target);
+    if (disk?.path === undefined) throw new EngineError("invalid", `${facts.name} has no disk ${target} that is a file or device`);
+    const bitmap = mode === "incremental" ? request.base : undefined;
+    if (bitmap !== undefined) await needBitmap(shell, disk, bitmap, signal);
+    await serveImage(shell, { moment: request.moment, disk, bitmap }, signal);
+    disks.push(exportedDisk({ shell, socket: socketOf(request.moment, target) }, target, mode, bitmap));
+  }
+  return { at: new Date(clock.now()).toISOString(), disks, freeze: off };
+}
+
+const off: FreezeReport = { outcome: "held", frozenMs: 0, fileSystems: 0, text: "the VM was off, so nothing wrote to its disks" };
+
+function socketOf(moment: string, target: string): string {
+  return `/run/${MARK}${moment}/${target}.sock`;
+}
+
+interface Served {
+  readonly moment: string;
+  readonly disk: BackupDisk;
+  readonly bitmap: string | undefined;
+}
+
+async function serveImage(shell: HostShell, { moment, disk, bitmap }: Served, signal: AbortSignal): Promise<void> {
+  const { target, format = "raw", path = "" } = disk;
+  const { code, stderr } = await shell.run(["/bin/sh", "-c", serve, "sh", moment, target, format, path, bitmap ?? ""], { signal });
+  if (code !== 0) throw new EngineError("hypervisor", `the image ${path} cannot be read on the host: ${stderr.trim()}`, { path });
+}
+
+interface ImageInfo {
+  readonly "format-specific"?: {
+    readonly data?: { readonly bitmaps?: readonly { readonly name?: string; readonly flags?: readonly string[] }[] };
+  };
+}
+
+/** QEMU marks a list of changes as in use while it runs: after a crash the mark is still there, and the list has gaps. */
+async function needBitmap(shell: HostShell, { path = "" }: BackupDisk, name: string, signal: AbortSignal): Promise<void> {
+  const { code, stdout } = await shell.run(["qemu-img", "info", "--output=json", "-U", path], { signal });
+  const bitmaps = code === 0 ? ((JSON.parse(stdout) as ImageInfo)["format-specific"]?.data?.bitmaps ?? []) : [];
+  const found = bitmaps.find((bitmap) => bitmap.name === name);
+  if (found && found.flags?.includes("in-use") !== true) return;
+  throw new BaseLostError(`${path} has ${found ? "a damaged" : "no"} list of changes since ${name}`);
+}

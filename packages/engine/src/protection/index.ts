@@ -1,0 +1,15 @@
+export { captureJob } from "./capture-job.ts";
+export type {
+  CapturedDisk,
+  CaptureDone,
+  CaptureInput,
+  CaptureParked,
+  CaptureResult,
+  DiskPlan,
+  TrackingRecord,
+  VaultRecord,
+} from "./model.ts";
+export { findPoint, type FoundPoint, listFoundPoints } from "./points.ts";
+export { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict } from "./plan.ts";
+export { Captures, type CapturesOptions, type CaptureWish, type ProtectionHosts, type WaitingMove } from "./service.ts";
+export { type VaultAdd, Vaults } from "./vaults.ts";

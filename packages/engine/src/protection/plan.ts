@@ -1,0 +1,64 @@
+import type { ConsistencyLevel, Point } from "@godwit/vault";
+import type { BackupDisk, BackupFacts, FreezeReport } from "../ports/backup.ts";
+import type { DiskPlan } from "./model.ts";
+
+export interface PlanInput {
+  readonly facts: BackupFacts;
+  /** The vault's newest usable point of the VM; the tracked one where there is one. */
+  readonly base?: Point | undefined;
+  /** The checkpoint that was made with `base`, known to the hypervisor now. */
+  readonly checkpoint?: string | undefined;
+  /** Why there is a base and no checkpoint. */
+  readonly lost?: string | undefined;
+}
+
+export interface CapturePlan {
+  readonly disks: readonly DiskPlan[];
+  /** The checkpoint that the incremental disks refer to. */
+  readonly checkpoint?: string | undefined;
+}
+
+/** How each disk is read: only its changes, or all of it, and why. */
+export function planCapture(input: PlanInput): CapturePlan {
+  const disks = input.facts.disks.map((disk) => ({ target: disk.target, ...planDisk(disk, input) }));
+  const incremental = disks.some(({ mode }) => mode === "incremental");
+  return { disks, ...(incremental && { checkpoint: input.checkpoint }) };
+}
+
+function planDisk(disk: BackupDisk, { base, checkpoint, lost }: PlanInput): Omit<DiskPlan, "target"> {
+  const say = (mode: DiskPlan["mode"], code: string, text: string): Omit<DiskPlan, "target"> => ({
+    mode,
+    reason: { code, text: `${disk.target}: ${text}` },
+  });
+  if (!base) return say("full", "first", "read in full, the vault has no point of this VM yet");
+  const before = base.disks.find(({ name }) => name === disk.target);
+  if (!before) return say("full", "new-disk", "read in full, the disk is new");
+  if (before.size !== disk.capacityBytes) {
+    return say("compared", "resized", `read and compared, its size changed from ${before.size} to ${disk.capacityBytes} bytes`);
+  }
+  if (disk.untracked !== undefined) return say("compared", "untracked", `read and compared with the last point: ${disk.untracked}`);
+  if (checkpoint === undefined) {
+    return say("compared", "tracking-lost", `read and compared with the last point: ${lost ?? "nobody kept a list of its changes"}`);
+  }
+  return say("incremental", "tracked", `only what changed since ${base.time} is read`);
+}
+
+/** After the hypervisor refused the list of changes: the same, without it. */
+export function withoutTracking(input: PlanInput, lost: string): CapturePlan {
+  return planCapture({ facts: input.facts, base: input.base, lost });
+}
+
+/** A level as it was measured, with what says so. */
+export interface Verdict {
+  readonly level: ConsistencyLevel;
+  readonly evidence: readonly string[];
+}
+
+/** `application` is given to nobody: no agent of today tells whether the guest's own hooks succeeded. */
+export function judgeConsistency(facts: Pick<BackupFacts, "state" | "agent">, freeze: FreezeReport): Verdict {
+  if (freeze.outcome === "held") return { level: "filesystem", evidence: [freeze.text] };
+  if (freeze.outcome !== "not-asked") return { level: "crash", evidence: [freeze.text] };
+  if (facts.state === "paused") return { level: "crash", evidence: ["the VM was paused: its agent could not be asked to hold still"] };
+  const agents = { none: "the VM has no guest agent", disconnected: "the guest's agent is not connected", connected: freeze.text };
+  return { level: "crash", evidence: [agents[facts.agent]] };
+}

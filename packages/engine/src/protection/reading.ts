@@ -1,0 +1,66 @@
+import type { BlockSource } from "@godwit/core";
+import type { Point, PutDisk, Vault } from "@godwit/vault";
+import type { JobProgress } from "../jobs/job.ts";
+import type { MachineState, Moment } from "../ports/backup.ts";
+import type { Verdict } from "./plan.ts";
+
+export interface Reading {
+  /** The VM's name. */
+  readonly name: string;
+  readonly moment: Moment;
+  readonly base: Point | undefined;
+  readonly verdict: Verdict;
+  readonly reasons: readonly string[];
+  readonly machine: MachineState;
+}
+
+export interface ReadingOptions {
+  readonly signal: AbortSignal;
+  readonly progress: (progress: JobProgress) => void;
+}
+
+export interface Stored {
+  readonly point: Point;
+  /** By target: bytes that the host was asked for. */
+  readonly readBytes: ReadonlyMap<string, number>;
+}
+
+/** Reads what a moment's exports hold into a vault. */
+export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
+  await using stack = new AsyncDisposableStack();
+  const { moment, base, name, verdict, machine, reasons } = reading;
+  const counts = new Map<string, number>();
+  const disks: PutDisk[] = [];
+  for (const disk of moment.disks) {
+    const source = stack.use(await disk.open({ signal }));
+    const changed = disk.changed?.(source, { signal });
+    disks.push({ name: disk.target, source: counting(source, disk.target, counts), ...(changed && { changed }) });
+  }
+  const total = disks.reduce((sum, { source }) => sum + source.size, 0);
+  const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
+  const point = await vault.put(
+    { name, disks, consistency: verdict, machine, reasons, ...(base && { base }) },
+    {
+      signal,
+      onProgress: ({ disk, offset }) => {
+        const done = (before.get(disk) ?? 0) + offset;
+        progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });
+      },
+    },
+  );
+  return { point, readBytes: counts };
+}
+
+/** The same source; what is read of it is counted. */
+function counting(source: BlockSource, target: string, counts: Map<string, number>): BlockSource {
+  counts.set(target, 0);
+  return {
+    size: source.size,
+    extents: (options) => source.extents(options),
+    async read(offset, into, options) {
+      await source.read(offset, into, options);
+      counts.set(target, (counts.get(target) ?? 0) + into.length);
+    },
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  };
+}

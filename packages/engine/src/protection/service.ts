@@ -1,0 +1,127 @@
+import { type Clock, systemClock } from "@godwit/core";
+import type { Point, Vault } from "@godwit/vault";
+import type { HostView } from "../model/host.ts";
+import type { VmView } from "../model/vm.ts";
+import { EngineError } from "../model/errors.ts";
+import type { HostBackup } from "../ports/backup.ts";
+import type { HypervisorHost } from "../ports/hypervisor.ts";
+import type { HostShell } from "../ports/shell.ts";
+import type { Collection } from "../ports/store.ts";
+import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
+import type { Vaults } from "./vaults.ts";
+
+/** What protection needs of the inventory. */
+export interface ProtectionHosts {
+  host(ref: string): HostView;
+  vm(ref: string): VmView;
+  /** Throws `host-lost` while there is no connection. */
+  hypervisor(hostId: string): HypervisorHost;
+  /** Throws `invalid` for a host without one. */
+  shell(hostId: string): HostShell;
+}
+
+/** A job that waits for a VM. */
+export interface WaitingMove {
+  readonly id: string;
+  readonly title: string;
+}
+
+export interface CapturesOptions {
+  readonly hosts: ProtectionHosts;
+  readonly vaults: Vaults;
+  readonly tracking: Collection<TrackingRecord>;
+  /** The backup side of a connected host; its adapter knows how. */
+  readonly open: (host: HypervisorHost, shell: HostShell) => HostBackup;
+  /** A migration that waits for the VM to be let go. */
+  readonly moveWaiting: (vmId: string) => WaitingMove | undefined;
+  /** Queues a capture; the same key never queues a second one. Gives the job's id. */
+  readonly submit: (input: CaptureInput, idempotencyKey: string) => Promise<string>;
+  /** Captures of one host at the same time. */
+  readonly perHost?: number;
+  readonly clock?: Clock;
+}
+
+export interface CaptureWish {
+  readonly vm: string;
+  readonly vault: string;
+  readonly onMigration?: CaptureInput["onMigration"] | undefined;
+  readonly atLeast?: CaptureInput["atLeast"] | undefined;
+}
+
+interface Cancellable {
+  readonly signal: AbortSignal;
+}
+
+/** What the vault and the store know of a VM's last capture into a vault. */
+export interface Known {
+  readonly base?: Point | undefined;
+  readonly tracking?: TrackingRecord | undefined;
+}
+
+/** What captures share: hosts, vaults, and the registry of checkpoints. */
+export class Captures {
+  readonly options: CapturesOptions & { readonly clock: Clock; readonly perHost: number };
+
+  constructor(options: CapturesOptions) {
+    this.options = { clock: systemClock, perHost: 2, ...options };
+  }
+
+  /** Names become ids; the input of a job `vm.capture`. Throws `not-found` or `ambiguous`. */
+  async resolve(wish: CaptureWish): Promise<CaptureInput> {
+    const vm = this.options.hosts.vm(wish.vm);
+    const vault = await this.options.vaults.find(wish.vault);
+    return {
+      vmId: vm.id,
+      vm: vm.name,
+      vaultId: vault.id,
+      vault: vault.name,
+      onMigration: wish.onMigration ?? "park",
+      atLeast: wish.atLeast ?? "crash",
+    };
+  }
+
+  /** Throws `host-lost` or, for a host without a shell, `invalid`. */
+  backup(hostId: string): HostBackup {
+    const { hosts, open } = this.options;
+    return open(hosts.hypervisor(hostId), hosts.shell(hostId));
+  }
+
+  /**
+   * The point that the hypervisor's list of changes begins with, by the registry or, where that was lost, by the
+   * newest point of the VM; without a list, just the newest point.
+   */
+  async known(vault: Vault, { vmId, vm, vaultId }: CaptureInput, { signal }: Cancellable): Promise<Known> {
+    const tracking = await this.options.tracking.get(trackingId({ vmId, vaultId }));
+    const { points } = await vault.points({ signal });
+    const tracked = tracking && points.find(({ id }) => id === tracking.pointId);
+    if (tracked) return { base: tracked, tracking };
+    const base = points.findLast((point) => isOf(point, vmId, vm));
+    return base ? { base, tracking: trackingOf(base, vmId, vaultId) } : {};
+  }
+
+  async track(record: TrackingRecord): Promise<void> {
+    await this.options.tracking.put(trackingId(record), record);
+  }
+
+  /** Throws `not-found` when the VM is on no host. */
+  place(vmId: string): VmView {
+    const vm = this.options.hosts.vm(vmId);
+    if (vm.state === "unknown") {
+      throw new EngineError("host-lost", `${vm.name} cannot be captured: ${vm.host} does not answer`, { vm: vm.name, host: vm.host });
+    }
+    return vm;
+  }
+}
+
+/** A point of that very VM; by its name where the point does not say. */
+function isOf(point: Point, vmId: string, vm: string): boolean {
+  const uuid = point.machine && /<uuid>\s*([0-9a-f-]{36})\s*<\/uuid>/i.exec(point.machine.definition)?.[1];
+  return uuid === undefined ? point.name === vm : uuid.toLowerCase() === vmId;
+}
+
+function trackingOf(point: Point, vmId: string, vaultId: string): TrackingRecord | undefined {
+  const file = point.machine?.files.find(({ name }) => name === CHECKPOINT_FILE);
+  const xml = file && Buffer.from(file.data).toString("utf8");
+  const checkpoint = xml && /<name>(godwit-[0-9a-z-]{1,80})<\/name>/.exec(xml)?.[1];
+  return checkpoint ? { vmId, vaultId, pointId: point.id, checkpoint, xml } : undefined;
+}

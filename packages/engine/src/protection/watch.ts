@@ -1,0 +1,63 @@
+import { anySignal, type Clock, describeError } from "@godwit/core";
+import { EngineError } from "../model/errors.ts";
+import type { WaitingMove } from "./service.ts";
+
+/** The reading ended because the VM must move. */
+export class Parked extends Error {
+  override readonly name = "Parked";
+  readonly move: WaitingMove;
+  constructor(move: WaitingMove) {
+    super(`parked for job ${move.id} (${move.title})`);
+    this.move = move;
+  }
+}
+
+export interface GuardOptions {
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly moveWaiting: () => WaitingMove | undefined;
+  readonly scratchLeft: (signal: AbortSignal) => Promise<number | undefined>;
+  /** Bytes below which the reading ends: a guest whose overwritten blocks find no room gets write errors. */
+  readonly scratchFloor: number;
+}
+
+const lookMs = 250;
+const scratchEvery = 8;
+
+/** While it lives, its signal also fires with `Parked` when a move waits, and with `refused` when the guest's scratch space runs out. */
+export function guard(options: GuardOptions): AsyncDisposable & { readonly signal: AbortSignal } {
+  const over = new AbortController();
+  const ended = new AbortController();
+  const watching = look(options, over, ended.signal);
+  return {
+    signal: anySignal(options.signal, over.signal),
+    async [Symbol.asyncDispose]() {
+      ended.abort();
+      await watching;
+    },
+  };
+}
+
+async function look(
+  { signal, clock, moveWaiting, scratchLeft, scratchFloor }: GuardOptions,
+  over: AbortController,
+  ended: AbortSignal,
+): Promise<void> {
+  const both = anySignal(signal, ended);
+  try {
+    for (let turn = 0; !both.aborted; turn += 1) {
+      const move = moveWaiting();
+      if (move) return over.abort(new Parked(move));
+      const left = turn % scratchEvery === 0 ? await scratchLeft(both) : undefined;
+      if (left !== undefined && left < scratchFloor) {
+        const text = `the capture was given up for the guest's sake: only ${left} bytes are left for what it overwrites; free some space on its host`;
+        return over.abort(new EngineError("refused", text));
+      }
+      await clock.sleep(lookMs, { signal: both });
+    }
+  } catch (error) {
+    // Nobody can tell how much room is left: the guest comes first.
+    if (!both.aborted)
+      over.abort(new EngineError("host-lost", `the host was lost while it was read: ${describeError(error)}`, {}, { cause: error }));
+  }
+}

@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Job } from "@godwit/api";
+import type { LabGuest, LabHost } from "@godwit/lab";
+import {
+  assertNoTraces,
+  assertWholePoint,
+  capture,
+  capturedOf,
+  checkpointsOf,
+  modes,
+  startVault,
+  withRestored,
+} from "./support/captures.ts";
+import {
+  assertOneWholeGuest,
+  ended,
+  eventually,
+  isEnded,
+  migrate,
+  runGuest,
+  showJob,
+  type Site,
+  startSite,
+  vmHost,
+} from "./support/site.ts";
+
+const bulkMiB = 192;
+
+describe("capturing a running guest", () => {
+  let site: Site;
+  let guest: LabGuest;
+  let alpha: LabHost;
+  let bravo: LabHost;
+
+  before(async () => {
+    site = await startSite({ hosts: 3 });
+    [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
+    await startVault(site);
+    guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: bulkMiB }] });
+    await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
+    await guest.waitForRecords(10);
+  });
+  after(async () => site?.[Symbol.asyncDispose]());
+
+  it("reads all of it the first time, held still by its agent, and the point is whole", async () => {
+    const result = await capture(site, guest);
+    assert.deepEqual(modes(result), { vda: "full", vdb: "full" });
+    assert.equal(result.consistency, "filesystem", result.evidence.join("; "));
+    assert.ok(result.frozenMs > 0 && result.frozenMs < 10_000);
+    assert.ok(result.readBytes < 64 << 20, "holes were read");
+    await assertWholePoint(site, result);
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("reads only the changes the second time, and leaves one checkpoint", async () => {
+    await guest.waitForRecords(10);
+    const result = await capture(site, guest);
+    assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
+    assert.ok(result.readBytes < 4 << 20, `${result.readBytes} bytes were read`);
+    await assertWholePoint(site, result);
+    assert.equal((await checkpointsOf(guest, alpha)).length, 1);
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("is byte for byte the disk as it was at its moment", async () => {
+    await guest.waitForRecords(5);
+    await alpha.virsh(["suspend", "web"]);
+    try {
+      const result = await capture(site, guest);
+      assert.equal(result.consistency, "crash");
+      assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
+      for (const { target, path } of guest.record.disks) {
+        await withRestored(site, result.pointId, target, async (restored) => {
+          await alpha.exec(["qemu-img", "compare", "-U", "-f", "qcow2", "-F", "raw", path, restored]);
+        });
+      }
+    } finally {
+      await alpha.virsh(["resume", "web"]);
+    }
+  });
+
+  it("goes on with only the changes after a live migration", async () => {
+    await migrate(site.godwit, "web", "bravo");
+    await guest.waitForRecords(5);
+    const result = await capture(site, guest);
+    assert.equal(result.host, "bravo");
+    assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
+    assert.ok(result.readBytes < 8 << 20, `${result.readBytes} bytes were read`);
+    await assertWholePoint(site, result);
+    await assertNoTraces(guest, bravo);
+  });
+
+  it("reads and compares after kill -9 of QEMU, stores only what is new, and then reads changes again", async () => {
+    await site.lab.faults.killQemu(bravo, "web");
+    await eventually("the guest is off", async () => (await guest.state(bravo)) === "shut off");
+    await guest.start(bravo);
+    await guest.waitForAgent({ host: bravo });
+    await guest.waitForRecords(5);
+    const result = await capture(site, guest);
+    assert.equal(result.disks.find(({ target }) => target === "vda")?.mode, "compared");
+    assert.ok(result.storedBytes < 4 << 20, `${result.storedBytes} bytes were stored`);
+    await assertWholePoint(site, result);
+    const next = await capture(site, guest);
+    assert.deepEqual(modes(next), { vda: "incremental", vdb: "incremental" });
+    await assertWholePoint(site, next);
+    await assertNoTraces(guest, bravo);
+  });
+
+  it("leaves the checkpoints of others alone", async () => {
+    await bravo.virsh(["checkpoint-create-as", "web", "foreign"]);
+    const result = await capture(site, guest);
+    assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
+    assert.equal((await checkpointsOf(guest, bravo)).includes("foreign"), true);
+    await bravo.virsh(["checkpoint-delete", "web", "foreign"]);
+    await assertWholePoint(site, await capture(site, guest));
+  });
+
+  it("parks for a migration, and goes on at the destination with what the vault has got", async () => {
+    await fillBulk();
+    const id = await readingBulk();
+    const moved = await site.godwit.json<Job>(["vm", "migrate", "web", "--to", "alpha"]);
+    assert.equal(moved.state, "done", JSON.stringify(moved.error));
+    const parked = await ended(site.godwit, id);
+    const { outcome, continuedBy } = parked.result as { outcome: string; continuedBy: string };
+    assert.equal(outcome, "parked", JSON.stringify(parked));
+    assert.ok(parked.reasons.some(({ code, text }) => code === "parked" && text.includes(moved.id)));
+    const result = capturedOf(await ended(site.godwit, continuedBy));
+    assert.equal(result.host, "alpha");
+    assert.equal(result.disks.find(({ target }) => target === "vdb")?.mode, "incremental");
+    await assertWholePoint(site, { ...result, acknowledged: [] });
+    await assertNoTraces(guest, alpha);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+  });
+
+  it("undoes itself when it is cancelled", async () => {
+    await fillBulk();
+    const id = await readingBulk();
+    await site.godwit.run(["job", "cancel", id]);
+    assert.equal((await ended(site.godwit, id)).state, "cancelled");
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("survives kill -9 of the server at any moment: the job ends well, and nothing is left", async () => {
+    for (const delayMs of [30, 150, 400, 900]) {
+      const { acknowledged } = await guest.acknowledgements();
+      const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait"])).trim();
+      await new Promise((resolve) => setTimeout(resolve, delayMs)); // the moment of the blow, not a wait for something
+      await site.killAndRestartServer();
+      const result = capturedOf(await ended(site.godwit, id));
+      await assertWholePoint(site, { ...result, acknowledged });
+      await assertNoTraces(guest, alpha);
+    }
+    const next = await capture(site, guest);
+    assert.deepEqual(modes(next), { vda: "incremental", vdb: "incremental" });
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+  });
+
+  it("captures a guest that is off, and only its changes", async () => {
+    await site.godwit.run(["vm", "stop", "web"]);
+    const result = await capture(site, guest);
+    assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
+    await assertWholePoint(site, result);
+  });
+
+  /** Gives the second disk content that no earlier point has. */
+  async function fillBulk(): Promise<void> {
+    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${bulkMiB} 2>/dev/null; sync`;
+    await guest.exec(["/bin/sh", "-c", script], { timeoutMs: 60_000 });
+  }
+
+  /** Starts a capture and resolves with its job once the second disk is being read. */
+  async function readingBulk(): Promise<string> {
+    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait"])).trim();
+    await eventually("the second disk is being read", async () => {
+      const job = await showJob(site.godwit, id);
+      if (isEnded(job)) assert.fail(`the capture ended too early: ${JSON.stringify(job.error ?? job.result)}`);
+      return job.progress?.phase === "reading vdb";
+    });
+    return id;
+  }
+});
