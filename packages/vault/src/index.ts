@@ -20,6 +20,8 @@ export {
   StoreError,
   type StoreErrorKind,
 } from "./store/blob-store.ts";
+export { LocalStore, type LocalStoreOptions } from "./store/local-store.ts";
+export { openStore, type OpenStoreOptions } from "./store/open-store.ts";
 export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";
 export { FileImage } from "./file/image.ts";
 export { FileTarget } from "./file/target.ts";

@@ -1,0 +1,29 @@
+import { fileURLToPath } from "node:url";
+import { type BlobStore, StoreError } from "./blob-store.ts";
+import { LocalStore } from "./local-store.ts";
+
+export interface OpenStoreOptions {
+  readonly signal: AbortSignal;
+  /** Make the place (a directory) when it is not there. */
+  readonly create?: boolean;
+}
+
+type Opener = (location: string, options: OpenStoreOptions) => Promise<BlobStore>;
+
+/** What a location may start with; each loads its code only when it is asked for. */
+const schemes: Readonly<Record<string, Opener>> = {
+  file: async (location, options) => await LocalStore.open(fileURLToPath(location), options),
+};
+
+/**
+ * Opens the store at a location as people write it: a directory's path, or a URL of a scheme that we know.
+ * Throws `unsupported` for other schemes, and what the store throws that is not there.
+ */
+export async function openStore(location: string, options: OpenStoreOptions): Promise<BlobStore> {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
+  if (scheme === undefined) return await LocalStore.open(location, options);
+  const open = schemes[scheme];
+  if (open) return await open(location, options);
+  const known = Object.keys(schemes).map((name) => `${name}://`);
+  throw new StoreError("unsupported", `no store for ${scheme}:// locations: name a directory, or use ${known.join(", ")}`);
+}
