@@ -10,17 +10,17 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const stampDir = join(root, ".cache");
 
-/** What each task runs, and whether it needs the lab's Debian packages. */
+/** What each task runs, and which of `debian-packages.json` it needs. */
 const tasks = {
-  start: { script: "scripts/start.ts", lab: true },
-  test: { script: "scripts/test.ts", lab: true },
-  lab: { script: "packages/lab/src/main.ts", lab: true },
-  bench: { script: "bench/main.ts", lab: true },
-  fuzz: { script: "scripts/fuzz.ts", lab: false },
-  ok: { script: "scripts/ok.ts", lab: false },
-  build: { script: "scripts/build.ts", lab: false },
-  generate: { script: "scripts/generate.ts", lab: false },
-  godwit: { script: "packages/cli/src/main.ts", lab: false },
+  start: { script: "scripts/start.ts", debian: ["lab"] },
+  test: { script: "scripts/test.ts", debian: ["lab", "stores"] },
+  lab: { script: "packages/lab/src/main.ts", debian: ["lab"] },
+  bench: { script: "bench/main.ts", debian: ["lab"] },
+  fuzz: { script: "scripts/fuzz.ts", debian: [] },
+  ok: { script: "scripts/ok.ts", debian: [] },
+  build: { script: "scripts/build.ts", debian: [] },
+  generate: { script: "scripts/generate.ts", debian: [] },
+  godwit: { script: "packages/cli/src/main.ts", debian: [] },
 };
 
 function fail(message) {
@@ -32,8 +32,9 @@ function run(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", ...options });
 }
 
-function missingDebianPackages() {
-  const wanted = JSON.parse(readFileSync(join(root, "scripts/debian-packages.json"), "utf8")).lab;
+function missingDebianPackages(groups) {
+  const known = JSON.parse(readFileSync(join(root, "scripts/debian-packages.json"), "utf8"));
+  const wanted = groups.flatMap((group) => known[group]);
   const query = run("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\\n", ...wanted]);
   if (query.error) fail("this needs Debian 12 or later (no dpkg-query here); see docs/getting-started.md to use your own hosts");
   const installed = new Set(
@@ -45,8 +46,8 @@ function missingDebianPackages() {
   return wanted.filter((name) => !installed.has(name));
 }
 
-function ensureDebianPackages() {
-  const missing = missingDebianPackages();
+function ensureDebianPackages(groups) {
+  const missing = missingDebianPackages(groups);
   if (missing.length === 0) return;
   const line = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
   if (process.getuid?.() !== 0) fail(`Debian packages are missing. As root: ${line}`);
@@ -86,7 +87,7 @@ function main() {
   if (!task) fail(`unknown task '${name}', one of: ${Object.keys(tasks).join(", ")}`);
   const major = Number(process.versions.node.split(".")[0]);
   if (major < 20) fail(`Node ${process.versions.node} is too old, 20 or later is needed to start`);
-  if (task.lab) ensureDebianPackages();
+  if (task.debian.length > 0) ensureDebianPackages(task.debian);
   ensureNpmPackages();
   const child = spawn(
     pinnedNode(),
