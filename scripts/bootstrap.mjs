@@ -13,7 +13,7 @@ const stampDir = join(root, ".cache");
 /** What each task runs, and which lists of Debian packages it needs. */
 const tasks = {
   start: { script: "scripts/start.ts", packages: ["lab"] },
-  test: { script: "scripts/test.ts", packages: ["lab"] },
+  test: { script: "scripts/test.ts", packages: ["lab", "stores"] },
   lab: { script: "packages/lab/src/main.ts", packages: ["lab"] },
   bench: { script: "bench/main.ts", packages: ["lab", "bench"] },
   fuzz: { script: "scripts/fuzz.ts", packages: [] },

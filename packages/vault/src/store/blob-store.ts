@@ -108,9 +108,14 @@ export function isRetryable(error: unknown): boolean {
 const namePattern = /^[a-z0-9]+(?:\/[a-z0-9]+)*$/;
 const prefixPattern = /^(?:[a-z0-9]+\/)*$/;
 
+/** For stores that other things may lie in: what is no blob's name is not listed. */
+export function isBlobName(name: string): boolean {
+  return name.length <= 200 && namePattern.test(name);
+}
+
 /** Throws `failed` for what is not an object name: a store calls it before building a path or an URL. */
 export function checkBlobName(name: string): void {
-  if (name.length > 200 || !namePattern.test(name)) throw new StoreError("failed", `not an object name: ${JSON.stringify(name)}`);
+  if (!isBlobName(name)) throw new StoreError("failed", `not an object name: ${JSON.stringify(name)}`);
 }
 
 export function checkBlobPrefix(prefix: string): void {

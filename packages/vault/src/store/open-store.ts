@@ -6,12 +6,22 @@ export interface OpenStoreOptions {
   readonly signal: AbortSignal;
   /** Make the place (a directory) when it is not there. */
   readonly create?: boolean;
+  /** Where credentials for Azure are looked up; the process's own where not given. S3's SDK looks there by itself. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 type Opener = (location: string, options: OpenStoreOptions) => Promise<BlobStore>;
 
 /** What a location may start with; each loads its code only when it is asked for. */
 const schemes: Readonly<Record<string, Opener>> = {
+  azure: async (location, { signal, environment = process.env }) => {
+    const { AzureStore, parseAzureLocation } = await import("./azure/index.ts");
+    return await AzureStore.open(parseAzureLocation(location), { signal, environment });
+  },
+  s3: async (location, { signal }) => {
+    const { S3Store, parseS3Location } = await import("./s3/index.ts");
+    return await S3Store.open(parseS3Location(location), { signal });
+  },
   file: async (location, options) => await LocalStore.open(fileURLToPath(location), options),
 };
 

@@ -29,6 +29,7 @@ export class MemoryStore implements BlobStore {
   }
 
   async get(name: string, { signal, maxBytes }: { signal: AbortSignal; maxBytes: number }): Promise<Uint8Array> {
+    checkBlobName(name);
     await this.#step(signal);
     const object = this.#of(name);
     if (object.length > maxBytes) throw new StoreError("too-large", name);
@@ -36,6 +37,7 @@ export class MemoryStore implements BlobStore {
   }
 
   async read(name: string, offset: number, into: Uint8Array, { signal }: { signal: AbortSignal }): Promise<number> {
+    checkBlobName(name);
     await this.#step(signal);
     const part = this.#of(name).subarray(offset, offset + into.length);
     into.set(part);
@@ -44,6 +46,7 @@ export class MemoryStore implements BlobStore {
   }
 
   async stat(name: string, { signal }: { signal: AbortSignal }): Promise<BlobInfo | undefined> {
+    checkBlobName(name);
     await this.#step(signal);
     const object = this.objects.get(name);
     return object && { name, size: object.length, modified: 0 };
@@ -53,12 +56,14 @@ export class MemoryStore implements BlobStore {
     checkBlobPrefix(prefix);
     await this.#step(signal);
     for (const name of [...this.objects.keys()].toSorted()) {
+      signal.throwIfAborted();
       const object = this.objects.get(name);
       if (object && name.startsWith(prefix) && (after === undefined || name > after)) yield { name, size: object.length, modified: 0 };
     }
   }
 
   async delete(name: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    checkBlobName(name);
     await this.#step(signal);
     const fault = this.fault("delete", name);
     this.writes += 1;
