@@ -20,6 +20,8 @@ export { shellOf } from "./adapters/ssh/index.ts";
 export { libvirtMigration } from "./adapters/libvirt/migration/index.ts";
 export type * from "./ports/migration.ts";
 export * from "./migration/index.ts";
+export * from "./placement/index.ts";
+export * from "./planning/index.ts";
 export * from "./doctor/index.ts";
 export { libvirtBackup } from "./adapters/libvirt/backup/index.ts";
 export * from "./ports/backup.ts";

@@ -1,0 +1,94 @@
+/** What one move costs: time that passes whatever the link, and bytes that must go over it. */
+export interface MoveCost {
+  readonly overheadMs: number;
+  readonly bytes: number;
+  /** Bytes that the guest dirties in a second while it moves. */
+  readonly dirtyBytesPerSecond: number;
+}
+
+export interface ScheduledMove<T> {
+  readonly move: T;
+  readonly startsAtMs: number;
+  readonly takesMs: number;
+}
+
+export interface Schedule<T> {
+  readonly moves: readonly ScheduledMove<T>[];
+  /** How many run at the same time. */
+  readonly concurrency: number;
+  readonly totalMs: number;
+}
+
+export interface ScheduleOptions<T> {
+  readonly cost: (move: T) => MoveCost;
+  readonly destination: (move: T) => string;
+  /** Simultaneous moves that the source takes part in. */
+  readonly sourceLimit: number;
+  readonly destinationLimit: (hostId: string) => number;
+  /** What the source's link carries in a second; all moves at a time share it. */
+  readonly bytesPerSecond: number;
+}
+
+/** A plan that is less than this much faster is not worth one more guest that is slowed down at the same time. */
+const worthwhile = 0.97;
+/** Below this share of the link over the dirty rate a guest would take too long to converge. */
+const convergence = 1.25;
+
+/**
+ * When each move starts and ends, in the order given, with the number of simultaneous ones that finishes
+ * first: more of them hide each other's fixed costs, but share one link, and a guest that dirties memory
+ * faster than its share never arrives.
+ */
+export function schedule<T>(moves: readonly T[], options: ScheduleOptions<T>): Schedule<T> {
+  let best = simulate(moves, 1, options);
+  const most = Math.min(options.sourceLimit, moves.length);
+  for (let concurrency = 2; concurrency <= most; concurrency += 1) {
+    const candidate = simulate(moves, concurrency, options);
+    if (candidate.totalMs < best.totalMs * worthwhile) best = candidate;
+  }
+  return best;
+}
+
+function simulate<T>(moves: readonly T[], concurrency: number, options: ScheduleOptions<T>): Schedule<T> {
+  const share = options.bytesPerSecond / concurrency;
+  /** When each place of the source, and of every destination, is free again. */
+  const source = new Places(concurrency);
+  const destinations = new Map<string, Places>();
+  const scheduled = moves.map((move) => {
+    const id = options.destination(move);
+    const destination = destinations.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
+    destinations.set(id, destination);
+    const startsAtMs = Math.max(source.free(), destination.free());
+    const takesMs = duration(options.cost(move), share);
+    source.take(startsAtMs + takesMs);
+    destination.take(startsAtMs + takesMs);
+    return { move, startsAtMs, takesMs };
+  });
+  const totalMs = Math.max(0, ...scheduled.map(({ startsAtMs, takesMs }) => startsAtMs + takesMs));
+  return { moves: scheduled, concurrency, totalMs };
+}
+
+/** Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */
+function duration({ overheadMs, bytes, dirtyBytesPerSecond }: MoveCost, share: number): number {
+  const net = Math.max(share - dirtyBytesPerSecond, share * (1 - 1 / convergence));
+  return overheadMs + (bytes / Math.max(1, net)) * 1000;
+}
+
+/** The earliest moments at which a fixed number of places are free. */
+class Places {
+  readonly #freeAt: number[];
+
+  constructor(count: number) {
+    this.#freeAt = Array.from({ length: count }, () => 0);
+  }
+
+  free(): number {
+    return this.#freeAt[0] ?? 0;
+  }
+
+  take(until: number): void {
+    this.#freeAt.shift();
+    const at = this.#freeAt.findIndex((other) => other > until);
+    this.#freeAt.splice(at < 0 ? this.#freeAt.length : at, 0, until);
+  }
+}
