@@ -1,4 +1,4 @@
-import { type Job, MigrationResult } from "@godwit/api";
+import { type Job, MigrationResult, StorageMoveResult } from "@godwit/api";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
@@ -43,7 +43,7 @@ export function migrationTable(result: MigrationResult): string {
       "VM",
       `${result.vm}: ${result.source} → ${result.destination} (${result.kind}, driven by the ${result.driver === "server" ? "server" : "source host"})`,
     ],
-    ["network", `${result.network}, to ${result.destinationAddress}`],
+    ["network", result.network && `${result.network}, to ${result.destinationAddress ?? ""}`],
     ["time", formatDuration(result.totalMs)],
     ["pause", result.pauseMs === undefined ? "not reported" : formatDuration(result.pauseMs)],
     ["rounds", result.rounds],
@@ -65,6 +65,33 @@ export function migrationTable(result: MigrationResult): string {
   return `${fields}\n${interfaces}`;
 }
 
+/** The table of disks that were moved. */
+export function storageTable(result: StorageMoveResult): string {
+  const head = renderFields([
+    ["VM", `${result.vm} on ${result.host}, ${result.running ? "running all the time" : "off"}`],
+    ["time", formatDuration(result.totalMs)],
+  ]);
+  const disks = renderTable(
+    [
+      { title: "DISK", value: (disk) => disk.target },
+      { title: "FORMAT", value: (disk) => disk.format },
+      { title: "FROM", value: (disk) => disk.from },
+      { title: "TO", value: (disk) => disk.to },
+      { title: "TIME", value: (disk) => formatDuration(disk.totalMs), align: "right" },
+    ],
+    result.disks,
+  );
+  return `${head}\n${disks}`;
+}
+
+/** The table of whatever a job came to; empty for results that say nothing more than the job itself. */
+function resultTable(result: unknown): string {
+  const migration = MigrationResult.safeParse(result);
+  if (migration.success) return migrationTable(migration.data);
+  const storage = StorageMoveResult.safeParse(result);
+  return storage.success ? storageTable(storage.data) : "";
+}
+
 export function jobTable(job: Job): string {
   const head = renderFields([
     ["job", job.id],
@@ -80,19 +107,12 @@ export function jobTable(job: Job): string {
   const steps = job.steps.map((step) => `  ${step.state.padEnd(8)} ${step.name}\n`).join("");
   const reasons = job.reasons.map((reason) => `  ${reason.text}\n`).join("");
   const log = job.log.map((line) => `  ${line.at} ${line.level} ${line.text}\n`).join("");
-  const result = MigrationResult.safeParse(job.result);
-  return [
-    head,
-    steps && `steps:\n${steps}`,
-    reasons && `reasons:\n${reasons}`,
-    log && `log:\n${log}`,
-    result.success ? `\n${migrationTable(result.data)}` : "",
-  ].join("");
+  const result = resultTable(job.result);
+  return [head, steps && `steps:\n${steps}`, reasons && `reasons:\n${reasons}`, log && `log:\n${log}`, result && `\n${result}`].join("");
 }
 
 function summary(job: Job): string {
-  const result = MigrationResult.safeParse(job.result);
-  return result.success ? migrationTable(result.data) : `${job.title}: done\n`;
+  return resultTable(job.result) || `${job.title}: done\n`;
 }
 
 /**

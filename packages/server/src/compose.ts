@@ -16,6 +16,8 @@ import {
   Migrations,
   Networks,
   openLibvirtHost,
+  resolveStorageMove,
+  storageMoveJob,
   type OpenHost,
   shellOf,
   type Store,
@@ -56,7 +58,13 @@ export class Composition implements AsyncDisposable {
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
     const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration });
-    const kinds = [vmStartKind(inventory), vmStopKind(inventory, systemClock), migrationJob(migrations), ...(options.kinds ?? [])];
+    const kinds = [
+      vmStartKind(inventory),
+      vmStopKind(inventory, systemClock),
+      migrationJob(migrations),
+      storageMoveJob(migrations),
+      ...(options.kinds ?? []),
+    ];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -73,6 +81,7 @@ export class Composition implements AsyncDisposable {
       migrations: {
         plan: (vm, wanted, { signal }) => migrations.plan({ ...wanted, vm }, { signal }),
         jobInput: (vm, wanted) => migrations.resolve({ ...wanted, vm }),
+        storageJobInput: (vm, { to: pool, ...wanted }) => resolveStorageMove(migrations, { ...wanted, vm, pool }),
       },
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
