@@ -17,11 +17,22 @@ export const NetworkVerdict = z.object({
 });
 export type NetworkVerdict = z.infer<typeof NetworkVerdict>;
 
+export const MigrationKind = z.enum(["live", "quick", "cold"]);
+
+/** Pools by disk target; a target names no path. */
+const byName = z.record(z.string().min(1).max(255), z.string().min(1).max(255));
+
 export const MigrationRequest = z.object({
   /** Destination host, id or name. */
   to: z.string().min(1),
+  /** `quick` saves the memory, moves it and goes on there. Absent: live when it runs, cold when it is off. */
+  kind: MigrationKind.optional(),
   /** Copy the disks as well, into this pool of the destination (shared-nothing). */
   storagePool: z.string().min(1).optional(),
+  /** Copy these disks, by target, each into its pool; the others are shared, or go into `storagePool`. */
+  storageByDisk: byName.optional(),
+  /** What network cards plug into there: old name to new one. */
+  networkMap: byName.optional(),
   /** Let the source's libvirt drive it (the hosts must then trust each other); otherwise the server drives. */
   peerToPeer: z.boolean().default(false),
   /** Bytes per second; unlimited when absent. */
@@ -42,7 +53,9 @@ export const MigrationPlan = z.object({
   source: z.string(),
   destinationId: z.string(),
   destination: z.string(),
-  kind: z.enum(["live", "shared-nothing"]),
+  kind: z.enum([...MigrationKind.options, "shared-nothing"]),
+  /** Disks that would be copied. */
+  copies: z.array(z.object({ target: z.string(), from: z.string(), pool: z.string() })),
   networks: z.array(NetworkVerdict),
   checks: z.array(Check),
   /** False when a check failed: nothing would be started. */
@@ -61,6 +74,9 @@ export const InterfaceProof = z.object({
   sentBytes: z.int(),
 });
 
+/** Sizes in bytes; `digest` is the same for every file of the same content, wherever its holes are. */
+export const FileProof = z.object({ from: z.string(), to: z.string(), bytes: z.int(), dataBytes: z.int(), digest: z.string() });
+
 export const MigrationAttempt = z.object({
   networkId: z.string(),
   network: z.string(),
@@ -74,11 +90,12 @@ export const MigrationResult = z.object({
   vm: z.string(),
   source: z.string(),
   destination: z.string(),
-  kind: z.enum(["live", "shared-nothing"]),
+  kind: z.enum([...MigrationKind.options, "shared-nothing"]),
   driver: z.enum(["server", "peer-to-peer"]),
-  networkId: z.string(),
-  network: z.string(),
-  destinationAddress: z.string(),
+  /** Absent when nothing went from host to host but over the server's own connections. */
+  networkId: z.string().optional(),
+  network: z.string().optional(),
+  destinationAddress: z.string().optional(),
   attempts: z.array(MigrationAttempt),
   startedAt: Timestamp,
   endedAt: Timestamp,
@@ -91,7 +108,36 @@ export const MigrationResult = z.object({
   memoryBytes: z.int(),
   diskBytes: z.int(),
   interfaces: z.array(InterfaceProof),
+  /** Files that were copied through the server, each read back there and compared. */
+  files: z.array(FileProof).optional(),
   /** The one sentence of proof: which interface carried the stream. */
   proof: z.string(),
 });
 export type MigrationResult = z.infer<typeof MigrationResult>;
+
+export const StorageMoveRequest = z.object({
+  /** Targets such as vda; absent: every disk that can be moved and is not there yet. */
+  disks: z.array(z.string().min(1).max(255)).max(1000).optional(),
+  /** A storage pool of the VM's host. */
+  to: z.string().min(1),
+  /** The format that the images have afterwards; absent: each keeps its own. */
+  format: z.enum(["qcow2", "raw"]).optional(),
+  /** Bytes per second while it runs; unlimited when absent. */
+  bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
+});
+export type StorageMoveRequest = z.input<typeof StorageMoveRequest>;
+
+export const StorageMoveResult = z.object({
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  /** Whether the guest ran meanwhile. */
+  running: z.boolean(),
+  startedAt: Timestamp,
+  endedAt: Timestamp,
+  totalMs: z.number(),
+  disks: z.array(
+    z.object({ target: z.string(), from: z.string(), to: z.string(), pool: z.string(), format: z.string(), totalMs: z.number() }),
+  ),
+});
+export type StorageMoveResult = z.infer<typeof StorageMoveResult>;

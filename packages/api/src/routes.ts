@@ -3,7 +3,7 @@ import { ApplyRequest, ApplyResult } from "./apply.ts";
 import { PageQuery, pageOf } from "./common.ts";
 import { Host, HostAdd, StoragePool } from "./host.ts";
 import { Job, JobQuery } from "./job.ts";
-import { MigrationPlan, MigrationRequest, NetworkVerdict } from "./migration.ts";
+import { MigrationPlan, MigrationRequest, NetworkVerdict, StorageMoveRequest } from "./migration.ts";
 import {
   HostMigrationEdit,
   HostMigrationSettings,
@@ -90,6 +90,14 @@ export const routes = {
     summary: "What a migration would do, and whether it may",
     body: MigrationRequest,
     response: MigrationPlan,
+  }),
+  vmMoveStorage: route({
+    method: "POST",
+    path: "/vms/{vm}/move-storage",
+    tag: "migration",
+    summary: "Move disks to another storage pool of their host",
+    body: StorageMoveRequest,
+    ...startsJob,
   }),
   migrationExplain: route({
     method: "GET",

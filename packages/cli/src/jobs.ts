@@ -1,4 +1,4 @@
-import { CaptureResult, type Job, MigrationResult } from "@godwit/api";
+import { CaptureResult, type Job, MigrationResult, StorageMoveResult } from "@godwit/api";
 import { captureTable } from "./capture-table.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
@@ -44,7 +44,7 @@ export function migrationTable(result: MigrationResult): string {
       "VM",
       `${result.vm}: ${result.source} → ${result.destination} (${result.kind}, driven by the ${result.driver === "server" ? "server" : "source host"})`,
     ],
-    ["network", `${result.network}, to ${result.destinationAddress}`],
+    ["network", result.network && `${result.network}, to ${result.destinationAddress ?? ""}`],
     ["time", formatDuration(result.totalMs)],
     ["pause", result.pauseMs === undefined ? "not reported" : formatDuration(result.pauseMs)],
     ["rounds", result.rounds],
@@ -66,6 +66,35 @@ export function migrationTable(result: MigrationResult): string {
   return `${fields}\n${interfaces}`;
 }
 
+/** The table of disks that were moved. */
+export function storageTable(result: StorageMoveResult): string {
+  const head = renderFields([
+    ["VM", `${result.vm} on ${result.host}, ${result.running ? "running all the time" : "off"}`],
+    ["time", formatDuration(result.totalMs)],
+  ]);
+  const disks = renderTable(
+    [
+      { title: "DISK", value: (disk) => disk.target },
+      { title: "FORMAT", value: (disk) => disk.format },
+      { title: "FROM", value: (disk) => disk.from },
+      { title: "TO", value: (disk) => disk.to },
+      { title: "TIME", value: (disk) => formatDuration(disk.totalMs), align: "right" },
+    ],
+    result.disks,
+  );
+  return `${head}\n${disks}`;
+}
+
+/** The table of whatever a job came to; empty for results that say nothing more than the job itself. */
+function resultTable(result: unknown): string {
+  const migration = MigrationResult.safeParse(result);
+  if (migration.success) return migrationTable(migration.data);
+  const storage = StorageMoveResult.safeParse(result);
+  if (storage.success) return storageTable(storage.data);
+  const captured = CaptureResult.safeParse(result);
+  return captured.success ? captureTable(captured.data) : "";
+}
+
 export function jobTable(job: Job): string {
   const head = renderFields([
     ["job", job.id],
@@ -81,19 +110,12 @@ export function jobTable(job: Job): string {
   const steps = job.steps.map((step) => `  ${step.state.padEnd(8)} ${step.name}\n`).join("");
   const reasons = job.reasons.map((reason) => `  ${reason.text}\n`).join("");
   const log = job.log.map((line) => `  ${line.at} ${line.level} ${line.text}\n`).join("");
-  return [head, steps && `steps:\n${steps}`, reasons && `reasons:\n${reasons}`, log && `log:\n${log}`, resultTable(job, "\n")].join("");
-}
-
-/** The table of a result that has one, after `before`; else nothing. */
-function resultTable({ result }: Job, before: string): string {
-  const moved = MigrationResult.safeParse(result);
-  if (moved.success) return before + migrationTable(moved.data);
-  const captured = CaptureResult.safeParse(result);
-  return captured.success ? before + captureTable(captured.data) : "";
+  const result = resultTable(job.result);
+  return [head, steps && `steps:\n${steps}`, reasons && `reasons:\n${reasons}`, log && `log:\n${log}`, result && `\n${result}`].join("");
 }
 
 function summary(job: Job): string {
-  return resultTable(job, "") || `${job.title}: done\n`;
+  return resultTable(job.result) || `${job.title}: done\n`;
 }
 
 /**

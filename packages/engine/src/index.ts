@@ -19,6 +19,7 @@ export { AccelerationProber, openLibvirtHost, type OpenLibvirtHost } from "./ada
 export { shellOf } from "./adapters/ssh/index.ts";
 export { libvirtMigration } from "./adapters/libvirt/migration/index.ts";
 export type * from "./ports/migration.ts";
+export type * from "./ports/offline.ts";
 export * from "./migration/index.ts";
 export * from "./placement/index.ts";
 export * from "./planning/index.ts";

@@ -22,6 +22,8 @@ import {
   Migrations,
   Networks,
   openLibvirtHost,
+  resolveStorageMove,
+  storageMoveJob,
   type OpenHost,
   shellOf,
   type Store,
@@ -79,6 +81,7 @@ export class Composition implements AsyncDisposable {
       vmStopKind(inventory, systemClock),
       migrationJob(migrations),
       captureJob(captures),
+      storageMoveJob(migrations),
       ...(options.kinds ?? []),
     ];
     this.#jobs = new JobRunner({
@@ -97,6 +100,7 @@ export class Composition implements AsyncDisposable {
       migrations: {
         plan: (vm, wanted, { signal }) => migrations.plan({ ...wanted, vm }, { signal }),
         jobInput: (vm, wanted) => migrations.resolve({ ...wanted, vm }),
+        storageJobInput: (vm, { to: pool, ...wanted }) => resolveStorageMove(migrations, { ...wanted, vm, pool }),
       },
       protection: {
         vaults: () => vaults.list(),

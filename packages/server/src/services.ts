@@ -1,4 +1,4 @@
-import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest } from "@godwit/api";
+import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest, StorageMoveRequest } from "@godwit/api";
 import type { JsonObject } from "@godwit/core";
 import type { CaptureInput, CaptureWish, FoundPoint, Inventory, JobRunner, Networks, VaultAdd, VaultRecord } from "@godwit/engine";
 import type { z } from "zod";
@@ -29,11 +29,16 @@ export type JobsService = Pick<JobRunner, "submit" | "cancel" | "get" | "list" |
 /** A migration as it was asked for, defaults filled in. */
 export type WantedMigration = z.output<typeof MigrationRequest>;
 
+/** A move of disks as it was asked for. */
+export type WantedStorageMove = z.output<typeof StorageMoveRequest>;
+
 export interface MigrationsService {
   /** What a migration would do, and whether it may. Rejects with `not-found`, `ambiguous` or `host-lost`. */
   plan(vm: string, wanted: WantedMigration, options: Cancellable): Promise<MigrationPlan>;
   /** The input of the job `vm.migrate`, with ids in place of names. Nothing is checked yet: the job does that. */
   jobInput(vm: string, wanted: WantedMigration): JsonObject;
+  /** The same of the job `vm.move-storage`. */
+  storageJobInput(vm: string, wanted: WantedStorageMove): JsonObject;
 }
 
 export interface ApplyService {

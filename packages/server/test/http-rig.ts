@@ -182,11 +182,13 @@ function fakeServices(world: World, jobs: JobRunner): Services {
         destinationId: "h2",
         destination: "beta",
         kind: "live",
+        copies: [],
         networks: [verdict],
         checks: [],
         possible: true,
       }),
       jobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
+      storageJobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
     },
     protection: {
       vaults: async () => [],

@@ -1,12 +1,10 @@
-import type { MigrationPlan, Vm } from "@godwit/api";
+import type { Vm } from "@godwit/api";
 import { print, printList } from "../context.ts";
-import { CliError, exitCode } from "../exit.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields, renderTable } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, byteRate, integer, type JobFlags, jobOptions, type WithContext } from "./command.ts";
-import { verdictColumns } from "./migration.ts";
-import type { Command } from "commander";
+import { type AddCommands, integer, type JobFlags, jobOptions } from "./command.ts";
+import { addMigrate, addMoveStorage } from "./move.ts";
 
 const columns: readonly Column<Vm>[] = [
   { title: "NAME", value: (vm) => vm.name },
@@ -56,66 +54,6 @@ function vmTable(vm: Vm): string {
   return [head, vm.disks.length > 0 ? `\n${disks}` : "", vm.nics.length > 0 ? `\n${nics}` : ""].join("");
 }
 
-/** A plan as people read it: the networks in order, then every check that did not simply pass. */
-export function planTable(plan: MigrationPlan): string {
-  const notable = plan.checks.filter((check) => check.verdict === "fail" || check.verdict === "warn");
-  const checks = notable.map(
-    (check) => `${check.verdict.toUpperCase()} ${check.id}: ${check.text}\n${check.remedy === undefined ? "" : `     → ${check.remedy}\n`}`,
-  );
-  const passed = plan.checks.filter((check) => check.verdict === "pass").length;
-  return [
-    `${plan.vm}: ${plan.source} → ${plan.destination} (${plan.kind}): ${plan.possible ? "possible" : "refused"}\n\n`,
-    renderTable(verdictColumns, plan.networks),
-    `\n${passed} checks passed\n`,
-    ...checks,
-  ].join("");
-}
-
-interface MigrateFlags extends JobFlags {
-  readonly to: string;
-  readonly storage?: string;
-  readonly p2p: boolean;
-  readonly bandwidth?: number;
-  readonly autoConverge: boolean;
-  readonly maxPause?: number;
-  readonly dryRun: boolean;
-}
-
-function addMigrate(vm: Command, withContext: WithContext): void {
-  const migrate = vm
-    .command("migrate <vm>")
-    .description("move a running VM to another host while it runs")
-    .requiredOption("--to <host>", "destination host")
-    .option("--storage <pool>", "copy its disks as well, into this storage pool of the destination")
-    .option("--p2p", "let the source host drive it: the hosts must trust each other, and it goes on without the server", false)
-    .option("--bandwidth <rate>", "at most this many bytes a second, such as 100M", byteRate)
-    .option("--auto-converge", "slow the guest's CPUs when memory changes faster than it can be sent", false)
-    .option("--max-pause <ms>", "pause that the last round may take, in milliseconds", integer)
-    .option("--dry-run", "only check and say what would be done", false);
-  jobOptions(migrate).action((name: string, flags: MigrateFlags) =>
-    withContext(async (context) => {
-      const body = {
-        to: flags.to,
-        peerToPeer: flags.p2p,
-        autoConverge: flags.autoConverge,
-        dryRun: flags.dryRun,
-        ...(flags.storage !== undefined && { storagePool: flags.storage }),
-        ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }),
-        ...(flags.maxPause !== undefined && { maximumPauseMs: flags.maxPause }),
-      };
-      const { idempotencyKey } = flags;
-      if (flags.dryRun) {
-        const plan = await context.client.call("vmMigrationPlan", { params: { vm: name }, body, signal: context.signal });
-        print(context, plan, planTable);
-        if (!plan.possible) throw new CliError(exitCode.refused, `${plan.vm} cannot move to ${plan.destination} as things are`);
-        return;
-      }
-      const job = await context.client.call("vmMigrate", { params: { vm: name }, body, idempotencyKey, signal: context.signal });
-      await finishJob(context, job, flags);
-    }),
-  );
-}
-
 export const addVmCommands: AddCommands = (program, withContext) => {
   const vm = program.command("vm").description("virtual machines");
   vm.command("list")
@@ -161,4 +99,5 @@ export const addVmCommands: AddCommands = (program, withContext) => {
     }),
   );
   addMigrate(vm, withContext);
+  addMoveStorage(vm, withContext);
 };

@@ -1,3 +1,14 @@
 export { migrationJob, peerUri } from "./job.ts";
-export type { InterfaceProof, MigrationAttempt, MigrationInput, MigrationPlan, MigrationResult, MigrationWish } from "./model.ts";
+export { diskFormats, type DiskFormat } from "./storage-plan.ts";
+export { resolveStorageMove, storageMoveJob, type StorageMoveInput, type StorageMoveResult, type StorageMoveWish } from "./storage-job.ts";
+export type {
+  FileProof,
+  InterfaceProof,
+  MigrationKind,
+  MigrationAttempt,
+  MigrationInput,
+  MigrationPlan,
+  MigrationResult,
+  MigrationWish,
+} from "./model.ts";
 export { type MigrationHosts, type MigrationNetworks, Migrations, type MigrationsOptions } from "./service.ts";

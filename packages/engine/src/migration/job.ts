@@ -2,20 +2,18 @@ import { CancelledError, describeError, isCancelled } from "@godwit/core";
 import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
-import { readCounters, type CounterReading } from "../network/index.ts";
 import { MoveError, type MoveProgress } from "../ports/migration.ts";
-import type { MigrationAttempt, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
+import { copiesDisks, isOffline, type MigrationAttempt, type MigrationInput, type MigrationResult, type ReadyPlan } from "./model.ts";
 import { jobProgress } from "./progress.ts";
-import { interfaceProofs, proofSentence } from "./proof.ts";
+import { deleteDisks, Evidence } from "./evidence.ts";
+import { OfflineRun } from "./offline-run.ts";
+import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
 import { findAndSettle, type Settled } from "./settle.ts";
 import { reaches } from "./sharing.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
 const patienceMs = 5 * 60_000;
-/** A proof is worth a second question, where an SSH session was just lost for instance; for so long, milliseconds. */
-const counterPatienceMs = 10_000;
-const counterTries = 3;
 
 type Context = JobContext<MigrationInput>;
 
@@ -36,11 +34,12 @@ export function migrationJob(migrations: Migrations, options: { readonly patienc
   const patience = options.patienceMs ?? patienceMs;
   return {
     kind: "vm.migrate",
-    title: (input) => `migrate ${input.vm} from ${input.source} to ${input.destination}`,
+    title: (input) => `migrate ${input.vm} from ${input.source} to ${input.destination}${isOffline(input) ? ` (${input.kind})` : ""}`,
     subject: (input) => ({ type: "vm", id: input.vmId, name: input.vm }),
     locks: (input) => [`vm:${input.vmId}`],
     slots: (input) => slots(migrations, input),
-    run: (context) => new Run(migrations, context, patience).run(),
+    run: (context) =>
+      isOffline(context.input) ? new OfflineRun(migrations, context, patience).run() : new Run(migrations, context, patience).run(),
   };
 }
 
@@ -54,8 +53,8 @@ function slots(migrations: Migrations, input: MigrationInput): JobSlot[] {
     { id: input.destinationId, name: input.destination },
   ];
   return ends.flatMap(({ id, name }) => [
-    { name: `live-migrations:${id}`, label: `live migrations on ${name}`, limit: () => live(id) },
-    ...(input.storagePool === undefined
+    ...(input.kind === "cold" ? [] : [{ name: `live-migrations:${id}`, label: `live migrations on ${name}`, limit: () => live(id) }]),
+    ...(!copiesDisks(input)
       ? []
       : [{ name: `storage-migrations:${id}`, label: `storage migrations on ${name}`, limit: () => storage(id) }]),
   ]);
@@ -66,12 +65,14 @@ class Run {
   readonly #context: Context;
   readonly #input: MigrationInput;
   readonly #patienceMs: number;
+  readonly #evidence: Evidence;
 
   constructor(migrations: Migrations, context: Context, patience: number) {
     this.#migrations = migrations;
     this.#context = context;
     this.#input = context.input;
     this.#patienceMs = patience;
+    this.#evidence = new Evidence(migrations, context);
   }
 
   async run(): Promise<MigrationResult> {
@@ -83,7 +84,7 @@ class Run {
     if (begun !== undefined) return this.#afterRestart(ready, chain, begun.networkId);
     for (const network of chain)
       await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
-    await context.note("counters", await this.#counters());
+    await this.#evidence.begin();
     return this.#tryNetworks(ready, chain);
   }
 
@@ -164,7 +165,8 @@ class Run {
     const request = {
       vmId: input.vmId,
       destinationAddress: network.destinationAddress ?? "",
-      copy: input.storagePool === undefined ? undefined : { pool: input.storagePool, targets: ready.copyTargets },
+      copies: ready.copies,
+      networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
       autoConverge: input.autoConverge,
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
@@ -229,11 +231,10 @@ class Run {
   ): Promise<MigrationResult> {
     const input = this.#input;
     const ended = this.#now();
-    const after = await this.#counters();
     const move = this.#context.recorded("move")?.output as { readonly startedAt: string } | undefined;
     const startedAt = move?.startedAt ?? ended;
-    if (ready.sourcePaths.length > 0) await this.#removeSourceDisks(ready);
-    const interfaces = this.#proofs(after);
+    const interfaces = await this.#evidence.interfaces();
+    await deleteDisks(this.#migrations, this.#context, { hostId: input.sourceId, paths: ready.sourcePaths, name: "the original" });
     const movedBytes = figures?.memoryProcessedBytes ?? 0; // a disk's figure counts zeros that were never sent
     return {
       vmId: input.vmId,
@@ -264,68 +265,11 @@ class Run {
     };
   }
 
-  #proofs(after: Record<string, CounterReading>): MigrationResult["interfaces"] {
-    const before = (this.#context.recorded("counters")?.output ?? {}) as Record<string, CounterReading>;
-    const { sourceId, source, destinationId, destination } = this.#input;
-    const ends = [
-      { hostId: sourceId, host: source },
-      { hostId: destinationId, host: destination },
-    ];
-    const readings = ends.flatMap(({ hostId, host }) => {
-      const [then, now] = [before[hostId], after[hostId]];
-      return then && now ? [{ hostId, host, before: then, after: now }] : [];
-    });
-    return interfaceProofs(readings, this.#migrations.options.networks.list());
-  }
-
-  /** Of both hosts, by id; a host that does not tell is left out. */
-  async #counters(): Promise<Record<string, CounterReading>> {
-    const { sourceId, source, destinationId, destination } = this.#input;
-    const read = async (id: string): Promise<[string, CounterReading][]> => {
-      const shell = this.#migrations.shell(id);
-      if (!shell) return [];
-      const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
-      for (let asked = 1; ; asked += 1) {
-        try {
-          return [[id, await readCounters(shell, signal)]];
-        } catch (error) {
-          this.#throwStopped();
-          const name = id === sourceId ? source : destination;
-          this.#context.log("warn", `the interface counters of ${name} could not be read: ${describeError(error)}`);
-          if (asked >= counterTries || signal.aborted) return [];
-        }
-      }
-    };
-    return Object.fromEntries((await Promise.all([sourceId, destinationId].map(read))).flat());
-  }
-
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
     if (ready.copyPaths.length === 0 || settled.at !== "source") return;
     if (this.#context.recorded("phase:prepare") === undefined) return;
-    await this.#delete(this.#input.destinationId, ready.copyPaths, "the copy");
-  }
-
-  /** After a move with its disks: the originals go, as the VM runs on the copies. */
-  async #removeSourceDisks(ready: ReadyPlan): Promise<void> {
-    await this.#delete(this.#input.sourceId, ready.sourcePaths, "the original");
-  }
-
-  async #delete(hostId: string, paths: readonly string[], what: string): Promise<void> {
-    const { hosts, open } = this.#migrations.options;
-    const { stopping } = this.#context;
-    const name = hosts.host(hostId).name;
-    try {
-      const left = await open(hosts.hypervisor(hostId)).deleteDisks(paths, { signal: stopping });
-      for (const { path, reason } of left)
-        await this.#context.reason({ code: "disk-left", text: `${what} ${path} is still on ${name}: ${reason}` });
-    } catch (error) {
-      stopping.throwIfAborted();
-      await this.#context.reason({
-        code: "disk-left",
-        text: `${what} of the disks may still be on ${name} (${paths.join(", ")}): ${describeError(error)}`,
-      });
-    }
+    await deleteDisks(this.#migrations, this.#context, { hostId: this.#input.destinationId, paths: ready.copyPaths, name: "the copy" });
   }
 
   #throwStopped(): void {

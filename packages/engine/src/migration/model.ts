@@ -1,5 +1,9 @@
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Check, Reason } from "../model/reason.ts";
+import type { CopyWish } from "../ports/migration.ts";
+
+/** `quick` saves the memory, moves it and goes on there; `cold` moves a VM that is off. */
+export type MigrationKind = "live" | "quick" | "cold";
 
 /** What was asked for, with ids instead of names. It is the job's input. */
 export type MigrationInput = {
@@ -9,18 +13,37 @@ export type MigrationInput = {
   readonly source: string;
   readonly destinationId: string;
   readonly destination: string;
+  /** Absent in jobs of before there were others: live. */
+  readonly kind?: MigrationKind;
+  /** Every disk that can be copied goes into this pool. */
   readonly storagePool?: string;
+  /** These disks, by target, go into these pools. */
+  readonly storageByDisk?: Readonly<Record<string, string>>;
+  /** What network cards plug into there, old name to new one. */
+  readonly networkMap?: Readonly<Record<string, string>>;
   readonly peerToPeer: boolean;
   readonly bandwidthBytesPerSecond?: number;
   readonly autoConverge: boolean;
   readonly maximumPauseMs?: number;
 };
 
+export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
+  return kind === "quick" || kind === "cold";
+}
+
+export function copiesDisks({ storagePool, storageByDisk }: Pick<MigrationInput, "storagePool" | "storageByDisk">): boolean {
+  return storagePool !== undefined || Object.keys(storageByDisk ?? {}).length > 0;
+}
+
 /** As a client asks. Hosts and VM by id or name. */
 export interface MigrationWish {
   readonly vm: string;
   readonly to: string;
+  /** Absent: live when it runs, cold when it is off. */
+  readonly kind?: MigrationKind | undefined;
   readonly storagePool?: string | undefined;
+  readonly storageByDisk?: Readonly<Record<string, string>> | undefined;
+  readonly networkMap?: Readonly<Record<string, string>> | undefined;
   readonly peerToPeer?: boolean | undefined;
   readonly bandwidthBytesPerSecond?: number | undefined;
   readonly autoConverge?: boolean | undefined;
@@ -34,20 +57,37 @@ export interface MigrationPlan {
   readonly source: string;
   readonly destinationId: string;
   readonly destination: string;
-  readonly kind: "live" | "shared-nothing";
+  readonly kind: MigrationKind | "shared-nothing";
+  readonly copies: DiskCopyPlan[];
   readonly networks: NetworkVerdict[];
   readonly checks: Check[];
   readonly possible: boolean;
 }
 
+/** A disk that is copied: from where, and into which pool of the destination. */
+export interface DiskCopyPlan {
+  readonly target: string;
+  readonly from: string;
+  readonly pool: string;
+}
+
+/** Where the memory of a guest is while it is moved quickly: on storage that both hosts share, or copied. */
+export interface MemoryFile {
+  readonly path: string;
+  readonly copyTo?: { readonly pool: string; readonly name: string; readonly path: string };
+}
+
 /** What the executor needs of a plan besides what the admin sees. */
 export interface ReadyPlan {
   readonly plan: MigrationPlan;
-  readonly copyTargets: readonly string[];
+  readonly copies: readonly CopyWish[];
   /** Where the copies will be on the destination, and where they come from. */
   readonly copyPaths: readonly string[];
   readonly sourcePaths: readonly string[];
   readonly sharingProven: boolean;
+  readonly autostart: boolean;
+  /** Only of a quick migration. */
+  readonly memory?: MemoryFile;
 }
 
 /** Bytes since the start of the move. */
@@ -59,6 +99,15 @@ export interface InterfaceProof {
   readonly network?: string;
   readonly receivedBytes: number;
   readonly sentBytes: number;
+}
+
+/** Bytes. The digest is the content's, see docs/decisions/0040-moving-without-running.md. */
+export interface FileProof {
+  readonly from: string;
+  readonly to: string;
+  readonly bytes: number;
+  readonly dataBytes: number;
+  readonly digest: string;
 }
 
 export interface MigrationAttempt {
@@ -75,11 +124,12 @@ export interface MigrationResult {
   readonly vm: string;
   readonly source: string;
   readonly destination: string;
-  readonly kind: "live" | "shared-nothing";
+  readonly kind: MigrationKind | "shared-nothing";
   readonly driver: "server" | "peer-to-peer";
-  readonly networkId: string;
-  readonly network: string;
-  readonly destinationAddress: string;
+  /** Absent when nothing went from host to host but over the server's own connections. */
+  readonly networkId?: string;
+  readonly network?: string;
+  readonly destinationAddress?: string;
   readonly attempts: readonly MigrationAttempt[];
   readonly startedAt: string;
   readonly endedAt: string;
@@ -90,5 +140,7 @@ export interface MigrationResult {
   readonly memoryBytes: number;
   readonly diskBytes: number;
   readonly interfaces: readonly InterfaceProof[];
+  /** Files that were copied through the server, each read back and compared. */
+  readonly files?: readonly FileProof[];
   readonly proof: string;
 }

@@ -1,7 +1,10 @@
 import type { HostView } from "../model/host.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Check } from "../model/reason.ts";
-import type { DestinationFacts, MovableDisk, SourceFacts } from "../ports/migration.ts";
+import type { CopyWish, DestinationFacts, SnapshotFacts, SourceFacts } from "../ports/migration.ts";
+import { fail, gib, pass, warn } from "./checks.ts";
+import type { MigrationKind } from "./model.ts";
+import { storageChecks } from "./preflight-storage.ts";
 
 /** Whether the destination sees the same files; only asked when nothing is copied. */
 export type Sharing = "shared" | "not-shared" | "missing" | "unproven";
@@ -15,33 +18,17 @@ export interface PreflightFacts {
   /** By path. */
   readonly sharing: ReadonlyMap<string, Sharing>;
   readonly networks: readonly NetworkVerdict[];
-  readonly pool?: string | undefined;
-}
-
-const pass = (id: string, text: string): Check => ({ id, verdict: "pass", text });
-const warn = (id: string, text: string, remedy: string): Check => ({ id, verdict: "warn", text, remedy });
-const fail = (id: string, text: string, remedy: string): Check => ({ id, verdict: "fail", text, remedy });
-
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-
-/** Disks that are copied when a pool is named: what the guest writes, in files. */
-export function disksToCopy(disks: readonly MovableDisk[]): MovableDisk[] {
-  return disks.filter((disk) => disk.device === "disk" && disk.type === "file" && !disk.readOnly && disk.path !== undefined);
-}
-
-/** Every file that must be the same one on both hosts. */
-export function filesToShare(vm: SourceFacts, copy: boolean): string[] {
-  const copied = new Set(copy ? disksToCopy(vm.disks).map((disk) => disk.target) : []);
-  const paths = vm.disks
-    .filter((disk) => !copied.has(disk.target) && (disk.type === "file" || disk.type === "block"))
-    .flatMap((disk) => [...(disk.path === undefined ? [] : [disk.path]), ...disk.backing]);
-  return [...new Set([...paths, ...vm.files])];
+  readonly kind: MigrationKind;
+  readonly copies: readonly CopyWish[];
+  readonly storagePool?: string | undefined;
+  readonly storageByDisk?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Judges whether a VM may move; every check has a verdict, failed ones a way out. Pure. */
 export function preflight(facts: PreflightFacts): Check[] {
   return [
     state(facts),
+    ...definition(facts),
     identity(facts),
     job(facts),
     ...snapshots(facts),
@@ -50,20 +37,42 @@ export function preflight(facts: PreflightFacts): Check[] {
     machine(facts),
     memory(facts),
     ...nics(facts),
-    ...storage(facts),
+    ...storageChecks(facts),
     network(facts),
     ...versions(facts),
   ];
 }
 
-function state({ vm: { vm }, source, destination }: PreflightFacts): Check {
+function state({ vm: { vm }, source, destination, kind }: PreflightFacts): Check {
   if (source.id === destination.id) return fail("destination", `${vm.name} is on ${destination.name} already`, "name another host");
-  if (vm.state === "running") return pass("state", `${vm.name} is running on ${source.name}`);
-  const remedy = vm.state === "off" ? "start it first" : "let it run on first: only a running guest moves live";
+  const wanted = kind === "cold" ? "off" : "running";
+  if (vm.state === wanted) return pass("state", `${vm.name} is ${wanted} on ${source.name}`);
+  if (kind === "cold") {
+    const instead = vm.state === "running" ? "shut it down first, or leave --kind out to move it while it runs" : "shut it down first";
+    return fail("state", `${vm.name} is ${vm.state}, not off`, instead);
+  }
+  const remedy = vm.state === "off" ? "start it first, or move it with --kind cold" : "let it run on first: only a running guest moves so";
   return fail("state", `${vm.name} is ${vm.state}, not running`, remedy);
 }
 
-function identity({ vm: { vm }, there, destination }: PreflightFacts): Check {
+/** What a VM that stops has to be put together from on the other side. */
+function definition({ vm, kind, source }: PreflightFacts): Check[] {
+  if (kind === "live") return [];
+  const checks: Check[] = [];
+  if (!vm.vm.persistent)
+    checks.push(fail("definition", `${vm.vm.name} has no definition, and is gone when it stops`, "move it with --kind live"));
+  if (vm.savedMemory)
+    checks.push(
+      fail(
+        "memory-state",
+        `the memory of ${vm.vm.name} was saved on ${source.name}, and would be lost`,
+        "start it, so that it resumes, and move it then",
+      ),
+    );
+  return checks;
+}
+
+function identity({ vm: { vm }, there, destination, kind }: PreflightFacts): Check {
   if (there.sameUuid?.active) {
     return fail(
       "identity",
@@ -78,6 +87,9 @@ function identity({ vm: { vm }, there, destination }: PreflightFacts): Check {
       `undefine or rename it on ${destination.name}`,
     );
   }
+  if (there.sameUuid && kind !== "live") {
+    return fail("identity", `${destination.name} has a definition of ${vm.name} already`, `undefine it on ${destination.name}`);
+  }
   if (there.sameName !== undefined) {
     return fail("identity", `${destination.name} has another VM named '${vm.name}' (${there.sameName})`, `rename one of both`);
   }
@@ -91,19 +103,28 @@ function job({ vm }: PreflightFacts): Check {
   return pass("job", "no other operation holds it");
 }
 
-function snapshots({ vm }: PreflightFacts): Check[] {
-  if (vm.snapshots === 0) return [];
-  return [
-    fail(
-      "snapshots",
-      `${vm.vm.name} has ${vm.snapshots} snapshots, which libvirt does not move`,
-      "delete them, or move the VM while it is off",
-    ),
-  ];
+/** Snapshots inside of disk images move with them; libvirt takes their records anew for a VM that stands still. */
+function snapshots({ vm, kind }: PreflightFacts): Check[] {
+  const count = vm.snapshots.length;
+  if (count === 0) return [];
+  const have = `${vm.vm.name} has ${count} snapshot${count === 1 ? "" : "s"}`;
+  if (kind === "live")
+    return [fail("snapshots", `${have}, which libvirt does not move while it runs`, "delete them, or move it with --kind quick or cold")];
+  const stuck = vm.snapshots.filter((snapshot) => snapshot.memory === "file" || snapshot.externalDisks);
+  if (stuck.length === 0) return [pass("snapshots", `${have}, which move with the disks and are recorded anew`)];
+  const why = (snapshot: SnapshotFacts): string =>
+    `'${snapshot.name}' keeps ${snapshot.memory === "file" ? "its memory" : "disks"} in files of its own`;
+  return [fail("snapshots", `${have}, of which ${stuck.map(why).join(", ")}`, "merge or delete those; they would be left behind")];
 }
 
-function ties({ vm, source }: PreflightFacts): Check {
+function ties({ vm, source, kind, destination }: PreflightFacts): Check {
   if (vm.ties.length === 0) return pass("devices", "nothing ties it to the hardware of its host");
+  if (kind === "cold")
+    return warn(
+      "devices",
+      `it uses what ${destination.name} may not have: ${vm.ties.join(", ")}`,
+      "check its definition before it starts there",
+    );
   return fail(
     "devices",
     `it uses what only ${source.name} has: ${vm.ties.join(", ")}`,
@@ -111,10 +132,16 @@ function ties({ vm, source }: PreflightFacts): Check {
   );
 }
 
-function cpu({ there, destination }: PreflightFacts): Check {
+function cpu({ there, destination, kind }: PreflightFacts): Check {
   if (there.cpu.fits === true) return pass("cpu", there.cpu.text);
   if (there.cpu.fits === "unknown") return warn("cpu", there.cpu.text, "libvirt will check again when the migration begins");
   const missing = there.cpu.missing.length > 0 ? `: ${there.cpu.missing.join(", ")} missing` : "";
+  if (kind === "cold")
+    return warn(
+      "cpu",
+      `${destination.name} cannot start it with its CPU${missing} (${there.cpu.text})`,
+      "give it another CPU model before it starts there",
+    );
   return fail(
     "cpu",
     `${destination.name} cannot give the guest its CPU${missing} (${there.cpu.text})`,
@@ -128,7 +155,8 @@ function machine({ there, destination }: PreflightFacts): Check {
     : fail("machine", there.machine.text, `install the emulator and machine type on ${destination.name}, or choose another machine type`);
 }
 
-function memory({ vm: { vm }, there, destination }: PreflightFacts): Check {
+function memory({ vm: { vm }, there, destination, kind }: PreflightFacts): Check {
+  if (kind === "cold") return pass("memory", "it is off, and needs no memory there");
   if (there.freeMemoryBytes === undefined)
     return warn("memory", `${destination.name} does not say how much memory is free`, "check it by hand");
   const text = `${vm.name} needs ${gib(vm.memoryBytes)}, ${destination.name} has ${gib(there.freeMemoryBytes)} free`;
@@ -152,55 +180,14 @@ function nics({ vm, there, destination }: PreflightFacts): Check[] {
   return checks.length > 0 ? checks : [pass("guest-network", `${destination.name} has what the ${vm.nics.length} network cards plug into`)];
 }
 
-function storage(facts: PreflightFacts): Check[] {
-  const shared = filesToShare(facts.vm, facts.pool !== undefined).map((path) => sharedFile(path, facts));
-  return [...(facts.pool === undefined ? [] : copies(facts)), ...shared];
-}
-
-function sharedFile(path: string, { sharing, source, destination, pool }: PreflightFacts): Check {
-  switch (sharing.get(path) ?? "unproven") {
-    case "shared":
-      return pass("storage", `${path} is the same file on ${source.name} and ${destination.name}`);
-    case "missing":
-      return fail(
-        "storage",
-        `${destination.name} has no ${path}`,
-        pool === undefined ? "share it, or copy the disks with --storage POOL" : "make it available there, or detach it",
-      );
-    case "not-shared":
-      return fail("storage", `${path} on ${destination.name} is another file than on ${source.name}`, "copy the disks with --storage POOL");
-    case "unproven":
-      return warn(
-        "storage",
-        `whether ${path} is shared could not be proven`,
-        "give Godwit SSH access to both hosts; libvirt decides whether it is safe",
-      );
+function network({ networks, destination, kind, copies }: PreflightFacts): Check {
+  if (kind !== "live") {
+    const what =
+      copies.length > 0
+        ? "its disks go through the server, over the networks that it reaches both hosts by"
+        : "nothing goes from host to host";
+    return pass("migration-network", what);
   }
-}
-
-function copies({ vm, there, pool = "", destination }: PreflightFacts): Check[] {
-  const disks = disksToCopy(vm.disks);
-  const found = there.pool;
-  if (!found?.present)
-    return [fail("storage-pool", `${destination.name} has no storage pool '${pool}'`, "name one of 'godwit storage list'")];
-  if (!found.active || found.path === undefined)
-    return [
-      fail("storage-pool", `the storage pool '${pool}' of ${destination.name} is not an active one of files`, "start it, or name another"),
-    ];
-  if (disks.length === 0) return [fail("storage-pool", `${vm.vm.name} has no disk in a file that could be copied`, "leave --storage out")];
-  const needed = disks.reduce((sum, disk) => sum + disk.capacityBytes, 0);
-  const room = `the copies may grow to ${gib(needed)}, '${pool}' has ${gib(found.availableBytes)} free`;
-  const chained = disks.filter((disk) => disk.backing.length > 0);
-  return [
-    needed <= found.availableBytes ? pass("storage-pool", room) : fail("storage-pool", room, "free space, or name another pool"),
-    ...found.taken.map((name) =>
-      fail("storage-pool", `'${pool}' of ${destination.name} already has a file ${name}`, "remove or rename it if nothing uses it"),
-    ),
-    ...chained.map((disk) => fail("storage-pool", `disk ${disk.target} has a backing file`, "flatten it first (virsh blockpull)")),
-  ];
-}
-
-function network({ networks, destination }: PreflightFacts): Check {
   const chosen = networks.find((verdict) => verdict.verdict === "chosen");
   if (chosen) return pass("migration-network", `over ${chosen.network} to ${chosen.destinationAddress ?? ""}: ${chosen.reason.text}`);
   const out = networks.map((verdict) => `${verdict.network}: ${verdict.reason.text}`).join("; ");

@@ -1,13 +1,17 @@
 import { type Clock, describeError, systemClock } from "@godwit/core";
+import { join } from "node:path";
 import type { HostView } from "../model/host.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkVerdict, NetworkView } from "../model/network.ts";
+import type { Check } from "../model/reason.ts";
 import type { VmView } from "../model/vm.ts";
 import type { HypervisorHost } from "../ports/hypervisor.ts";
-import type { DestinationFacts, HostMigration, SourceFacts } from "../ports/migration.ts";
+import type { CopyWish, DestinationFacts, HostMigration, SourceFacts } from "../ports/migration.ts";
 import type { HostShell } from "../ports/shell.ts";
-import type { MigrationInput, MigrationPlan, MigrationWish, ReadyPlan } from "./model.ts";
-import { disksToCopy, filesToShare, preflight, type Sharing } from "./preflight.ts";
+import { fail } from "./checks.ts";
+import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
+import { preflight, type Sharing } from "./preflight.ts";
+import { filesToShare, memoryPlace, wishedCopies } from "./preflight-storage.ts";
 import { findInterfaces, proveSharing } from "./sharing.ts";
 
 /** What migration needs of the inventory. */
@@ -61,7 +65,10 @@ export class Migrations {
       destination: destination.name,
       peerToPeer: wish.peerToPeer ?? false,
       autoConverge: wish.autoConverge ?? false,
+      kind: wish.kind ?? (vm.state === "off" ? "cold" : "live"),
       ...(wish.storagePool !== undefined && { storagePool: wish.storagePool }),
+      ...(wish.storageByDisk !== undefined && { storageByDisk: wish.storageByDisk }),
+      ...(wish.networkMap !== undefined && { networkMap: wish.networkMap }),
       ...(wish.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: wish.bandwidthBytesPerSecond }),
       ...(wish.maximumPauseMs !== undefined && { maximumPauseMs: wish.maximumPauseMs }),
     };
@@ -81,21 +88,46 @@ export class Migrations {
     const from = open(hosts.hypervisor(source.id));
     const to = open(hosts.hypervisor(destination.id));
     const vm = await from.source(input.vmId, { signal });
+    const { kind = "live", networkMap = {} } = input;
+    const copies = wishedCopies(vm.disks, input);
     const [there, verdicts, sharing] = await Promise.all([
-      to.judge(vm, { pool: input.storagePool }, { signal }),
+      to.judge(vm, { copies, networks: networkMap }, { signal }),
       networks.verdicts(source.id, destination.id),
-      this.#sharing(input, vm, signal),
+      this.#sharing(input, vm, copies, signal),
     ]);
     const seen = { ...there, nics: await this.#nics(destination.id, there, signal) };
-    const checks = preflight({ source, destination, vm, there: seen, sharing, networks: verdicts, pool: input.storagePool });
+    const { storagePool, storageByDisk } = input;
+    const facts = { source, destination, vm, there: seen, sharing, networks: verdicts, kind, copies, storagePool, storageByDisk };
+    const place = kind === "quick" ? memoryPlace(vm, copies, (path) => sharing.get(path) === "shared") : undefined;
+    const checks = [...preflight(facts), ...(kind === "quick" && place === undefined ? [noPlace(input)] : [])];
     const possible = checks.every((check) => check.verdict !== "fail");
-    const kind = input.storagePool === undefined ? "live" : "shared-nothing";
-    const plan: MigrationPlan = { ...names(input), kind, networks: verdicts, checks, possible };
-    const copied = input.storagePool === undefined ? [] : disksToCopy(vm.disks);
-    const copyTargets = copied.map((disk) => disk.target);
-    const copyPaths = possible && input.storagePool !== undefined ? await to.copyPaths(input.storagePool, vm, copyTargets, { signal }) : [];
-    const sharingProven = copied.length === 0 && sharing.size > 0 && [...sharing.values()].every((one) => one === "shared");
-    return { plan, copyTargets, copyPaths, sourcePaths: copied.flatMap((disk) => disk.path ?? []), sharingProven };
+    const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
+    const plan: MigrationPlan = {
+      ...names(input),
+      kind: kind === "live" && copies.length > 0 ? "shared-nothing" : kind,
+      copies: copies.map(({ target, pool }) => ({ target, from: pathOf(target), pool })),
+      networks: verdicts,
+      checks,
+      possible,
+    };
+    const copyPaths = possible ? await to.copyPaths(vm, copies, { signal }) : [];
+    const memory = possible && place ? await this.#memory(place, to, { signal }) : undefined;
+    return {
+      plan,
+      copies,
+      copyPaths,
+      sourcePaths: plan.copies.map((copy) => copy.from),
+      sharingProven: sharing.size > 0 && [...sharing.values()].every((one) => one === "shared"),
+      autostart: vm.vm.autostart,
+      ...(memory && { memory }),
+    };
+  }
+
+  async #memory(place: NonNullable<ReturnType<typeof memoryPlace>>, to: HostMigration, options: Cancellable): Promise<MemoryFile> {
+    const { path, pool, name } = place;
+    if (pool === undefined) return { path };
+    const folder = (await to.pool(pool, options))?.path ?? "";
+    return { path, copyTo: { pool, name, path: join(folder, name) } };
   }
 
   /** Like {@link prepare}, but throws `refused` with every failed check. */
@@ -115,8 +147,8 @@ export class Migrations {
     }
   }
 
-  async #sharing(input: MigrationInput, vm: SourceFacts, signal: AbortSignal): Promise<Map<string, Sharing>> {
-    const paths = filesToShare(vm, input.storagePool !== undefined);
+  async #sharing(input: MigrationInput, vm: SourceFacts, copies: readonly CopyWish[], signal: AbortSignal): Promise<Map<string, Sharing>> {
+    const paths = filesToShare(vm, copies, !isOffline(input));
     const unproven = (): Map<string, Sharing> => new Map(paths.map((path) => [path, "unproven"]));
     const [source, destination] = [this.shell(input.sourceId), this.shell(input.destinationId)];
     if (!source || !destination) return unproven();
@@ -154,8 +186,16 @@ function names({
   source,
   destinationId,
   destination,
-}: MigrationInput): Omit<MigrationPlan, "kind" | "networks" | "checks" | "possible"> {
+}: MigrationInput): Omit<MigrationPlan, "kind" | "copies" | "networks" | "checks" | "possible"> {
   return { vmId, vm, sourceId, source, destinationId, destination };
+}
+
+function noPlace({ vm }: MigrationInput): Check {
+  return fail(
+    "memory-state",
+    `no disk of ${vm} is on storage where its memory could wait`,
+    "copy a disk with --storage POOL, or move it live",
+  );
 }
 
 function sameHost(input: MigrationInput): ReadyPlan {
@@ -165,6 +205,6 @@ function sameHost(input: MigrationInput): ReadyPlan {
     text: `${input.vm} is on ${input.destination} already`,
     remedy: "name another host",
   } as const;
-  const plan: MigrationPlan = { ...names(input), kind: "live", networks: [], checks: [check], possible: false };
-  return { plan, copyTargets: [], copyPaths: [], sourcePaths: [], sharingProven: false };
+  const plan: MigrationPlan = { ...names(input), kind: input.kind ?? "live", copies: [], networks: [], checks: [check], possible: false };
+  return { plan, copies: [], copyPaths: [], sourcePaths: [], sharingProven: false, autostart: false };
 }

@@ -35,8 +35,8 @@ export async function findAndSettle(migrations: Migrations, input: MigrationInpu
   let said = "";
   for (;;) {
     const [source, destination] = await Promise.all([
-      see(migrations, input.sourceId, input, options.signal),
-      see(migrations, input.destinationId, input, options.signal),
+      seeVm(migrations, input.sourceId, input, options.signal),
+      seeVm(migrations, input.destinationId, input, options.signal),
     ]);
     const verdict = settle(source.sighting, destination.sighting);
     const text = `${input.vm}: ${verdict.text} (source: ${input.source}, destination: ${input.destination})`;
@@ -70,7 +70,13 @@ interface Seen {
   readonly migration: HostMigration | undefined;
 }
 
-async function see(migrations: Migrations, hostId: string, input: MigrationInput, signal: AbortSignal): Promise<Seen> {
+/** What a host says of the VM; a host that is not connected does not say. */
+export async function seeVm(
+  migrations: Migrations,
+  hostId: string,
+  input: Pick<MigrationInput, "vmId">,
+  signal: AbortSignal,
+): Promise<Seen> {
   signal.throwIfAborted();
   try {
     const migration = migrations.options.open(migrations.options.hosts.hypervisor(hostId));

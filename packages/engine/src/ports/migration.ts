@@ -1,8 +1,23 @@
 import type { VmFacts } from "../model/vm.ts";
 import type { HypervisorHost } from "./hypervisor.ts";
+import type { DiskMoves, OfflineMoves } from "./offline.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
+}
+
+/** A disk to copy, and the storage pool of the destination that it goes to. */
+export interface CopyWish {
+  readonly target: string;
+  readonly pool: string;
+}
+
+/** One snapshot of a VM. `memory` says where the guest's memory at that moment is. */
+export interface SnapshotFacts {
+  readonly name: string;
+  readonly memory: "none" | "in-disk" | "file";
+  /** Its disks are files of their own, which the VM's definition does not name. */
+  readonly externalDisks: boolean;
 }
 
 /** One disk of a VM that may have to be found, or copied, on the other host. Sizes in bytes. */
@@ -33,7 +48,9 @@ export interface SourceFacts {
   readonly files: readonly string[];
   /** An operation that holds it: `backup`, `migration out`, `snapshot`… */
   readonly job?: string | undefined;
-  readonly snapshots: number;
+  readonly snapshots: readonly SnapshotFacts[];
+  /** It is off, but its memory was saved: starting it resumes it. */
+  readonly savedMemory: boolean;
   /** Opaque to all but the adapter. */
   readonly definition: unknown;
 }
@@ -48,27 +65,36 @@ export interface DestinationFacts {
   readonly freeMemoryBytes?: number | undefined;
   /** By `type source` of each NIC: is it there and active? */
   readonly nics: readonly { readonly type: string; readonly source: string; readonly present: boolean | "unknown" }[];
-  /** Only when disks are to be copied. */
-  readonly pool?:
-    | {
-        readonly name: string;
-        readonly present: boolean;
-        readonly active: boolean;
-        readonly path?: string | undefined;
-        readonly availableBytes: number;
-        /** Names of the files it already has that the copies would need. */
-        readonly taken: readonly string[];
-      }
-    | undefined;
+  /** Those that disks are to be copied into. */
+  readonly pools: readonly PoolThere[];
+}
+
+export interface PoolThere {
+  readonly name: string;
+  readonly present: boolean;
+  readonly active: boolean;
+  readonly path?: string | undefined;
+  readonly availableBytes: number;
+  /** Names of the files it already has that the copies would need. */
+  readonly taken: readonly string[];
+}
+
+/** What is to be different on the destination. */
+export interface WantedThere {
+  readonly copies: readonly CopyWish[];
+  /** What network cards plug into there, old name to new one. */
+  readonly networks: Readonly<Record<string, string>>;
 }
 
 export interface MoveRequest {
   readonly vmId: string;
   /** Address of the destination on the chosen network: memory and storage go there, and it listens only there. */
   readonly destinationAddress: string;
-  /** Copy these disks into the pool of the destination; absent: all disks are shared. */
-  readonly copy?: { readonly pool: string; readonly targets: readonly string[] } | undefined;
-  /** Every disk was proven to be the same file on both hosts, whatever the hypervisor thinks of its file system. */
+  /** Copy these disks; all others are shared. */
+  readonly copies: readonly CopyWish[];
+  /** What network cards plug into there, old name to new one. */
+  readonly networks: Readonly<Record<string, string>>;
+  /** Every disk that is not copied was proven to be the same file on both hosts, whatever the hypervisor thinks of its file system. */
   readonly sharingProven: boolean;
   readonly bandwidthBytesPerSecond?: number | undefined;
   readonly autoConverge: boolean;
@@ -112,7 +138,8 @@ export class MoveError extends Error {
 
 /**
  * What one host says of one VM, in the words that decide where it lives.
- * `incoming`: there, but waiting for its memory. `moving`: a migration out of this host is still under way.
+ * `incoming`: there, but waiting for its memory. `moving`: a migration out of this host, or
+ * the saving of its memory, is still under way.
  */
 export type Sighting =
   | { readonly presence: "unknown"; readonly text: string }
@@ -123,10 +150,10 @@ export type Sighting =
   | { readonly presence: "paused"; readonly by: "migration" | "other"; readonly moving: boolean };
 
 /** How one kind of hypervisor moves its VMs. One for each host connection. */
-export interface HostMigration {
+export interface HostMigration extends OfflineMoves, DiskMoves {
   source(vmId: string, options: Cancellable): Promise<SourceFacts>;
   /** Asked of the destination. */
-  judge(source: SourceFacts, wanted: { readonly pool?: string | undefined }, options: Cancellable): Promise<DestinationFacts>;
+  judge(source: SourceFacts, wanted: WantedThere, options: Cancellable): Promise<DestinationFacts>;
   /**
    * Moves the VM; resolves when it runs on the destination and the source has let go. On abort the move is
    * given up and the guest stays where it is, unless it was too late. Rejects with a `MoveError`, after which
@@ -143,6 +170,6 @@ export interface HostMigration {
   forget(vmId: string, options: Cancellable): Promise<void>;
   /** Deletes disk files that are in a storage pool; gives those it could not delete, with the reason. */
   deleteDisks(paths: readonly string[], options: Cancellable): Promise<{ readonly path: string; readonly reason: string }[]>;
-  /** Where copies of these disks are in a pool of this host. */
-  copyPaths(pool: string, source: SourceFacts, targets: readonly string[], options: Cancellable): Promise<string[]>;
+  /** Where copies of these disks are in the pools of this host. */
+  copyPaths(source: SourceFacts, copies: readonly CopyWish[], options: Cancellable): Promise<string[]>;
 }

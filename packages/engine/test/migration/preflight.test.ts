@@ -47,7 +47,8 @@ const vm: SourceFacts = {
   nics: [{ mac: "52:54:00:00:00:01", type: "bridge", source: "br-guests" }],
   ties: [],
   files: [],
-  snapshots: 0,
+  snapshots: [],
+  savedMemory: false,
   definition: undefined,
 };
 
@@ -56,6 +57,7 @@ const there: DestinationFacts = {
   machine: { known: true, text: "it has the machine type" },
   freeMemoryBytes: 4 * 2 ** 30,
   nics: [{ type: "bridge", source: "br-guests", present: true }],
+  pools: [],
 };
 
 const facts: PreflightFacts = {
@@ -74,9 +76,13 @@ const facts: PreflightFacts = {
       destinationAddress: "10.0.2.2",
     },
   ],
+  kind: "live",
+  copies: [],
 };
 
+const copies = { storagePool: "local", copies: [{ target: "vda", pool: "local" }] };
 const pool = { name: "local", present: true, active: true, path: "/local", availableBytes: 2 ** 40, taken: [] };
+const snapshot = { name: "s", memory: "none", externalDisks: false } as const;
 const failed = (wrong: Partial<PreflightFacts>): string[] =>
   preflight({ ...facts, ...wrong })
     .filter((check) => check.verdict === "fail")
@@ -109,14 +115,14 @@ describe("the preflight of a migration", () => {
       [{ vm: { ...vm, ties: ["host device pci 0000:01:00.0"] } }, /devices: .*0000:01:00.0/],
       [{ vm: { ...vm, job: "backup" } }, /job: a backup of web is under way/],
       [{ vm: { ...vm, disks: [{ ...vm.disks[0]!, blockJob: "copy" }] } }, /job: a block job \(copy\) runs on disk vda/],
-      [{ vm: { ...vm, snapshots: 2 } }, /snapshots: web has 2 snapshots/],
+      [{ vm: { ...vm, snapshots: [snapshot, snapshot] } }, /snapshots: web has 2 snapshots/],
       [{ sharing: new Map([["/shared/web.qcow2", "missing"]]) }, /storage: bravo has no \/shared\/web.qcow2.*--storage POOL/],
       [{ sharing: new Map([["/shared/web.qcow2", "not-shared"]]) }, /storage: .*another file/],
       [{ networks: [] }, /migration-network: no network may carry it/],
       [{ destination: host("alpha") }, /destination: web is on alpha already/],
-      [{ pool: "local" }, /storage-pool: bravo has no storage pool 'local'/],
-      [{ pool: "local", there: { ...there, pool: { ...pool, availableBytes: 2 ** 30 } } }, /storage-pool: the copies may grow to 10.0 GiB/],
-      [{ pool: "local", there: { ...there, pool: { ...pool, taken: ["web.qcow2"] } } }, /storage-pool: .*already has a file web.qcow2/],
+      [{ ...copies }, /storage-pool: bravo has no storage pool 'local'/],
+      [{ ...copies, there: { ...there, pools: [{ ...pool, availableBytes: 2 ** 30 }] } }, /storage-pool: the copies may grow to 10.0 GiB/],
+      [{ ...copies, there: { ...there, pools: [{ ...pool, taken: ["web.qcow2"] }] } }, /storage-pool: .*already has a file web.qcow2/],
     ];
     for (const [wrong, expected] of cases) assert.match(failed(wrong).join("\n"), expected);
   });
@@ -126,7 +132,7 @@ describe("the preflight of a migration", () => {
   });
 
   it("does not ask for shared disks when they are copied", () => {
-    assert.deepEqual(failed({ pool: "local", sharing: new Map(), there: { ...there, pool } }), []);
+    assert.deepEqual(failed({ ...copies, sharing: new Map(), there: { ...there, pools: [pool] } }), []);
   });
 
   it("only warns where nothing can be proven", () => {

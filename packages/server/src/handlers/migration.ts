@@ -7,6 +7,7 @@ import { hostMigrationView, jobView } from "./views.ts";
 type Names =
   | "vmMigrate"
   | "vmMigrationPlan"
+  | "vmMoveStorage"
   | "migrationExplain"
   | "liveMigrationGet"
   | "liveMigrationSet"
@@ -21,13 +22,18 @@ export function migrationHandlers(services: Services): Pick<Handlers, Names> {
   return { ...moves(services), ...settings(services) };
 }
 
-function moves({ inventory, networks, migrations, jobs }: Services): Pick<Handlers, "vmMigrate" | "vmMigrationPlan" | "migrationExplain"> {
+type MoveNames = "vmMigrate" | "vmMigrationPlan" | "vmMoveStorage" | "migrationExplain";
+
+function moves({ inventory, networks, migrations, jobs }: Services): Pick<Handlers, MoveNames> {
   return {
     async vmMigrate({ params, body, idempotencyKey }) {
       if (body.dryRun) throw new EngineError("invalid", "a dry run starts no job: ask for the migration plan instead");
       return jobView(await jobs.submit("vm.migrate", migrations.jobInput(params.vm, body), { idempotencyKey }));
     },
     vmMigrationPlan: ({ params, body, signal }) => migrations.plan(params.vm, body, { signal }),
+    async vmMoveStorage({ params, body, idempotencyKey }) {
+      return jobView(await jobs.submit("vm.move-storage", migrations.storageJobInput(params.vm, body), { idempotencyKey }));
+    },
     async migrationExplain({ params, query }) {
       const vm = inventory.vm(params.vm);
       const to = inventory.host(query.to);
@@ -36,7 +42,7 @@ function moves({ inventory, networks, migrations, jobs }: Services): Pick<Handle
   };
 }
 
-function settings({ networks, jobs }: Services): Omit<Pick<Handlers, Names>, "vmMigrate" | "vmMigrationPlan" | "migrationExplain"> {
+function settings({ networks, jobs }: Services): Omit<Pick<Handlers, Names>, MoveNames> {
   const { migrationNetworks } = networks;
   return {
     liveMigrationGet: () => networks.liveMigration(),

@@ -2,9 +2,10 @@ import { type Connection, type Domain, isLibvirtError, LibvirtError } from "@god
 import { EngineError } from "../../../model/errors.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 
-/** What the migration code needs of a libvirt host: its raw connection. */
+/** What the migration code needs of a libvirt host: its raw connection, and more of them for what takes long. */
 export interface LibvirtAccess extends HypervisorHost {
   readonly connection: Connection;
+  openConnection(options: { readonly signal: AbortSignal }): Promise<Connection>;
 }
 
 /** The VM's handle, or undefined when this host does not know it. */

@@ -1,7 +1,8 @@
 import { type Connection, DomainXmlFlags, isLibvirtError, type StorageVol } from "@godwit/libvirt";
 import { basename, join } from "node:path";
 import { EngineError } from "../../../model/errors.ts";
-import type { MovableDisk, SourceFacts } from "../../../ports/migration.ts";
+import type { CopyWish, MovableDisk, SourceFacts } from "../../../ports/migration.ts";
+import { escapeXml } from "../xml/edit.ts";
 import { parsePool } from "../xml/index.ts";
 import { saying, unlessRefused } from "./access.ts";
 
@@ -12,26 +13,32 @@ export interface Copy {
   readonly to: string;
 }
 
-export function escapeXml(text: string): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;" };
-  return text.replace(/[&<>'"]/g, (character) => entities[character] ?? character);
-}
-
 export async function copyPathsIn(
   connection: Connection,
-  poolName: string,
   source: SourceFacts,
-  targets: readonly string[],
+  wishes: readonly CopyWish[],
   signal: AbortSignal,
 ): Promise<string[]> {
-  const pool = await connection.remote.storagePoolLookupByName({ name: poolName }, { signal });
-  const { path } = parsePool(await connection.remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }));
-  if (path === undefined) throw new EngineError("invalid", `the storage pool '${poolName}' does not keep files`, { pool: poolName });
-  return wanted(source, targets).map((disk) => join(path, basename(disk.path)));
+  return await Promise.all(
+    wanted(source, wishes).map(async (disk) => join(await poolFolder(connection, disk.pool, signal), basename(disk.path))),
+  );
 }
 
-function wanted(source: SourceFacts, targets: readonly string[]): (MovableDisk & { readonly path: string })[] {
-  return source.disks.flatMap((disk) => (targets.includes(disk.target) && disk.path !== undefined ? [{ ...disk, path: disk.path }] : []));
+/** Throws `invalid` for a pool that does not keep files. */
+export async function poolFolder(connection: Connection, name: string, signal: AbortSignal): Promise<string> {
+  const pool = await connection.remote.storagePoolLookupByName({ name }, { signal });
+  const { path } = parsePool(await connection.remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }));
+  if (path === undefined) throw new EngineError("invalid", `the storage pool '${name}' does not keep files`, { pool: name });
+  return path;
+}
+
+type WantedDisk = MovableDisk & CopyWish & { readonly path: string };
+
+function wanted(source: SourceFacts, wishes: readonly CopyWish[]): WantedDisk[] {
+  return wishes.flatMap((wish) => {
+    const disk = source.disks.find((one) => one.target === wish.target);
+    return disk?.path === undefined ? [] : [{ ...disk, path: disk.path, pool: wish.pool }];
+  });
 }
 
 /**
@@ -40,17 +47,16 @@ function wanted(source: SourceFacts, targets: readonly string[]): (MovableDisk &
  */
 export async function createImages(
   connection: Connection,
-  poolName: string,
   source: SourceFacts,
-  targets: readonly string[],
+  wishes: readonly CopyWish[],
   signal: AbortSignal,
 ): Promise<Copy[]> {
   const { remote } = connection;
-  const pool = await remote.storagePoolLookupByName({ name: poolName }, { signal });
   const made: StorageVol[] = [];
   const copies: Copy[] = [];
   try {
-    for (const disk of wanted(source, targets)) {
+    for (const disk of wanted(source, wishes)) {
+      const pool = await remote.storagePoolLookupByName({ name: disk.pool }, { signal });
       const xml = `<volume><name>${escapeXml(basename(disk.path))}</name><capacity unit='bytes'>${disk.capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='${escapeXml(disk.format ?? "raw")}'/></target></volume>`;
       const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
       made.push(vol);
@@ -61,11 +67,6 @@ export async function createImages(
     for (const vol of made) await unlessRefused(remote.storageVolDelete({ vol, flags: 0 }));
     throw error;
   }
-}
-
-/** Points the definition's copied disks at their images. libvirt writes paths in single quotes, escaped. */
-export function rewritePaths(xml: string, copies: readonly Copy[]): string {
-  return copies.reduce((text, { from, to }) => text.replaceAll(`file='${escapeXml(from)}'`, `file='${escapeXml(to)}'`), xml);
 }
 
 /** Deletes images by path, through the pool that knows them. Gives those that are still there, with the reason. */
@@ -82,7 +83,7 @@ export async function deleteImages(
       continue;
     }
     try {
-      const vol = await lookUp(connection, path, signal);
+      const vol = await lookUpVolume(connection, path, signal);
       if (vol) await connection.remote.storageVolDelete({ vol, flags: 0 }, { signal });
     } catch (error) {
       if (!isLibvirtError(error)) throw error;
@@ -101,7 +102,7 @@ async function filesInUse(connection: Connection, signal: AbortSignal): Promise<
 }
 
 /** A pool that has not looked for a while does not know a file that QEMU made: ask it to look, once. */
-async function lookUp(connection: Connection, path: string, signal: AbortSignal): Promise<StorageVol | undefined> {
+export async function lookUpVolume(connection: Connection, path: string, signal: AbortSignal): Promise<StorageVol | undefined> {
   const { remote } = connection;
   const known = await unlessRefused(remote.storageVolLookupByPath({ path }, { signal }));
   if (known) return known;

@@ -1,7 +1,6 @@
 import { CompareCpuFlags, type Connection, isLibvirtError, type NodeGetMemoryStatsResult } from "@godwit/libvirt";
 import { basename } from "node:path";
-import { disksToCopy } from "../../../migration/preflight.ts";
-import type { DestinationFacts, SourceFacts } from "../../../ports/migration.ts";
+import type { DestinationFacts, PoolThere, SourceFacts, WantedThere } from "../../../ports/migration.ts";
 import { parseDomainCapabilities, parsePool } from "../xml/index.ts";
 import { findDomain, type LibvirtAccess, saying, unlessRefused } from "./access.ts";
 import type { Definition } from "./source.ts";
@@ -10,20 +9,24 @@ import type { Definition } from "./source.ts";
 export async function judgeOn(
   host: LibvirtAccess,
   source: SourceFacts,
-  pool: string | undefined,
+  wanted: WantedThere,
   signal: AbortSignal,
 ): Promise<DestinationFacts> {
   const { connection } = host;
   const definition = source.definition as Definition;
-  const [identity, cpu, machine, freeMemoryBytes, nics, found] = await Promise.all([
+  const namesIn = (pool: string): string[] =>
+    wanted.copies.flatMap((copy) =>
+      copy.pool === pool ? basename(source.disks.find(({ target }) => target === copy.target)?.path ?? "") : [],
+    );
+  const [identity, cpu, machine, freeMemoryBytes, nics, pools] = await Promise.all([
     readIdentity(connection, source, signal),
     compareCpu(connection, definition, signal),
     readMachine(connection, definition, signal),
     readFreeMemory(connection, signal),
-    readNics(connection, source, signal),
-    pool === undefined ? undefined : readPool(connection, pool, source, signal),
+    readNics(connection, source, wanted.networks, signal),
+    Promise.all([...new Set(wanted.copies.map(({ pool }) => pool))].map((pool) => readPool(connection, pool, namesIn(pool), signal))),
   ]);
-  return { ...identity, cpu, machine, freeMemoryBytes, nics, pool: found };
+  return { ...identity, cpu, machine, freeMemoryBytes, nics, pools };
 }
 
 async function readIdentity(
@@ -101,11 +104,18 @@ async function readFreeMemory(connection: Connection, signal: AbortSignal): Prom
   return free === undefined ? undefined : (free + (kib.get("buffers") ?? 0) + (kib.get("cached") ?? 0)) * 1024;
 }
 
-async function readNics(connection: Connection, source: SourceFacts, signal: AbortSignal): Promise<DestinationFacts["nics"]> {
+async function readNics(
+  connection: Connection,
+  { nics }: SourceFacts,
+  networks: WantedThere["networks"],
+  signal: AbortSignal,
+): Promise<DestinationFacts["nics"]> {
   const wanted = new Map(
-    source.nics.flatMap((nic) =>
-      nic.source === undefined ? [] : [[`${nic.type} ${nic.source}`, { type: nic.type, source: nic.source }] as const],
-    ),
+    nics.flatMap(({ type, source }) => {
+      if (source === undefined) return [];
+      const there = networks[source] ?? source;
+      return [[`${type} ${there}`, { type, source: there }] as const];
+    }),
   );
   return Promise.all(
     [...wanted.values()].map(async (nic) => {
@@ -117,12 +127,7 @@ async function readNics(connection: Connection, source: SourceFacts, signal: Abo
   );
 }
 
-async function readPool(
-  connection: Connection,
-  name: string,
-  source: SourceFacts,
-  signal: AbortSignal,
-): Promise<NonNullable<DestinationFacts["pool"]>> {
+async function readPool(connection: Connection, name: string, names: readonly string[], signal: AbortSignal): Promise<PoolThere> {
   const { remote } = connection;
   const pool = await unlessRefused(remote.storagePoolLookupByName({ name }, { signal }));
   if (!pool) return { name, present: false, active: false, availableBytes: 0, taken: [] };
@@ -132,7 +137,6 @@ async function readPool(
     remote.storagePoolGetInfo({ pool }, { signal }),
     remote.storagePoolIsActive({ pool }, { signal }),
   ]);
-  const names = disksToCopy(source.disks).map((disk) => basename(disk.path ?? ""));
   const volumes = await Promise.all(
     names.map((volume) => unlessRefused(remote.storageVolLookupByName({ pool, name: volume }, { signal }))),
   );

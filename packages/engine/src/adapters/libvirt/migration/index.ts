@@ -14,8 +14,15 @@ import { findDomain, type LibvirtAccess, needDomain, saying, unlessRefused } fro
 import { copyPathsIn, createImages, deleteImages } from "./copies.ts";
 import { judgeOn } from "./destination.ts";
 import { moveDomain } from "./move.ts";
+import { diskMoves } from "./disk-moves.ts";
+import { offlineMoves } from "./offline.ts";
 import { seeDomain } from "./sighting.ts";
 import { type Definition, readSource } from "./source.ts";
+
+function libvirtHost(host: HypervisorHost): LibvirtAccess {
+  if (!isLibvirt(host)) throw new EngineError("invalid", "libvirt moves VMs only between libvirt hosts");
+  return host;
+}
 
 function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
   return "connection" in host;
@@ -27,7 +34,7 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
   const { connection } = host;
   return {
     source: (vmId, { signal }) => readSource(host, vmId, signal),
-    judge: (source, { pool }, { signal }) => judgeOn(host, source, pool, signal),
+    judge: (source, wanted, { signal }) => judgeOn(host, source, wanted, signal),
     move: (destination, request, hooks, { signal }) => move({ host, destination, request, hooks, signal, clock }),
     sighting: (vmId, { signal }) => seeDomain(connection, vmId, signal),
     async resume(vmId, { signal }) {
@@ -39,7 +46,9 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
     },
     forget: (vmId, { signal }) => forget(connection, vmId, signal),
     deleteDisks: (paths, { signal }) => deleteImages(connection, paths, signal),
-    copyPaths: (pool, source, targets, { signal }) => copyPathsIn(connection, pool, source, targets, signal),
+    copyPaths: (source, copies, { signal }) => copyPathsIn(connection, source, copies, signal),
+    ...offlineMoves(host, libvirtHost),
+    ...diskMoves(host),
   };
 }
 
@@ -56,8 +65,7 @@ async function move({ host, destination, request, hooks, signal, clock }: MoveCa
   if (!isLibvirt(destination)) throw new MoveError("libvirt moves VMs only between libvirt hosts", true);
   const facts: SourceFacts = await readSource(host, request.vmId, signal);
   const definition = facts.definition as Definition;
-  const { copy } = request;
-  const copies = copy ? await createImages(destination.connection, copy.pool, facts, copy.targets, signal).catch(refuse) : [];
+  const copies = await createImages(destination.connection, facts, request.copies, signal).catch(refuse);
   return moveDomain({
     source: host.connection,
     destination: destination.connection,

@@ -12,7 +12,8 @@ import {
 import { isIPv6 } from "node:net";
 import { type MoveHooks, MoveError, type MoveProgress, type MoveRequest } from "../../../ports/migration.ts";
 import { needDomain, saying, unlessRefused } from "./access.ts";
-import { type Copy, rewritePaths } from "./copies.ts";
+import { mapDefinition } from "../xml/edit.ts";
+import type { Copy } from "./copies.ts";
 import type { Definition } from "./source.ts";
 import { moveProgress } from "./stats.ts";
 
@@ -51,15 +52,17 @@ function paramsOf({ request, copies, definition, dom }: Move): Record<string, st
   const mibPerSecond =
     bandwidthBytesPerSecond === undefined ? undefined : BigInt(Math.max(1, Math.round(bandwidthBytesPerSecond / 2 ** 20)));
   const copied = copies.length > 0;
+  const mapping = { disks: copies.map(({ target, to }) => ({ target, path: to })), networks: request.networks };
+  const changed = copied || Object.keys(request.networks).length > 0;
   return {
     [MigrateParam.URI]: `tcp://${host}`,
     [MigrateParam.LISTEN_ADDRESS]: destinationAddress,
     [MigrateParam.DEST_NAME]: dom.name,
     [MigrateParam.BANDWIDTH]: mibPerSecond,
     [MigrateParam.MIGRATE_DISKS]: copied ? copies.map((copy) => copy.target) : undefined,
-    [MigrateParam.DEST_XML]: copied ? rewritePaths(definition.liveXml, copies) : undefined,
+    [MigrateParam.DEST_XML]: changed ? mapDefinition(definition.liveXml, mapping) : undefined,
     [MigrateParam.PERSIST_XML]:
-      copied && definition.persistentXml !== undefined ? rewritePaths(definition.persistentXml, copies) : undefined,
+      changed && definition.persistentXml !== undefined ? mapDefinition(definition.persistentXml, mapping) : undefined,
   };
 }
 

@@ -22,13 +22,17 @@ async function see(connection: Connection, dom: Domain, signal: AbortSignal): Pr
     case DomainState.PAUSED: {
       if (reason === DomainPausedReason.STARTING_UP) return { presence: "incoming" };
       const job = await activeJob(connection, dom, signal);
-      if (job === "migration in") return { presence: "incoming" };
+      if (job === "migration in" || job === "restore") return { presence: "incoming" };
       const by = reason === DomainPausedReason.MIGRATION || reason === DomainPausedReason.POSTCOPY ? "migration" : "other";
-      return { presence: "paused", by, moving: job === "migration out" };
+      return { presence: "paused", by, moving: isLeaving(job) };
     }
     default:
-      return { presence: "running", moving: (await activeJob(connection, dom, signal)) === "migration out" };
+      return { presence: "running", moving: isLeaving(await activeJob(connection, dom, signal)) };
   }
+}
+
+function isLeaving(job: string | undefined): boolean {
+  return job === "migration out" || job === "save";
 }
 
 async function activeJob(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string | undefined> {

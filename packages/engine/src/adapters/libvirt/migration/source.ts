@@ -1,8 +1,11 @@
 import { type Connection, type Domain, DomainJobType, DomainXmlFlags } from "@godwit/libvirt";
-import type { MovableDisk, SourceFacts } from "../../../ports/migration.ts";
-import { describeSource, type DiskXml, type DomainXml, parseDomain } from "../xml/index.ts";
+import type { MovableDisk, SnapshotFacts, SourceFacts } from "../../../ports/migration.ts";
+import { describeSource, type DiskXml, type DomainXml, parseDomain, parseSnapshot, parseVolume } from "../xml/index.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
+import { lookUpVolume } from "./copies.ts";
 import { operationName } from "./stats.ts";
+
+const maxChain = 200;
 
 /** What only this adapter reads of {@link SourceFacts}. */
 export interface Definition {
@@ -16,11 +19,12 @@ export async function readSource(host: LibvirtAccess, vmId: string, signal: Abor
   const { remote } = host.connection;
   const dom = await needDomain(host.connection, vmId, signal);
   const vm = await host.vm(vmId, { signal });
-  const [liveXml, persistent, snapshots, stats] = await Promise.all([
+  const [liveXml, persistent, snapshots, stats, saved] = await Promise.all([
     remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.MIGRATABLE | DomainXmlFlags.SECURE }, { signal }),
     remote.domainIsPersistent({ dom }, { signal }),
-    unlessRefused(remote.domainListAllSnapshots({ dom, needResults: 0, flags: 0 }, { signal })),
+    readSnapshots(host.connection, dom, signal),
     unlessRefused(remote.domainGetJobStats({ dom, flags: 0 }, { signal })),
+    unlessRefused(remote.domainHasManagedSaveImage({ dom, flags: 0 }, { signal })),
   ]);
   const persistentXml =
     persistent === 0
@@ -41,9 +45,29 @@ export async function readSource(host: LibvirtAccess, vmId: string, signal: Abor
     ties: ties(live),
     files: live.firmware.nvram === undefined ? [] : [live.firmware.nvram],
     job: busy ? operationName(stats.params) : undefined,
-    snapshots: snapshots?.ret ?? 0,
+    snapshots,
+    savedMemory: saved === 1,
     definition,
   };
+}
+
+async function readSnapshots({ remote }: Connection, dom: Domain, signal: AbortSignal): Promise<SnapshotFacts[]> {
+  const listed = await unlessRefused(remote.domainListAllSnapshots({ dom, needResults: 1, flags: 0 }, { signal }));
+  return await Promise.all(
+    (listed?.snapshots ?? []).map(async (snap) => parseSnapshot(await remote.domainSnapshotGetXmlDesc({ snap, flags: 0 }, { signal }))),
+  );
+}
+
+/** libvirt tells the chain of a disk only while the VM runs; the pool that keeps the image knows the next one. */
+async function readBacking(connection: Connection, path: string | undefined, signal: AbortSignal): Promise<string[]> {
+  const chain: string[] = [];
+  for (let at = path; at !== undefined && chain.length < maxChain;) {
+    const vol = await lookUpVolume(connection, at, signal);
+    const xml = vol && (await unlessRefused(connection.remote.storageVolGetXmlDesc({ vol, flags: 0 }, { signal })));
+    at = xml === undefined ? undefined : parseVolume(xml).backingPath;
+    if (at !== undefined) chain.push(at);
+  }
+  return chain;
 }
 
 /** What cannot follow a running guest to another machine. */
@@ -71,7 +95,10 @@ async function readMovableDisk(connection: Connection, dom: Domain, disk: DiskXm
     readOnly: disk.readOnly,
     shareable: disk.shareable,
     capacityBytes: Number(info?.capacity ?? 0n),
-    backing: disk.backing.flatMap((source) => source.path ?? describeSource(source) ?? []),
+    backing:
+      dom.id >= 0
+        ? disk.backing.flatMap((source) => source.path ?? describeSource(source) ?? [])
+        : await readBacking(connection, disk.source?.path, signal),
     blockJob: disk.mirror?.job ?? (job !== undefined && job.found !== 0 ? "block job" : undefined),
   };
 }

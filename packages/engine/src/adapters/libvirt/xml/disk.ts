@@ -40,7 +40,7 @@ export interface DiskXml {
   /** The images under this one, nearest first, as far as libvirt tells (it does while the VM runs). */
   readonly backing: readonly DiskSource[];
   /** A block job that mirrors this disk. */
-  readonly mirror?: { readonly job: string; readonly ready: boolean } | undefined;
+  readonly mirror?: { readonly job: string; readonly ready: boolean; readonly path?: string | undefined } | undefined;
 }
 
 const devices = ["disk", "cdrom", "floppy", "lun"] as const;
@@ -68,7 +68,11 @@ export function readDisk(disk: XmlElement): DiskXml | undefined {
     transient: disk.has("transient"),
     serial: disk.textOf("serial"),
     backing: readChain(disk),
-    mirror: mirror && { job: mirror.attribute("job") ?? "copy", ready: mirror.attribute("ready") === "yes" },
+    mirror: mirror && {
+      job: mirror.attribute("job") ?? "copy",
+      ready: mirror.attribute("ready") === "yes",
+      path: mirror.child("source")?.attribute("file"),
+    },
   };
 }
 

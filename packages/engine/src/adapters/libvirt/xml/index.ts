@@ -10,4 +10,5 @@ export type { CpuFeature, CpuXml } from "./cpu.ts";
 export { describeSource, type DiskSource, type DiskXml, type SourceHost } from "./disk.ts";
 export { XmlError } from "./document.ts";
 export { type DomainXml, type FirmwareXml, type HostDeviceXml, type NicXml, parseDomain } from "./domain.ts";
+export { parseCheckpointParent, parseSnapshot } from "./snapshot.ts";
 export { parsePool, parseVolume, type PoolXml, type VolumeXml } from "./storage.ts";

@@ -37,6 +37,8 @@ export interface VolumeXml {
   readonly allocatedBytes: number;
   readonly backingPath?: string | undefined;
   readonly backingFormat?: string | undefined;
+  /** When its file was last written: seconds since the Unix epoch, with decimals. */
+  readonly modified?: string | undefined;
 }
 
 /** Reads a storage volume's `<volume>`. Throws `XmlError`; never anything else. */
@@ -52,5 +54,6 @@ export function parseVolume(text: string): VolumeXml {
     allocatedBytes: volume.child("allocation")?.bytes("bytes") ?? 0,
     backingPath: volume.textOf("backingStore", "path"),
     backingFormat: volume.child("backingStore", "format")?.attribute("type"),
+    modified: volume.textOf("target", "timestamps", "mtime"),
   };
 }

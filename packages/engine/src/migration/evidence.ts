@@ -1,0 +1,86 @@
+import { describeError } from "@godwit/core";
+import type { JobContext } from "../jobs/job.ts";
+import { type CounterReading, readCounters } from "../network/index.ts";
+import type { MigrationInput, MigrationResult } from "./model.ts";
+import { interfaceProofs } from "./proof.ts";
+import type { Migrations } from "./service.ts";
+
+/** A proof is worth a second question, where an SSH session was just lost for instance; for so long, milliseconds. */
+const counterPatienceMs = 10_000;
+const counterTries = 3;
+
+/** The interface counters of both hosts before and after a move: what went over which wire. */
+export class Evidence {
+  readonly #migrations: Migrations;
+  readonly #context: JobContext<MigrationInput>;
+
+  constructor(migrations: Migrations, context: JobContext<MigrationInput>) {
+    this.#migrations = migrations;
+    this.#context = context;
+  }
+
+  /** Puts the counters as they are now on record, for {@link interfaces} to compare with. */
+  async begin(): Promise<void> {
+    await this.#context.note("counters", await this.#counters());
+  }
+
+  /** Bytes since {@link begin}, also when that was another server's. */
+  async interfaces(): Promise<MigrationResult["interfaces"]> {
+    const after = await this.#counters();
+    const before = (this.#context.recorded("counters")?.output ?? {}) as Record<string, CounterReading>;
+    const { sourceId, source, destinationId, destination } = this.#context.input;
+    const ends = [
+      { hostId: sourceId, host: source },
+      { hostId: destinationId, host: destination },
+    ];
+    const readings = ends.flatMap(({ hostId, host }) => {
+      const [then, now] = [before[hostId], after[hostId]];
+      return then && now ? [{ hostId, host, before: then, after: now }] : [];
+    });
+    return interfaceProofs(readings, this.#migrations.options.networks.list());
+  }
+
+  /** Of both hosts, by id; a host that does not tell is left out. */
+  async #counters(): Promise<Record<string, CounterReading>> {
+    const { sourceId, source, destinationId, destination } = this.#context.input;
+    const read = async (id: string): Promise<[string, CounterReading][]> => {
+      const shell = this.#migrations.shell(id);
+      if (!shell) return [];
+      const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
+      for (let asked = 1; ; asked += 1) {
+        try {
+          return [[id, await readCounters(shell, signal)]];
+        } catch (error) {
+          this.#context.stopping.throwIfAborted();
+          const name = id === sourceId ? source : destination;
+          this.#context.log("warn", `the interface counters of ${name} could not be read: ${describeError(error)}`);
+          if (asked >= counterTries || signal.aborted) return [];
+        }
+      }
+    };
+    return Object.fromEntries((await Promise.all([sourceId, destinationId].map(read))).flat());
+  }
+}
+
+/** Deletes disk files through their host's pools; what could not be deleted becomes a reason of the job. */
+export async function deleteDisks(
+  migrations: Migrations,
+  context: Pick<JobContext<MigrationInput>, "reason" | "stopping">,
+  what: { readonly hostId: string; readonly paths: readonly string[]; readonly name: string },
+): Promise<void> {
+  if (what.paths.length === 0) return;
+  const { hosts, open } = migrations.options;
+  const { stopping } = context;
+  const { name: host } = hosts.host(what.hostId);
+  try {
+    const left = await open(hosts.hypervisor(what.hostId)).deleteDisks(what.paths, { signal: stopping });
+    for (const { path, reason } of left)
+      await context.reason({ code: "disk-left", text: `${what.name} ${path} is still on ${host}: ${reason}` });
+  } catch (error) {
+    stopping.throwIfAborted();
+    await context.reason({
+      code: "disk-left",
+      text: `${what.name} of the disks may still be on ${host} (${what.paths.join(", ")}): ${describeError(error)}`,
+    });
+  }
+}

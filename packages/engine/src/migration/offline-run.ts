@@ -1,0 +1,242 @@
+import { CancelledError, describeError } from "@godwit/core";
+import { basename } from "node:path";
+import type { JobContext } from "../jobs/job.ts";
+import { EngineError } from "../model/errors.ts";
+import type { HostMigration } from "../ports/migration.ts";
+import type { CopiedFile, FileCopy, Mapping } from "../ports/offline.ts";
+import { deleteDisks, Evidence } from "./evidence.ts";
+import type { FileProof, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
+import { type OfflineSettled, settleStandstill } from "./offline-settle.ts";
+import type { OfflineStage } from "./offline-truth.ts";
+import type { Migrations } from "./service.ts";
+import { seeVm } from "./settle.ts";
+
+type Context = JobContext<MigrationInput>;
+
+/**
+ * Moves a VM that stands still: one that is off (cold), or one whose memory is saved, moved and restored (quick).
+ * Every stage is on record before it begins. However it ends, and also after a server's death, both hosts are
+ * asked: before the hand-over all is undone, after it all is finished.
+ */
+export class OfflineRun {
+  readonly #migrations: Migrations;
+  readonly #context: Context;
+  readonly #input: MigrationInput;
+  readonly #patienceMs: number;
+  readonly #evidence: Evidence;
+
+  constructor(migrations: Migrations, context: Context, patienceMs: number) {
+    this.#migrations = migrations;
+    this.#context = context;
+    this.#input = context.input;
+    this.#patienceMs = patienceMs;
+    this.#evidence = new Evidence(migrations, context);
+  }
+
+  async run(): Promise<MigrationResult> {
+    const context = this.#context;
+    const begun = this.#stage() !== "begun";
+    if (!begun) context.signal.throwIfAborted();
+    const ready = await context.step("plan", () => this.#migrations.ready(this.#input, { signal: context.signal }));
+    if (begun) return this.#afterRestart(ready);
+    await this.#evidence.begin();
+    let failure: unknown;
+    try {
+      await this.#forward(ready);
+    } catch (error) {
+      context.stopping.throwIfAborted();
+      failure = error;
+      context.log("warn", `the move ended: ${describeError(error)}`);
+    }
+    const settled = await this.#settle(ready);
+    if (settled.at === "destination") return this.#finish(ready);
+    await this.#undo(ready, settled);
+    const where = this.#where(settled);
+    if (context.signal.aborted) throw new CancelledError(`cancelled; ${where}`, { cause: context.signal.reason });
+    throw new EngineError("hypervisor", `${this.#input.vm} was not moved; ${where}`, { vm: this.#input.vm }, { cause: failure });
+  }
+
+  async #afterRestart(ready: ReadyPlan): Promise<MigrationResult> {
+    this.#context.log("warn", "the server ended during the move; looking up where the VM is");
+    const settled = await this.#settle(ready);
+    if (settled.at === "destination") return this.#finish(ready);
+    await this.#undo(ready, settled);
+    const where = this.#where(settled);
+    if (this.#context.cancelRequested) throw new CancelledError(`cancelled; ${where}`);
+    const { vm } = this.#input;
+    throw new EngineError("interrupted", `${vm} was not moved: the server ended during the move; ${where}`, { vm });
+  }
+
+  #where({ at, text, memoryLost }: OfflineSettled): string {
+    const { vm, source, kind } = this.#input;
+    if (at !== "source" || memoryLost === true) return text;
+    return kind === "cold" ? `${vm} is on ${source} as before` : `${text} (${source})`;
+  }
+
+  async #forward(ready: ReadyPlan): Promise<void> {
+    const { signal } = this.#context;
+    const { vmId, kind } = this.#input;
+    const [source, destination] = [this.#side("source"), this.#side("destination")];
+    if (kind === "quick") await this.#save(ready, source);
+    const marks = await this.#marks(ready, source);
+    await this.#copy(ready, source);
+    const mapping: Mapping = {
+      disks: ready.copies.map(({ target }, at) => ({ target, path: ready.copyPaths[at] ?? "" })),
+      networks: this.#input.networkMap ?? {},
+    };
+    await this.#reach("defining");
+    await destination.define(await source.carried(vmId, { signal }), mapping, { signal });
+    await this.#stillOff(source, marks, await this.#marks(ready, source));
+    if (kind === "quick") {
+      await this.#reach("restoring");
+      this.#show("restoring its memory", 0.9);
+      const { memory } = ready;
+      await destination.restore(memory?.copyTo?.path ?? memory?.path ?? "", mapping, { signal });
+    }
+    signal.throwIfAborted();
+    await this.#reach("released");
+    if (kind !== "quick") return;
+    await destination.resume(vmId, { signal: this.#context.stopping });
+    await this.#context.note("resumed", { at: this.#now() });
+  }
+
+  async #save(ready: ReadyPlan, source: HostMigration): Promise<void> {
+    await this.#reach("saving");
+    const { signal } = this.#context;
+    await source.save(this.#input.vmId, ready.memory?.path ?? "", {
+      signal,
+      progress: (done, total) => this.#show("saving its memory", (0.4 * done) / Math.max(1, total)),
+    });
+    signal.throwIfAborted();
+  }
+
+  async #marks({ sourcePaths }: ReadyPlan, source: HostMigration): Promise<string[]> {
+    const { signal } = this.#context;
+    return await Promise.all(sourcePaths.map((path) => source.writtenMark(path, { signal })));
+  }
+
+  async #copy(ready: ReadyPlan, source: HostMigration): Promise<void> {
+    const { memory, plan } = ready;
+    const { signal } = this.#context;
+    const disks: FileCopy[] = plan.copies.map(({ from, pool }) => ({ from, pool, name: basename(from) }));
+    const files = memory?.copyTo === undefined ? disks : [...disks, { from: memory.path, ...memory.copyTo }];
+    if (files.length === 0) return;
+    await this.#reach("copying");
+    const destination = this.#migrations.options.hosts.hypervisor(this.#input.destinationId);
+    const proofs: FileProof[] = [];
+    for (const [at, { from, pool, name }] of files.entries()) {
+      const progress = (done: number, total: number): void =>
+        this.#show(`copying ${from}`, 0.4 + (0.5 * (at + done / Math.max(1, total))) / files.length);
+      const copied: CopiedFile = await source.copyTo(destination, { from, pool, name }, { signal, progress });
+      proofs.push({ from, to: copied.path, bytes: copied.bytes, dataBytes: copied.dataBytes, digest: copied.digest });
+    }
+    await this.#context.note("files", proofs);
+  }
+
+  /** A disk that was written since, by a VM that somebody started and stopped again, makes a torn copy. */
+  async #stillOff(source: HostMigration, before: readonly string[], now: readonly string[]): Promise<void> {
+    const { vm, vmId, source: name } = this.#input;
+    const { presence } = await source.sighting(vmId, { signal: this.#context.signal });
+    if (presence !== "inactive") throw new EngineError("conflict", `${vm} was started on ${name} while it was moved`, { vm });
+    if (before.some((mark, at) => mark !== now[at]))
+      throw new EngineError("conflict", `a disk of ${vm} was written on ${name} while it was copied`, { vm });
+  }
+
+  async #settle(ready: ReadyPlan): Promise<OfflineSettled> {
+    const settled = await settleStandstill(this.#migrations, this.#input, {
+      signal: this.#context.stopping,
+      patienceMs: this.#patienceMs,
+      log: (text) => this.#context.log("info", text),
+      memory: ready.memory,
+      stage: () => this.#stage(),
+      reach: (stage) => this.#reach(stage),
+    });
+    const { sourceId, destinationId, vmId } = this.#input;
+    const signal = this.#context.stopping;
+    const { hosts } = this.#migrations.options;
+    await Promise.all([sourceId, destinationId].map((id) => hosts.refreshVm(id, vmId, { signal }).catch(() => undefined)));
+    return settled;
+  }
+
+  /** The copies go. Saved memory goes only when the guest runs on from it. */
+  async #undo(ready: ReadyPlan, { at, memoryLost }: OfflineSettled): Promise<void> {
+    if (at !== "source") return;
+    const { sourceId, destinationId, vmId } = this.#input;
+    const there = ready.memory?.copyTo === undefined ? [] : [ready.memory.copyTo.path];
+    if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
+    const { sighting } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);
+    if (memoryLost !== true && sighting.presence === "running" && this.#context.recorded("stage:saving"))
+      await this.#delete(sourceId, memoryPaths(ready), "the saved memory");
+  }
+
+  async #finish(ready: ReadyPlan): Promise<MigrationResult> {
+    const { sourceId, destinationId, vmId, vm, source, destination, kind } = this.#input;
+    const interfaces = await this.#evidence.interfaces();
+    if (ready.autostart) await this.#side("destination").setAutostart(vmId, true, { signal: this.#context.stopping });
+    await this.#delete(sourceId, [...ready.sourcePaths, ...memoryPaths(ready)], "the original");
+    if (ready.memory?.copyTo !== undefined) await this.#delete(destinationId, [ready.memory.copyTo.path], "the saved memory");
+    const files = (this.#context.recorded("files")?.output ?? []) as FileProof[];
+    const startedAt =
+      this.#recordedAt("stage:saving") ?? this.#recordedAt("stage:copying") ?? this.#recordedAt("stage:defining") ?? this.#now();
+    const resumedAt = this.#recordedAt("resumed");
+    const endedAt = this.#now();
+    return {
+      vmId,
+      vm,
+      source,
+      destination,
+      kind: kind === "cold" ? "cold" : "quick",
+      driver: "server",
+      attempts: [],
+      startedAt,
+      endedAt,
+      totalMs: Date.parse(endedAt) - Date.parse(startedAt),
+      ...(kind === "quick" && resumedAt !== undefined && { pauseMs: Date.parse(resumedAt) - Date.parse(startedAt) }),
+      memoryBytes: files.find(({ from }) => from === ready.memory?.path)?.dataBytes ?? 0,
+      diskBytes: files.filter(({ from }) => from !== ready.memory?.path).reduce((sum, file) => sum + file.dataBytes, 0),
+      interfaces,
+      files,
+      proof: proofOf(files),
+    };
+  }
+
+  async #delete(hostId: string, paths: readonly string[], name: string): Promise<void> {
+    await deleteDisks(this.#migrations, this.#context, { hostId, paths, name });
+  }
+
+  #side(which: "source" | "destination"): HostMigration {
+    const { hosts, open } = this.#migrations.options;
+    return open(hosts.hypervisor(which === "source" ? this.#input.sourceId : this.#input.destinationId));
+  }
+
+  #stage(): OfflineStage {
+    return (this.#context.recorded("stage")?.output as { readonly stage: OfflineStage } | undefined)?.stage ?? "begun";
+  }
+
+  async #reach(stage: OfflineStage): Promise<void> {
+    await this.#context.note(`stage:${stage}`, { at: this.#now() });
+    await this.#context.note("stage", { stage });
+  }
+
+  #recordedAt(name: string): string | undefined {
+    return (this.#context.recorded(name)?.output as { readonly at: string } | undefined)?.at;
+  }
+
+  #show(phase: string, fraction: number): void {
+    this.#context.progress({ phase, fraction: Math.min(1, fraction) });
+  }
+
+  #now(): string {
+    return new Date(this.#migrations.options.clock.now()).toISOString();
+  }
+}
+
+function memoryPaths({ memory }: ReadyPlan): string[] {
+  return memory === undefined ? [] : [memory.path];
+}
+
+function proofOf(files: readonly FileProof[]): string {
+  if (files.length === 0) return "nothing was copied: both hosts use the same files";
+  const mib = files.reduce((sum, file) => sum + file.dataBytes, 0) / 2 ** 20;
+  return `${files.length} file${files.length === 1 ? "" : "s"}, ${mib.toFixed(1)} MiB of data, copied through the server; each was read back and is the same`;
+}

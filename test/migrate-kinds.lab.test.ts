@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Job, StorageMoveResult, Vm } from "@godwit/api";
+import type { LabGuest, LabHost } from "@godwit/lab";
+import { assertNothingLeft, assertOneWholeGuest, eventually, migrate, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
+
+const exists = async (host: LabHost, path: string): Promise<boolean> =>
+  (await host.exec(["test", "-e", path], { check: false })).code === 0;
+
+describe("every way to move a VM", () => {
+  let site: Site;
+  let guest: LabGuest;
+
+  before(async () => {
+    site = await startSite({ hosts: 2 });
+    await site.godwit.run(["live-migration", "set", "--order", "migration,storage"]);
+    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), { extraDisks: [{ sizeMiB: 16, storage: "local" }] });
+    await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
+  });
+  after(async () => site?.[Symbol.asyncDispose]());
+
+  const disks = async (): Promise<Map<string, string>> =>
+    new Map((await site.godwit.json<Vm>(["vm", "show", "web"])).disks.map((disk) => [disk.target, disk.source.path ?? ""]));
+
+  it("live, with one disk shared and the other copied", async () => {
+    const result = await migrate(site.godwit, "web", "bravo", "--storage", "vdb=local");
+    assert.equal(result.kind, "shared-nothing");
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
+    await assertNothingLeft(guest, site.lab.host("alpha"));
+    assert.equal((await disks()).get("vdb"), "/srv/local/web-vdb.qcow2");
+    assert.equal(await exists(site.lab.host("alpha"), "/srv/local/web-vdb.qcow2"), false);
+  });
+
+  it("disks only, while the guest runs, into another format, and back", async () => {
+    const there = await site.godwit.json<Job>(["vm", "move-storage", "web:vda", "--to", "local", "--format", "raw"]);
+    const result = there.result as StorageMoveResult;
+    assert.deepEqual(
+      result.disks.map(({ target, from, to, format }) => [target, from, to, format]),
+      [["vda", "/srv/shared/web-vda.qcow2", "/srv/local/web-vda.raw", "raw"]],
+    );
+    assert.equal(result.running, true);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
+    assert.equal(await exists(site.lab.host("bravo"), "/srv/shared/web-vda.qcow2"), false, "the original is still there");
+    await site.godwit.run(["vm", "move-storage", "web", "--to", "shared", "--format", "qcow2"]);
+    assert.deepEqual(
+      [...(await disks())],
+      [
+        ["vda", "/srv/shared/web-vda.qcow2"],
+        ["vdb", "/srv/shared/web-vdb.qcow2"],
+      ],
+    );
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
+  });
+
+  it("quick over shared storage: the guest stands still and goes on as it was", async () => {
+    const boot = async (): Promise<string> => (await guest.exec(["cat", "/proc/sys/kernel/random/boot_id"])).toString();
+    const before = await boot();
+    const result = await migrate(site.godwit, "web", "alpha", "--kind", "quick");
+    assert.equal(result.kind, "quick");
+    assert.ok(result.pauseMs !== undefined && result.pauseMs > 0 && result.pauseMs <= result.totalMs);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+    assert.equal(await boot(), before, "it was started anew");
+    await assertNothingLeft(guest, site.lab.host("bravo"));
+    const left = (await site.lab.host("alpha").exec(["ls", "/srv/shared"])).stdout;
+    assert.doesNotMatch(left, /godwit-memory/);
+  });
+
+  it("quick with all its disks: each file arrives as it was read", async () => {
+    await site.godwit.run(["vm", "move-storage", "web", "--to", "local"]);
+    const result = await migrate(site.godwit, "web", "bravo", "--kind", "quick", "--storage", "local");
+    assert.equal(result.files?.length, 3);
+    assert.ok(result.files?.every((file) => /^[0-9a-f]{64}$/.test(file.digest) && file.dataBytes <= file.bytes));
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
+    await assertNothingLeft(guest, site.lab.host("alpha"));
+    assert.equal((await site.lab.host("alpha").exec(["ls", "/srv/local"])).stdout, "", "files were left on alpha");
+    assert.doesNotMatch((await site.lab.host("bravo").exec(["ls", "/srv/local"])).stdout, /godwit-memory/);
+  });
+
+  it("cold: definition, snapshots with their memory, autostart and disks", async () => {
+    const bravo = site.lab.host("bravo");
+    await bravo.virsh(["snapshot-create-as", "web", "with-memory"]);
+    await bravo.virsh(["autostart", "web"]);
+    await bravo.virsh(["desc", "web", "--config", "kept as it is"]);
+    const live = await site.godwit.try(["vm", "migrate", "web", "--to", "alpha", "--storage", "local"]);
+    assert.equal(live.code, 4);
+    assert.match(live.stderr, /1 snapshot, which libvirt does not move while it runs/);
+    await site.godwit.run(["vm", "stop", "web", "--off"]);
+    const result = await migrate(site.godwit, "web", "alpha", "--storage", "local");
+    assert.equal(result.kind, "cold");
+    const alpha = site.lab.host("alpha");
+    await assertNothingLeft(guest, bravo);
+    assert.equal((await bravo.exec(["ls", "/srv/local"])).stdout, "", "files were left on bravo");
+    assert.equal(await vmHost(site.godwit, "web"), "alpha off");
+    assert.match((await alpha.virsh(["dominfo", "web"])).stdout, /Autostart:\s+enable/);
+    assert.match((await alpha.virsh(["desc", "web"])).stdout, /kept as it is/);
+    assert.match((await alpha.virsh(["snapshot-list", "web", "--name"])).stdout, /with-memory/);
+    await alpha.virsh(["snapshot-revert", "web", "with-memory"]);
+    assert.equal(await guest.state(alpha), "running");
+    await alpha.virsh(["snapshot-delete", "web", "with-memory"]);
+    await guest.waitForAgent({ host: alpha });
+  });
+
+  it("disks of a VM that is off", async () => {
+    await site.godwit.run(["vm", "stop", "web", "--off"]);
+    await site.godwit.run(["vm", "move-storage", "web", "--to", "shared", "--format", "raw"]);
+    assert.deepEqual([...(await disks()).values()], ["/srv/shared/web-vda.raw", "/srv/shared/web-vdb.raw"]);
+    await site.godwit.run(["vm", "start", "web"]);
+    await guest.waitForAgent({ host: site.lab.host("alpha") });
+  });
+});
