@@ -37,7 +37,7 @@ export function capturedOf(job: Job): Captured {
   assert.equal(job.state, "done", JSON.stringify(job.error));
   const result = job.result as CaptureResult;
   assert.equal(result.outcome, "captured", JSON.stringify(result));
-  return result as Captured;
+  return result;
 }
 
 export const modes = (result: Captured): Record<string, string> =>

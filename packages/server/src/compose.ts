@@ -4,35 +4,26 @@ import { systemClock } from "@godwit/core";
 import {
   AccelerationProber,
   applyClusterFile,
-  captureJob,
-  Captures,
   EngineError,
-  findPoint,
   type HostView,
   Inventory,
   inventoryHosts,
   InventoryTarget,
   type JobKind,
-  type JobRecord,
   JobRunner,
-  libvirtBackup,
-  libvirtMigration,
-  listFoundPoints,
-  migrationJob,
-  Migrations,
   Networks,
   openLibvirtHost,
-  resolveStorageMove,
-  storageMoveJob,
   type OpenHost,
   shellOf,
   type Store,
-  Vaults,
+  type Vaults,
   vmStartKind,
   vmStopKind,
 } from "@godwit/engine";
 import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
+import { migrationPart } from "./parts/migration.ts";
+import { protectionPart } from "./parts/protection.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
@@ -65,25 +56,11 @@ export class Composition implements AsyncDisposable {
     this.#inventory = new Inventory({ store, openHost, openShell: shellOf, log, mayRemove: (host) => this.#mayRemove(host) });
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
-    const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration });
-    const vaults = new Vaults(store.vaults, systemClock);
-    this.#vaults = vaults;
-    const captures = new Captures({
-      hosts: inventory,
-      vaults,
-      tracking: store.tracking,
-      open: libvirtBackup,
-      moveWaiting: (vmId) => this.#moveWaiting(vmId),
-      submit: async (input, idempotencyKey) => (await this.#jobs.submit("vm.capture", input, { idempotencyKey })).id,
-    });
-    const kinds = [
-      vmStartKind(inventory),
-      vmStopKind(inventory, systemClock),
-      migrationJob(migrations),
-      captureJob(captures),
-      storageMoveJob(migrations),
-      ...(options.kinds ?? []),
-    ];
+    const migration = migrationPart(inventory, networks);
+    const protection = protectionPart(store, inventory, () => this.#jobs);
+    this.#vaults = protection.vaults;
+    const power = [vmStartKind(inventory), vmStopKind(inventory, systemClock)];
+    const kinds = [...power, ...migration.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -97,19 +74,8 @@ export class Composition implements AsyncDisposable {
       inventory: this.#withoutTraces(),
       networks,
       jobs: this.#jobs,
-      migrations: {
-        plan: (vm, wanted, { signal }) => migrations.plan({ ...wanted, vm }, { signal }),
-        jobInput: (vm, wanted) => migrations.resolve({ ...wanted, vm }),
-        storageJobInput: (vm, { to: pool, ...wanted }) => resolveStorageMove(migrations, { ...wanted, vm, pool }),
-      },
-      protection: {
-        vaults: () => vaults.list(),
-        addVault: (vault, cancellable) => vaults.add(vault, cancellable),
-        removeVault: (ref) => vaults.remove(ref),
-        captureInput: (wish) => captures.resolve(wish),
-        points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
-        point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
-      },
+      migrations: migration.service,
+      protection: protection.service,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const { changes } = await applyClusterFile({ document, fileName, dryRun, target, networks, signal });
@@ -136,13 +102,6 @@ export class Composition implements AsyncDisposable {
     this.#stop.abort();
     await this.#loops.catch(() => undefined);
     await this.#vaults[Symbol.asyncDispose]();
-  }
-
-  /** The migration of a VM that waits for the job which holds it. */
-  #moveWaiting(vmId: string): { id: string; title: string } | undefined {
-    const waits = ({ kind, state, subject }: JobRecord): boolean => kind === "vm.migrate" && state === "queued" && subject.id === vmId;
-    const job = this.#jobs.unfinished().find(waits);
-    return job && { id: job.id, title: job.title };
   }
 
   async #hostsConnected(): Promise<void> {

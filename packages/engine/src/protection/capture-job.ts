@@ -75,7 +75,7 @@ class Run {
   }
 
   async run(): Promise<CaptureResult> {
-    const kept = this.#recorded<Kept>("point");
+    const kept = this.#recorded("point") as Kept | undefined;
     if (kept) return await this.#finish(kept);
     await this.#undoEarlier();
     this.#context.signal.throwIfAborted();
@@ -245,7 +245,7 @@ class Run {
 
   /** What a server that died had begun. */
   async #undoEarlier(): Promise<void> {
-    const place = this.#recorded<MomentPlace>("moment");
+    const place = this.#recorded("moment") as MomentPlace | undefined;
     if (place) await this.#undo(place);
   }
 
@@ -276,8 +276,8 @@ class Run {
     return { outcome: "parked", vmId, vm, for: move, continuedBy };
   }
 
-  #recorded<T>(name: string): T | undefined {
-    return this.#context.recorded(name)?.output as T | undefined;
+  #recorded(name: string): unknown {
+    return this.#context.recorded(name)?.output;
   }
 }
 

@@ -12,7 +12,7 @@ import {
 } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain } from "../migration/access.ts";
-import { escapeXml } from "../migration/copies.ts";
+import { escapeXml } from "../xml/edit.ts";
 import { MARK } from "./facts.ts";
 import { whileFrozen } from "./freeze.ts";
 
