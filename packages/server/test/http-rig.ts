@@ -7,6 +7,7 @@ import { openApiDocument } from "@godwit/api";
 import { systemClock } from "@godwit/core";
 import {
   EngineError,
+  type FoundPoint,
   type HostView,
   type InventoryChange,
   type JobKind,
@@ -104,6 +105,24 @@ const verdict = { networkId: "n1", network: "lan", rank: 1, verdict: "chosen", r
 const hostMigration = { useAnyNetwork: true, maximumLiveMigrations: 2, maximumStorageMigrations: 2, networks: [] };
 const entry = { hostId: "h1", host: "alpha", subnet: "10.0.0.0/24", priority: 0, managedBy: "admin" };
 
+const vault = {
+  id: "vault1",
+  name: "safe",
+  location: "/srv/vault",
+  passphraseFile: "/etc/godwit/safe",
+  addedAt: "2026-01-01T00:00:00.000Z",
+};
+const point: FoundPoint["point"] = {
+  id: "p1",
+  name: "web",
+  time: "2026-01-02T00:00:00.000Z",
+  grid: 65_536,
+  consistency: { level: "filesystem", evidence: ["the agent froze 1 file system"] },
+  disks: [{ name: "vda", size: 1, logicalSector: 512, physicalSector: 512, levels: 1, root: "00" }],
+  reasons: [],
+  figures: { readBytes: 1 },
+};
+
 /** A feed of changes that a test pushes. */
 export class Feed<T> {
   readonly #queue: T[] = [];
@@ -191,12 +210,19 @@ function fakeServices(world: World, jobs: JobRunner): Services {
       storageJobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
     },
     protection: {
-      vaults: async () => [],
-      addVault: (vault) => Promise.reject(new EngineError("invalid", `${vault.location} is no vault`)),
-      removeVault: (ref) => Promise.reject(new EngineError("not-found", `no vault '${ref}'`)),
-      captureInput: async ({ vm, vault }) => ({ vmId: vm, vm, vaultId: vault, vault, onMigration: "park", atLeast: "crash" }),
-      points: async () => [],
-      point: (ref) => Promise.reject(new EngineError("not-found", `no point '${ref}'`)),
+      vaults: async () => [vault],
+      addVault: async () => vault,
+      removeVault: async () => undefined,
+      captureInput: async (wish) => ({
+        vmId: wish.vm,
+        vm: wish.vm,
+        vaultId: wish.vault,
+        vault: wish.vault,
+        onMigration: "park",
+        atLeast: "crash",
+      }),
+      points: async () => [{ point, vault }],
+      point: async (ref) => ({ point: find("point", ref, [point]), vault }),
     },
     cluster: { apply: async (_, { dryRun }) => ({ dryRun, changes: [] }) },
     doctor: async () => ({ sections: [{ subject: "server", checks: [] }] }),
@@ -233,7 +259,7 @@ function logger(lines: string[]): Logger {
   return pino({ level: "debug" }, { write: (line: string) => void lines.push(line) });
 }
 
-const kindNames = ["vm.start", "vm.stop", "vm.migrate"] as const;
+const kindNames = ["vm.start", "vm.stop", "vm.migrate", "vm.move-storage", "vm.capture"] as const;
 
 function kindOf(kind: string, world: World): JobKind {
   return {

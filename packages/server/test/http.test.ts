@@ -9,7 +9,10 @@ const inputs: Readonly<Record<string, { readonly path?: string; readonly body?: 
   hostAdd: { body: { name: "alpha", uri: "test:///default" } },
   vmStop: { body: {} },
   vmMigrate: { body: { to: "beta" } },
+  vmMoveStorage: { body: { to: "local" } },
   vmMigrationPlan: { body: { to: "beta" } },
+  vmCapture: { body: { vault: "safe" } },
+  vaultLocationAdd: { body: { name: "safe", location: "/srv/vault", passphraseFile: "/etc/godwit/safe" } },
   migrationExplain: { path: "?to=alpha" },
   networkEdit: { body: { name: "x" } },
   liveMigrationSet: { body: { order: ["n1"] } },
@@ -24,7 +27,10 @@ test("every operation of the contract answers, with the status and the shape tha
   const job = String((await rig.call("/api/v1/vms/v1/start", { method: "POST" })).body["id"]);
   for (const [name, definition] of Object.entries<Route>(routes)) {
     if (definition.streams) continue;
-    const path = definition.path.replace(/\{(\w+)\}/g, (_, what: string) => ({ host: "alpha", vm: "v1", network: "lan", job })[what] ?? "");
+    const path = definition.path.replace(
+      /\{(\w+)\}/g,
+      (_, what: string) => ({ host: "alpha", vm: "v1", network: "lan", vault: "safe", point: "p1", job })[what] ?? "",
+    );
     const { path: query = "", body } = inputs[name] ?? {};
     const answer = await rig.call(`/api/v1${path}${query}`, { method: definition.method, ...(body === undefined ? {} : { body }) });
     assert.equal(answer.status, definition.status, `${name}: ${answer.text}`);

@@ -37,9 +37,8 @@ class Model {
   readonly store: MemoryStore;
   vault: Vault;
   readonly disk = new Uint8Array(size);
-  readonly points: { point: Point; content: Uint8Array }[] = [];
-  /** Written since the last put that succeeded. */
-  changed: Extent[] = [];
+  /** With what was written since each of them: any may be the base, as any may be deleted. */
+  readonly points: { point: Point; content: Uint8Array; changed: Extent[] }[] = [];
 
   constructor(store: MemoryStore, vault: Vault) {
     this.store = store;
@@ -66,21 +65,19 @@ class Model {
     const end = Math.min(size, offset + length);
     if (seed === 0) this.disk.fill(0, offset, end);
     else this.disk.set(noise(end - offset, seed), offset);
-    this.changed.push({ offset, length: end - offset, kind: "data" });
+    for (const { changed } of this.points) changed.push({ offset, length: end - offset, kind: "data" });
   }
 
   async #put({ incremental, dieAt }: Extract<Step, { kind: "put" }>): Promise<void> {
     const last = this.points.at(-1);
     const base = incremental && last ? { base: last.point } : {};
-    const sorted = merge(this.changed);
     const source = new MemoryDisk(Uint8Array.from(this.disk));
-    const disk = { name: "vda", source, ...(incremental && last ? { changed: sorted } : {}) };
+    const disk = { name: "vda", source, ...(incremental && last ? { changed: merge(last.changed) } : {}) };
     let writes = 0;
     this.store.fault = () => (writes++ >= dieAt ? "fail-before" : "ok");
     try {
       const point = await this.vault.put({ name: "vm", ...base, disks: [disk] }, { signal });
-      this.points.push({ point, content: Uint8Array.from(this.disk) });
-      this.changed = [];
+      this.points.push({ point, content: Uint8Array.from(this.disk), changed: [] });
     } catch {
       this.vault = await reopen(this.store);
     } finally {

@@ -119,7 +119,7 @@ test("block jobs, firmware by name, SR-IOV in pass-through mode, confidential gu
   );
   assert.deepEqual([vm.firmware.kind, vm.firmware.nvram, vm.launchSecurity, vm.hugepages], ["efi", "/n.fd", "sev", true]);
   assert.deepEqual(vm.disks.length, 1);
-  assert.deepEqual(vm.disks[0]?.mirror, { job: "copy", ready: true });
+  assert.deepEqual(vm.disks[0]?.mirror, { job: "copy", ready: true, path: undefined });
   assert.equal(vm.nics[0]?.passthrough, true);
   assert.equal(vm.hostDevices[0]?.text, "mdev c2177883-f1bb-47f0-914d-32a22e3a8804");
   assert.deepEqual(vm.sharedMemory, ["ivshmem"]);
