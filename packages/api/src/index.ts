@@ -7,6 +7,7 @@ export * from "./migration.ts";
 export * from "./network.ts";
 export { openApiDocument } from "./openapi.ts";
 export * from "./protection.ts";
+export * from "./protection-groups.ts";
 export { type Route, route } from "./route.ts";
 export { type RouteName, routes } from "./routes.ts";
 export { parseServerSentEvents, type ServerSentEvent } from "./server-sent-events.ts";

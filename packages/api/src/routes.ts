@@ -16,6 +16,7 @@ import {
   NetworkEdit,
   NetworkInterface,
 } from "./network.ts";
+import { protectionGroupRoutes } from "./protection-groups.ts";
 import { CaptureRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
@@ -270,6 +271,7 @@ export const routes = {
     streams: true,
   }),
   jobCancel: route({ method: "POST", path: "/jobs/{job}/cancel", tag: "jobs", summary: "Ask a job to stop", response: Job, status: 202 }),
+  ...protectionGroupRoutes,
 } as const;
 
 export type RouteName = keyof typeof routes;

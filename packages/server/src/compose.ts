@@ -16,14 +16,13 @@ import {
   type OpenHost,
   shellOf,
   type Store,
-  type Vaults,
   vmStartKind,
   vmStopKind,
 } from "@godwit/engine";
 import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
 import { migrationPart } from "./parts/migration.ts";
-import { protectionPart } from "./parts/protection.ts";
+import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
@@ -44,7 +43,7 @@ export class Composition implements AsyncDisposable {
   readonly #networks: Networks;
   readonly #jobs: JobRunner;
   readonly #log: Logger;
-  readonly #vaults: Vaults;
+  readonly #protection: ProtectionPart;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
 
@@ -57,8 +56,8 @@ export class Composition implements AsyncDisposable {
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
     const migration = migrationPart(inventory, networks);
-    const protection = protectionPart(store, inventory, () => this.#jobs);
-    this.#vaults = protection.vaults;
+    const protection = protectionPart({ store, inventory, log, jobs: () => this.#jobs });
+    this.#protection = protection;
     const power = [vmStartKind(inventory), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
@@ -76,6 +75,7 @@ export class Composition implements AsyncDisposable {
       jobs: this.#jobs,
       migrations: migration.service,
       protection: protection.service,
+      groups: protection.groups,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const { changes } = await applyClusterFile({ document, fileName, dryRun, target, networks, signal });
@@ -92,16 +92,22 @@ export class Composition implements AsyncDisposable {
     const running = this.#inventory.run({ signal });
     running.catch(() => undefined);
     await this.#inventory.started();
-    this.#loops = Promise.all([running, this.#networks.run({ signal }), this.#lookAgainWhenHostsChange(signal)]);
-    this.#loops.catch((error: unknown) => this.#log.error({ err: error }, "a part of the engine ended"));
     await this.#jobs.start();
+    const loops = [
+      running,
+      this.#networks.run({ signal }),
+      this.#lookAgainWhenHostsChange(signal),
+      this.#protection.run(this.#hostsConnected(), signal),
+    ];
+    this.#loops = Promise.all(loops);
+    this.#loops.catch((error: unknown) => this.#log.error({ err: error }, "a part of the engine ended"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#jobs.stop();
     this.#stop.abort();
     await this.#loops.catch(() => undefined);
-    await this.#vaults[Symbol.asyncDispose]();
+    await this.#protection.vaults[Symbol.asyncDispose]();
   }
 
   async #hostsConnected(): Promise<void> {

@@ -14,6 +14,7 @@ import {
   JobRunner,
   type NetworkView,
   type PoolView,
+  ProtectionGroups,
   type VmView,
 } from "@godwit/engine";
 import pino, { type Logger } from "pino";
@@ -156,7 +157,7 @@ export interface World {
   readonly run: { body: JobKind["run"] };
 }
 
-function fakeServices(world: World, jobs: JobRunner): Services {
+function fakeServices(world: World, jobs: JobRunner, groups: ProtectionGroups): Services {
   return {
     inventory: {
       hosts: () => [host],
@@ -192,6 +193,7 @@ function fakeServices(world: World, jobs: JobRunner): Services {
       },
     },
     jobs,
+    groups,
     migrations: {
       plan: async () => ({
         vmId: "v1",
@@ -284,7 +286,16 @@ export async function httpRig(options: Partial<Pick<AppOptions, "heartbeatMs" | 
   const kinds = kindNames.map((kind) => kindOf(kind, world));
   const jobs = stack.use(new JobRunner({ store: store.jobs, clock: systemClock, owner: "test", kinds, log }));
   await jobs.start();
-  const services = fakeServices(world, jobs);
+  const groups = new ProtectionGroups({
+    groups: store.groups,
+    members: store.groupMembers,
+    hosts: { vms: () => world.vms, hosts: () => [host] },
+    jobs,
+    vaults: { find: async () => vault },
+    clock: systemClock,
+    log,
+  });
+  const services = fakeServices(world, jobs, groups);
   const changes = new Changes(services, log);
   const metrics = new Metrics(services);
   const stop = new AbortController();

@@ -13,6 +13,9 @@ const inputs: Readonly<Record<string, { readonly path?: string; readonly body?: 
   vmMigrationPlan: { body: { to: "beta" } },
   vmCapture: { body: { vault: "safe" } },
   vaultLocationAdd: { body: { name: "safe", location: "/srv/vault", passphraseFile: "/etc/godwit/safe" } },
+  groupCreate: { body: { name: "gold", vault: "safe", members: { names: ["*"] }, schedule: { everyMinutes: 60 } } },
+  groupEdit: { body: { slaHours: 4 } },
+  storagePlan: { body: { vms: [{ name: "db", usedBytes: 1e11, churnBytesPerDay: 1e9 }] } },
   migrationExplain: { path: "?to=alpha" },
   networkEdit: { body: { name: "x" } },
   liveMigrationSet: { body: { order: ["n1"] } },
@@ -29,7 +32,7 @@ test("every operation of the contract answers, with the status and the shape tha
     if (definition.streams) continue;
     const path = definition.path.replace(
       /\{(\w+)\}/g,
-      (_, what: string) => ({ host: "alpha", vm: "v1", network: "lan", vault: "safe", point: "p1", job })[what] ?? "",
+      (_, what: string) => ({ host: "alpha", vm: "v1", network: "lan", group: "gold", vault: "safe", point: "p1", job })[what] ?? "",
     );
     const { path: query = "", body } = inputs[name] ?? {};
     const answer = await rig.call(`/api/v1${path}${query}`, { method: definition.method, ...(body === undefined ? {} : { body }) });

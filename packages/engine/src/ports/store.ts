@@ -1,5 +1,6 @@
 import type { HostRecord } from "../model/host.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
+import type { MemberRecord, ProtectionGroup } from "../protection/groups/model.ts";
 import type { JobLease, JobRecord } from "../jobs/job.ts";
 import type { TrackingRecord, VaultRecord } from "../protection/model.ts";
 
@@ -58,6 +59,9 @@ export interface Store extends AsyncDisposable {
   readonly liveMigration: Collection<LiveMigrationSettings>;
   readonly jobs: JobStore;
   readonly vaults: Collection<VaultRecord>;
+  readonly groups: Collection<ProtectionGroup>;
+  /** By group and VM. */
+  readonly groupMembers: Collection<MemberRecord>;
   /** By VM and vault; see `trackingId`. */
   readonly tracking: Collection<TrackingRecord>;
 }

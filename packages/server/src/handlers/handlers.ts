@@ -5,6 +5,7 @@ import { inventoryHandlers } from "./inventory.ts";
 import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
 import { networkHandlers } from "./networks.ts";
+import { protectionGroupHandlers } from "./protection-groups.ts";
 import { protectionHandlers } from "./protection.ts";
 
 export interface ServerFacts {
@@ -20,6 +21,7 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...networkHandlers(services),
     ...migrationHandlers(services),
     ...protectionHandlers(services),
+    ...protectionGroupHandlers(services),
     ...jobHandlers(services),
     serverInfo: () => ({ ...server, apiVersion: "v1", pid: process.pid }),
     doctor: ({ signal }) => services.doctor({ signal }),

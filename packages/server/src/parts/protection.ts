@@ -3,27 +3,41 @@ import {
   captureJob,
   Captures,
   findPoint,
+  isFinal,
   type Inventory,
   type JobKind,
   type JobRunner,
   libvirtBackup,
   listFoundPoints,
+  ProtectionGroups,
   type Store,
   Vaults,
 } from "@godwit/engine";
+import type { Logger } from "pino";
 import type { ProtectionService } from "../services.ts";
 
 export interface ProtectionPart {
   readonly kinds: readonly JobKind[];
   readonly service: ProtectionService;
   readonly vaults: Vaults;
+  readonly groups: ProtectionGroups;
+  /** Starts captures that are due, once `ready`, until `signal` fires. */
+  run(ready: Promise<unknown>, signal: AbortSignal): Promise<void>;
 }
 
 /** Jobs that a capture makes way for. */
 const moves = new Set(["vm.migrate", "vm.move-storage"]);
 
-/** Vaults, captures and points. `jobs` is asked for only once captures run. */
-export function protectionPart(store: Store, inventory: Inventory, jobs: () => JobRunner): ProtectionPart {
+interface Given {
+  readonly store: Store;
+  readonly inventory: Inventory;
+  readonly log: Logger;
+  /** Asked for only once captures run. */
+  readonly jobs: () => JobRunner;
+}
+
+/** Vaults, captures, points and groups. */
+export function protectionPart({ store, inventory, log, jobs }: Given): ProtectionPart {
   const vaults = new Vaults(store.vaults, systemClock);
   const captures = new Captures({
     hosts: inventory,
@@ -38,8 +52,22 @@ export function protectionPart(store: Store, inventory: Inventory, jobs: () => J
     },
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
+  const groups = new ProtectionGroups({
+    groups: store.groups,
+    members: store.groupMembers,
+    hosts: inventory,
+    jobs: { submit: (kind, input, options) => jobs().submit(kind, input, options), get: (id) => jobs().get(id) },
+    vaults,
+    clock: systemClock,
+    log,
+  });
   return {
     vaults,
+    groups,
+    run: async (ready, signal) => {
+      await ready;
+      await Promise.all([groups.run({ signal }), nudgeByJobs(groups, jobs(), signal), nudgeByVms(groups, inventory, signal)]);
+    },
     kinds: [captureJob(captures)],
     service: {
       vaults: () => vaults.list(),
@@ -50,4 +78,24 @@ export function protectionPart(store: Store, inventory: Inventory, jobs: () => J
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },
   };
+}
+
+/** A capture that ended may have let another one start, or be due again. */
+async function nudgeByJobs(groups: ProtectionGroups, jobs: JobRunner, signal: AbortSignal): Promise<void> {
+  for await (const { kind, state } of jobs.watchAll({ signal })) if (kind === "vm.capture" && isFinal(state)) groups.nudge();
+}
+
+/** A VM that is new, or moved, or whose host came back, may be due. */
+async function nudgeByVms(groups: ProtectionGroups, inventory: Inventory, signal: AbortSignal): Promise<void> {
+  const seen = (): string => JSON.stringify(inventory.vms().map(({ id, name, host, state }) => [id, name, host, state === "unknown"]));
+  let before = seen();
+  try {
+    for await (const _ of inventory.changes({ signal })) {
+      const now = seen();
+      if (now !== before) groups.nudge();
+      before = now;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }

@@ -3,7 +3,9 @@ import type {
   HostMigrationSettings,
   HostRecord,
   LiveMigrationSettings,
+  MemberRecord,
   NetworkRecord,
+  ProtectionGroup,
   Store,
   TrackingRecord,
   VaultRecord,
@@ -24,6 +26,8 @@ export class SqliteStore implements Store {
   readonly liveMigration: Collection<LiveMigrationSettings>;
   readonly jobs: SqliteJobs;
   readonly vaults: Collection<VaultRecord>;
+  readonly groups: Collection<ProtectionGroup>;
+  readonly groupMembers: Collection<MemberRecord>;
   readonly tracking: Collection<TrackingRecord>;
   readonly #db: Kysely<Schema>;
   readonly #lock: Disposable;
@@ -37,6 +41,8 @@ export class SqliteStore implements Store {
     this.liveMigration = sqliteCollection(db, guard, "live-migration");
     this.jobs = new SqliteJobs(db, guard);
     this.vaults = sqliteCollection(db, guard, "vault");
+    this.groups = sqliteCollection(db, guard, "protection-group");
+    this.groupMembers = sqliteCollection(db, guard, "protection-member");
     this.tracking = sqliteCollection(db, guard, "tracking");
   }
 

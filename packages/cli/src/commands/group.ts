@@ -1,0 +1,325 @@
+import type { GroupDraft, GroupEdit, MemberStatus, ProtectionGroup, StoragePlan, UncoveredVm } from "@godwit/api";
+import { type Command, InvalidArgumentError } from "commander";
+import { print, printList } from "../context.ts";
+import { type Column, renderFields, renderTable } from "../output/table.ts";
+import { formatBytes } from "../output/units.ts";
+import { type AddCommands, byteRate, integer, nameList, type WithContext } from "./command.ts";
+
+const groupColumns: readonly Column<ProtectionGroup>[] = [
+  { title: "GROUP", value: ({ name }) => name },
+  { title: "VAULT", value: ({ vault }) => vault },
+  { title: "SCHEDULE", value: scheduleText },
+  { title: "KEEPS", value: retentionText },
+  { title: "VMS", value: ({ statuses }) => statuses.length, align: "right" },
+  {
+    title: "NOT OK",
+    value: ({ statuses }) => statuses.filter(({ state }) => state === "late" || state === "failing").length,
+    align: "right",
+  },
+];
+
+const memberColumns: readonly Column<MemberStatus>[] = [
+  { title: "VM", value: ({ vm }) => vm },
+  { title: "STATE", value: ({ state }) => state },
+  { title: "LAST POINT", value: ({ lastPointAt }) => lastPointAt },
+  { title: "RUNS", value: ({ succeeded, ended }) => `${succeeded}/${ended}`, align: "right" },
+  { title: "CHURN/DAY", value: ({ churnBytesPerDay }) => sized(churnBytesPerDay), align: "right" },
+  { title: "GROWTH/DAY", value: ({ growthBytesPerDay }) => sized(growthBytesPerDay), align: "right" },
+  {
+    title: "FREEZE",
+    value: ({ longestFreezeMs }) => (longestFreezeMs === undefined ? undefined : `${Math.round(longestFreezeMs)} ms`),
+    align: "right",
+  },
+  { title: "WHY", value: ({ reason }) => reason.text },
+];
+
+const statusColumns: readonly Column<MemberStatus>[] = [{ title: "GROUP", value: ({ group }) => group }, ...memberColumns];
+
+const uncoveredColumns: readonly Column<UncoveredVm>[] = [
+  { title: "VM", value: ({ name }) => name },
+  { title: "HOST", value: ({ host }) => host },
+];
+
+function sized(bytes: number | undefined): string | undefined {
+  return bytes === undefined ? undefined : formatBytes(bytes);
+}
+
+function scheduleText({ schedule, paused }: ProtectionGroup): string {
+  const { cron, everyMinutes, windows = [], timeZone = "UTC" } = schedule;
+  const when = everyMinutes !== undefined ? `every ${everyMinutes} min` : cron ? `${cron.join(" and ")} ${timeZone}` : "by hand";
+  const within = windows.map(({ from, to, days }) => `${days ? `${days.join(",")} ` : ""}${from}-${to}`).join(", ");
+  return `${paused ? "paused: " : ""}${when}${within === "" ? "" : ` within ${within}`}`;
+}
+
+function retentionText({ retention }: ProtectionGroup): string {
+  const parts = Object.entries(retention).map(([kind, kept]) => (kind === "withinDays" ? `all of ${kept} days` : `${kept} ${kind}`));
+  return parts.join(", ");
+}
+
+function printGroup(group: ProtectionGroup): string {
+  const { names = [], tags = [], hosts = [], pools = [], rest = false, except = [] } = group.members;
+  const selects = [
+    ...names,
+    ...tags.map((tag) => `tag ${tag}`),
+    ...hosts.map((host) => `all on ${host}`),
+    ...pools.map((pool) => `all in pool ${pool}`),
+    ...(rest ? ["all that no other group selects"] : []),
+  ];
+  const fields = renderFields([
+    ["group", group.name],
+    ["vault", group.vault],
+    ["members", `${selects.join(", ")}${except.length > 0 ? `, but not ${except.join(", ")}` : ""}`],
+    ["schedule", scheduleText(group)],
+    ["keeps", retentionText(group)],
+    ["SLA", group.slaHours === undefined ? "none" : `a point every ${group.slaHours} h`],
+    ["when a VM must move", group.onMigration === "park" ? "its capture is parked and goes on there" : "the move waits for its capture"],
+    ["at least", `${group.atLeast}-consistent`],
+  ]);
+  return group.statuses.length === 0 ? fields : `${fields}\n${renderTable(memberColumns, group.statuses)}`;
+}
+
+interface GroupFlags {
+  readonly vault?: string;
+  readonly vm?: string[];
+  readonly tag?: string[];
+  readonly host?: string[];
+  readonly pool?: string[];
+  readonly rest?: boolean;
+  readonly except?: string[];
+  readonly every?: number;
+  readonly cron?: string[];
+  readonly timeZone?: string;
+  readonly window?: ReturnType<typeof runWindow>[];
+  readonly keep?: ReturnType<typeof retention>;
+  readonly perHost?: number;
+  readonly perPool?: number;
+  readonly perVault?: number;
+  readonly retries?: number;
+  readonly retryMinutes?: number;
+  readonly sla?: number | "none";
+  readonly onMigration?: "park" | "finish";
+  readonly atLeast?: "crash" | "filesystem";
+  readonly rename?: string;
+}
+
+const kinds = ["last", "hourly", "daily", "weekly", "monthly", "yearly", "days"] as const;
+
+/** `last=7,daily=14,weekly=4,days=2`. */
+function retention(text: string): Record<string, number> {
+  const entries = nameList(text).map((part): [string, number] => {
+    const [kind = "", number = ""] = part.split("=");
+    if (!kinds.some((known) => known === kind)) throw new InvalidArgumentError(`'${kind}' is none of ${kinds.join(", ")}.`);
+    return [kind === "days" ? "withinDays" : kind, integer(number)];
+  });
+  return Object.fromEntries(entries);
+}
+
+const days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
+
+/** `22:00-06:00` or `mon,fri 22:00-06:00`. */
+function runWindow(text: string): { days?: (typeof days)[number][]; from: string; to: string } {
+  const match = /^(?:([a-z,]+)\s+)?(\d{1,2}:\d{2})-(\d{1,2}:\d{2})$/.exec(text.trim());
+  if (!match) throw new InvalidArgumentError("a window such as '22:00-06:00' or 'sat,sun 08:00-20:00' is needed.");
+  const chosen = days.filter((day) => nameList(match[1] ?? "").includes(day));
+  return { ...(match[1] !== undefined && { days: chosen }), from: match[2] ?? "", to: match[3] ?? "" };
+}
+
+/** An option that may be given several times. */
+function several<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
+  return (text, before = []) => [...before, parse(text)];
+}
+
+function groupOptions(command: Command): Command {
+  return command
+    .option("--vm <names>", "VMs by name or id, with * and ?", nameList)
+    .option("--tag <tags>", "VMs by tag", nameList)
+    .option("--host <hosts>", "every VM of these hosts", nameList)
+    .option("--pool <pools>", "every VM with a disk in these storage pools", nameList)
+    .option("--rest", "every VM that no other group selects")
+    .option("--except <names>", "never these", nameList)
+    .option("--every <minutes>", "a point every so many minutes", integer)
+    .option("--cron <line>", "when, as in crontab(5); may be repeated", several(String))
+    .option("--time-zone <name>", "of cron and windows, such as Europe/Vienna")
+    .option("--window <hours>", "only then, such as '22:00-06:00'; may be repeated", several(runWindow))
+    .option("--keep <counts>", "last=7,hourly=…,daily=14,weekly=4,monthly=…,yearly=…,days=2", retention)
+    .option("--per-host <n>", "captures of one host at once", integer)
+    .option("--per-pool <n>", "captures of one storage pool at once", integer)
+    .option("--per-vault <n>", "captures into the vault at once", integer)
+    .option("--retries <n>", "tries after a failure", integer)
+    .option("--retry-minutes <n>", "wait before the first of them; doubled for each more", integer)
+    .option("--sla <hours>", "alert without a point for so long; 'none'", (text) => (text === "none" ? "none" : integer(text)))
+    .option("--on-migration <what>", "park (default) or finish")
+    .option("--at-least <level>", "crash (default) or filesystem: a lesser point is a failure");
+}
+
+function settingsOf(flags: GroupFlags): Omit<GroupEdit, "slaHours"> & { slaHours?: number | null } {
+  const { vm, tag, host, pool, rest, except, every, cron, timeZone, window, perHost, perPool, perVault } = flags;
+  const selects = [vm, tag, host, pool, rest, except].some((given) => given !== undefined);
+  const timed = [every, cron, timeZone, window].some((given) => given !== undefined);
+  const limited = [perHost, perPool, perVault].some((given) => given !== undefined);
+  const retried = flags.retries !== undefined || flags.retryMinutes !== undefined;
+  return {
+    ...(flags.vault !== undefined && { vault: flags.vault }),
+    ...(selects && { members: { names: vm, tags: tag, hosts: host, pools: pool, rest, except } }),
+    ...(timed && { schedule: { everyMinutes: every, cron, timeZone, windows: window } }),
+    ...(flags.keep && { retention: flags.keep }),
+    ...(limited && { limits: { perHost, perPool, perVault } }),
+    ...(retried && { retry: { times: flags.retries ?? 3, delayMinutes: flags.retryMinutes ?? 5 } }),
+    ...(flags.sla !== undefined && { slaHours: flags.sla === "none" ? null : flags.sla }),
+    ...(flags.onMigration && { onMigration: flags.onMigration }),
+    ...(flags.atLeast && { atLeast: flags.atLeast }),
+  };
+}
+
+function addGroup(program: Command, withContext: WithContext): void {
+  const group = program.command("group").description("protection groups: VMs that share schedule, retention and vault");
+  group
+    .command("list")
+    .description("list protection groups")
+    .action(() =>
+      withContext(async (context) => {
+        const groups = await Array.fromAsync(context.client.all("groupList", { signal: context.signal }));
+        printList(context, groups, groupColumns, "no protection group yet: 'godwit group create' makes one");
+      }),
+    );
+  group
+    .command("show <group>")
+    .description("show a group, its members and how they stand")
+    .action((name: string) =>
+      withContext(async (context) =>
+        print(context, await context.client.call("groupGet", { params: { group: name }, signal: context.signal }), printGroup),
+      ),
+    );
+  groupOptions(group.command("create <name>").description("create a group; its members are captured at once, then by schedule"))
+    .requiredOption("--vault <vault>", "a registered vault")
+    .action((name: string, flags: GroupFlags) =>
+      withContext(async (context) => {
+        const { slaHours, ...settings } = settingsOf(flags);
+        const body = {
+          members: {},
+          ...settings,
+          ...(typeof slaHours === "number" && { slaHours }),
+          name,
+          vault: flags.vault ?? "",
+        } as GroupDraft;
+        print(context, await context.client.call("groupCreate", { body, signal: context.signal }), printGroup);
+      }),
+    );
+  groupOptions(group.command("edit <group>").description("change a group; what is not given stays"))
+    .option("--vault <vault>", "another registered vault")
+    .option("--rename <name>", "another name")
+    .action((name: string, flags: GroupFlags) =>
+      edit(withContext, name, { ...settingsOf(flags), ...(flags.rename !== undefined && { name: flags.rename }) }),
+    );
+  for (const [verb, paused, description] of [
+    ["pause", true, "start nothing by itself any more"],
+    ["resume", false, "go on; what was missed is made up once"],
+  ] as const)
+    group
+      .command(`${verb} <group>`)
+      .description(description)
+      .action((name: string) => edit(withContext, name, { paused }));
+  group
+    .command("remove <group>")
+    .description("end a group's protection; its points stay in the vault")
+    .action((name: string) => withContext(({ client, signal }) => client.call("groupRemove", { params: { group: name }, signal })));
+}
+
+async function edit(withContext: WithContext, group: string, body: GroupEdit): Promise<void> {
+  await withContext(async (context) =>
+    print(context, await context.client.call("groupEdit", { params: { group }, body, signal: context.signal }), printGroup),
+  );
+}
+
+interface PlanFlags {
+  readonly group?: string;
+  readonly vm?: PlannedVm[];
+  readonly keep?: ReturnType<typeof retention>;
+  readonly pointsPerDay?: number;
+  readonly speed?: number;
+  readonly days?: number;
+  readonly growth?: number;
+}
+
+interface PlannedVm {
+  readonly name: string;
+  readonly usedBytes: number;
+  readonly churnBytesPerDay: number;
+}
+
+/** `NAME=SIZE,CHURN`, such as `db=200G,4G`. */
+function plannedVm(text: string): PlannedVm {
+  const match = /^([^=]+)=([^,]+),([^,]+)$/.exec(text);
+  if (!match) throw new InvalidArgumentError("a VM such as db=200G,4G (name, used bytes, change a day) is needed.");
+  return { name: match[1] ?? "", usedBytes: byteRate(match[2] ?? ""), churnBytesPerDay: byteRate(match[3] ?? "") };
+}
+
+function planText(plan: StoragePlan): string {
+  const fields = renderFields([
+    ...plan.vault.map(({ day, bytes }): [string, string] => [`vault after ${day} day${day === 1 ? "" : "s"}`, formatBytes(bytes)]),
+    ["scratch beside the guests", formatBytes(plan.scratchBytes)],
+    ["first captures", duration(plan.firstWindowSeconds)],
+    ["captures of one moment", duration(plan.windowSeconds)],
+    ["DPM's rule", `${formatBytes(plan.dpm.replicaBytes)} replica + ${formatBytes(plan.dpm.recoveryPointBytes)} recovery points`],
+    ["", plan.dpm.rule],
+  ]);
+  return `${fields}\n${plan.assumptions.map((text) => `- ${text}\n`).join("")}`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 90) return `${seconds.toFixed(1)} s`;
+  return seconds < 5400 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function addPlan(program: Command, withContext: WithContext): void {
+  program
+    .command("plan")
+    .description("what will be needed")
+    .command("storage")
+    .description("the size of a vault over time, from a group's measured runs or from given figures")
+    .option("--group <group>", "its members, schedule and retention, as measured")
+    .option("--vm <name=size,churn>", "a planned VM, such as db=200G,4G: used bytes and change a day; may be repeated", several(plannedVm))
+    .option("--keep <counts>", "such as last=7,daily=14", retention)
+    .option("--points-per-day <n>", "1 unless the group says", Number)
+    .option("--speed <rate>", "of captures, per second", byteRate)
+    .option("--days <n>", "how far ahead", integer)
+    .option("--growth <factor>", "of the VMs in a year: 0.2 is a fifth", Number)
+    .action((flags: PlanFlags) =>
+      withContext(async (context) => {
+        const body = {
+          ...(flags.vm && { vms: flags.vm }),
+          ...(flags.group !== undefined && { group: flags.group }),
+          ...(flags.keep && { retention: flags.keep }),
+          ...(flags.pointsPerDay !== undefined && { pointsPerDay: flags.pointsPerDay }),
+          ...(flags.speed !== undefined && { bytesPerSecond: flags.speed }),
+          ...(flags.days !== undefined && { days: flags.days }),
+          ...(flags.growth !== undefined && { growthPerYear: flags.growth }),
+        };
+        print(context, await context.client.call("storagePlan", { body, signal: context.signal }), planText);
+      }),
+    );
+}
+
+export const addGroupCommands: AddCommands = (program, withContext) => {
+  addGroup(program, withContext);
+  addPlan(program, withContext);
+  const report = program.command("protection").description("how protection stands");
+  report
+    .command("status")
+    .description("every member of every group: state, last point, churn, growth")
+    .action(() =>
+      withContext(async (context) => {
+        const statuses = await Array.fromAsync(context.client.all("protectionStatus", { signal: context.signal }));
+        printList(context, statuses, statusColumns, "no group has a member");
+      }),
+    );
+  report
+    .command("missing")
+    .description("VMs that no group protects")
+    .action(() =>
+      withContext(async (context) => {
+        const vms = await Array.fromAsync(context.client.all("unprotectedVmList", { signal: context.signal }));
+        printList(context, vms, uncoveredColumns, "every VM is in a group");
+      }),
+    );
+};

@@ -1,0 +1,93 @@
+import { EngineError } from "../../model/errors.ts";
+import type { GroupLimits, MemberSelector, ProtectionGroup, Retention, RetryPolicy } from "./model.ts";
+import { checkSchedule, type Schedule } from "./schedule.ts";
+
+type ScheduleDraft = Omit<Schedule, "timeZone"> & { readonly timeZone?: string | undefined };
+
+/** What an admin writes of a group; the vault by name or id. */
+export interface GroupDraft {
+  readonly name: string;
+  readonly vault: string;
+  readonly members: MemberSelector;
+  /** UTC unless it names a time zone. */
+  readonly schedule?: ScheduleDraft | undefined;
+  readonly retention?: Retention | undefined;
+  readonly limits?: GroupLimits | undefined;
+  readonly retry?: RetryPolicy | undefined;
+  readonly slaHours?: number | undefined;
+  readonly onMigration?: ProtectionGroup["onMigration"] | undefined;
+  readonly atLeast?: ProtectionGroup["atLeast"] | undefined;
+  readonly paused?: boolean | undefined;
+}
+
+/** Only what is given changes; `null` takes a setting away. */
+export type GroupEdit = { readonly [Key in keyof GroupDraft]?: GroupDraft[Key] | null | undefined };
+
+const defaults = {
+  retention: { last: 7, daily: 14, weekly: 4 },
+  limits: { perHost: 2 },
+  retry: { times: 3, delayMinutes: 5 },
+} as const;
+
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
+
+/** Throws `invalid`. */
+export function newGroup(
+  draft: GroupDraft,
+  { id, vaultId, createdAt }: Pick<ProtectionGroup, "id" | "vaultId" | "createdAt">,
+): ProtectionGroup {
+  return checked({
+    id,
+    name: draft.name,
+    members: draft.members,
+    vaultId,
+    schedule: { ...draft.schedule, timeZone: draft.schedule?.timeZone ?? "UTC" },
+    retention: draft.retention ?? defaults.retention,
+    limits: draft.limits ?? defaults.limits,
+    retry: draft.retry ?? defaults.retry,
+    ...(draft.slaHours !== undefined && { slaHours: draft.slaHours }),
+    onMigration: draft.onMigration ?? "park",
+    atLeast: draft.atLeast ?? "crash",
+    paused: draft.paused ?? false,
+    createdAt,
+  });
+}
+
+/** Throws `invalid`. */
+export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: string): ProtectionGroup {
+  const { slaHours, ...rest } = group;
+  const sla = edit.slaHours === undefined ? slaHours : (edit.slaHours ?? undefined);
+  return checked({
+    ...rest,
+    vaultId,
+    name: edit.name ?? group.name,
+    members: edit.members ?? group.members,
+    schedule:
+      edit.schedule === undefined ? group.schedule : { ...edit.schedule, timeZone: edit.schedule?.timeZone ?? group.schedule.timeZone },
+    retention: edit.retention ?? group.retention,
+    limits: edit.limits === undefined ? group.limits : (edit.limits ?? {}),
+    retry: edit.retry ?? group.retry,
+    ...(sla !== undefined && { slaHours: sla }),
+    onMigration: edit.onMigration ?? group.onMigration,
+    atLeast: edit.atLeast ?? group.atLeast,
+    paused: edit.paused ?? group.paused,
+  });
+}
+
+function checked(group: ProtectionGroup): ProtectionGroup {
+  const wrong = (text: string): EngineError => new EngineError("invalid", `protection group ${group.name}: ${text}`, { group: group.name });
+  if (!namePattern.test(group.name)) throw wrong("a name has up to 63 letters, digits, dots, hyphens and underscores");
+  checkSchedule(group.schedule);
+  const { names = [], tags = [], hosts = [], pools = [], rest = false } = group.members;
+  if (names.length + tags.length + hosts.length + pools.length === 0 && !rest)
+    throw wrong("it selects no VM: give names, tags, hosts or pools, or 'rest' for all that no other group selects");
+  for (const [key, value] of Object.entries({ ...group.retention, ...group.limits, slaHours: group.slaHours }))
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1))
+      throw wrong(`${key} is a whole number of at least 1, not ${value}`);
+  if (Object.values(group.retention).every((count) => count === undefined))
+    throw wrong("its retention keeps nothing: keep the last one at least");
+  const { times, delayMinutes } = group.retry;
+  if (!(Number.isInteger(times) && times >= 0 && times <= 20)) throw wrong(`it is tried again 0 to 20 times, not ${times}`);
+  if (!(delayMinutes >= 1 && delayMinutes <= 1440)) throw wrong(`the wait before a try is 1 to 1440 minutes, not ${delayMinutes}`);
+  return group;
+}

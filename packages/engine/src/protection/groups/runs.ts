@@ -1,0 +1,54 @@
+import { isFinal, type JobRecord } from "../../jobs/job.ts";
+import { keptRuns, type MemberRecord, type RunRecord } from "./model.ts";
+
+/** What a group reads of a capture's result; a parked one names the job that goes on. */
+interface CaptureOutcome {
+  readonly outcome?: "captured" | "parked";
+  readonly continuedBy?: string;
+  readonly pointId?: string;
+  readonly readBytes?: number;
+  readonly storedBytes?: number;
+  readonly frozenMs?: number;
+  readonly disks?: readonly { readonly mode: string; readonly readBytes: number }[];
+}
+
+export function isEnded(job: JobRecord): boolean {
+  return isFinal(job.state);
+}
+
+/** The record after its job ended; without a job, after the job was forgotten before anybody looked. */
+export function withOutcome(record: MemberRecord, job: JobRecord | undefined): MemberRecord {
+  const { jobId, ...rest } = record;
+  if (!job || jobId === undefined) return rest;
+  const result = (job.result ?? {}) as CaptureOutcome;
+  if (result.outcome === "parked" && result.continuedBy !== undefined) return { ...record, jobId: result.continuedBy };
+  const outcome = job.state === "done" ? "done" : job.state === "cancelled" ? "cancelled" : "failed";
+  const endedAt = job.endedAt ?? job.createdAt;
+  const run: RunRecord = {
+    jobId: job.id,
+    startedAt: job.startedAt ?? job.createdAt,
+    endedAt,
+    outcome,
+    ...figures(result),
+    ...(job.error && { error: job.error.message }),
+  };
+  return {
+    ...rest,
+    failures: outcome === "failed" ? record.failures + 1 : 0,
+    lastEndedAt: endedAt,
+    ...(outcome === "done" && { lastSuccessAt: endedAt }),
+    runs: [...record.runs, run].slice(-keptRuns),
+  };
+}
+
+/** Changed bytes are known only where every disk was read by its list of changes. */
+function figures({ pointId, readBytes, storedBytes, frozenMs, disks = [] }: CaptureOutcome): Partial<RunRecord> {
+  const tracked = disks.length > 0 && disks.every(({ mode }) => mode === "incremental");
+  return {
+    ...(pointId !== undefined && { pointId }),
+    ...(readBytes !== undefined && { readBytes }),
+    ...(storedBytes !== undefined && { storedBytes }),
+    ...(frozenMs !== undefined && { frozenMs }),
+    ...(tracked && readBytes !== undefined && { changedBytes: readBytes }),
+  };
+}

@@ -1,0 +1,285 @@
+import { randomBytes } from "node:crypto";
+import { type Clock, describeError, type JsonObject } from "@godwit/core";
+import type { JobRecord } from "../../jobs/job.ts";
+import { EngineError } from "../../model/errors.ts";
+import type { HostView } from "../../model/host.ts";
+import type { VmView } from "../../model/vm.ts";
+import type { Collection } from "../../ports/store.ts";
+import { applyEdit, type GroupDraft, type GroupEdit, newGroup } from "./draft.ts";
+import { type DueMember, planRuns, type Wait } from "./due.ts";
+import { membersOf } from "./members.ts";
+import type { MemberRecord, ProtectionGroup } from "./model.ts";
+import { type MemberStatus, memberStatus } from "./report.ts";
+import { isEnded, withOutcome } from "./runs.ts";
+
+/** What groups need of the inventory. */
+export interface GroupHosts {
+  vms(): readonly VmView[];
+  hosts(): readonly HostView[];
+}
+
+/** What groups need of the jobs. */
+export interface GroupJobs {
+  submit(kind: string, input: JsonObject, options: { readonly idempotencyKey: string }): Promise<JobRecord>;
+  /** Throws `not-found` for a job that was forgotten. */
+  get(id: string): Promise<JobRecord>;
+}
+
+export interface GroupVaults {
+  /** By name or id; throws `not-found`. */
+  find(ref: string): Promise<{ readonly id: string; readonly name: string }>;
+}
+
+export interface GroupLog {
+  warn(fields: object, text: string): void;
+}
+
+export interface ProtectionGroupsOptions {
+  readonly groups: Collection<ProtectionGroup>;
+  readonly members: Collection<MemberRecord>;
+  readonly hosts: GroupHosts;
+  readonly jobs: GroupJobs;
+  readonly vaults: GroupVaults;
+  readonly clock: Clock;
+  readonly log: GroupLog;
+  readonly tagsOf?: (vm: VmView) => readonly string[];
+  /** Called after a run of a member ended well: what its retention lets go may go. */
+  readonly retain?: (group: ProtectionGroup, member: MemberRecord) => Promise<void>;
+}
+
+/** How long it sleeps at most: what it cannot hear of, such as a clock that was set, is seen by then. */
+const longestSleepMs = 60_000;
+
+/** Everything that the admin sees of one group. */
+export interface GroupView extends ProtectionGroup {
+  readonly vault: string;
+  readonly statuses: readonly MemberStatus[];
+}
+
+/**
+ * Groups of VMs and their schedules. It decides when a capture is due and hands it to the jobs; a capture itself is
+ * a job, so that nothing here has to survive a crash but which moments were served.
+ */
+export class ProtectionGroups {
+  readonly #options: ProtectionGroupsOptions;
+  #waits: readonly Wait[] = [];
+  /** Who is a member, by the last look. */
+  #current: ReadonlySet<string> = new Set();
+  #wake: (() => void) | undefined;
+  #again = false;
+
+  constructor(options: ProtectionGroupsOptions) {
+    this.#options = options;
+  }
+
+  async list(): Promise<ProtectionGroup[]> {
+    return (await this.#options.groups.list()).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** By name or id; throws `not-found`. */
+  async find(ref: string): Promise<ProtectionGroup> {
+    const all = await this.list();
+    const found = all.find(({ id, name }) => id === ref || name === ref);
+    if (found) return found;
+    const names = all.map(({ name }) => name).join(", ");
+    throw new EngineError("not-found", `there is no protection group '${ref}'${names === "" ? "" : `: there are ${names}`}`);
+  }
+
+  /** Throws `invalid`, `not-found` for the vault, `conflict` for a name that is taken. */
+  async create(draft: GroupDraft): Promise<ProtectionGroup> {
+    const vault = await this.#options.vaults.find(draft.vault);
+    const createdAt = new Date(this.#options.clock.now()).toISOString();
+    const group = newGroup(draft, { id: randomBytes(8).toString("hex"), vaultId: vault.id, createdAt });
+    await this.#checkName(group);
+    await this.#options.groups.put(group.id, group);
+    this.nudge();
+    return group;
+  }
+
+  async edit(ref: string, edit: GroupEdit): Promise<ProtectionGroup> {
+    const before = await this.find(ref);
+    const vaultId = edit.vault === undefined || edit.vault === null ? before.vaultId : (await this.#options.vaults.find(edit.vault)).id;
+    const group = applyEdit(before, edit, vaultId);
+    await this.#checkName(group);
+    await this.#options.groups.put(group.id, group);
+    this.nudge();
+    return group;
+  }
+
+  /** Protection ends; every point stays in the vault. What is under way goes on. */
+  async remove(ref: string): Promise<void> {
+    const { id } = await this.find(ref);
+    await this.#options.groups.delete(id);
+    for (const member of await this.#options.members.list()) if (member.groupId === id) await this.#options.members.delete(keyOf(member));
+    this.nudge();
+  }
+
+  async view(ref: string): Promise<GroupView> {
+    const group = await this.find(ref);
+    const vault = await this.#options.vaults.find(group.vaultId);
+    return { ...group, vault: vault.name, statuses: (await this.status()).filter(({ groupId }) => groupId === group.id) };
+  }
+
+  /** Every member of every group: how it stands, and why it waits if it is due. */
+  async status(): Promise<MemberStatus[]> {
+    const groups = new Map((await this.list()).map((group) => [group.id, group]));
+    const now = this.#options.clock.now();
+    const records = (await this.#options.members.list()).filter((record) => this.#current.has(keyOf(record)));
+    return records
+      .flatMap((record) => {
+        const group = groups.get(record.groupId);
+        if (!group) return [];
+        const status = memberStatus(group, record, { now });
+        const wait = this.#waits.find(({ member }) => member.record.groupId === record.groupId && member.record.vmId === record.vmId);
+        return [
+          wait && status.state !== "late"
+            ? { ...status, reason: { code: wait.reason.code, text: `due, but ${wait.reason.text}` } }
+            : status,
+        ];
+      })
+      .toSorted((a, b) => `${a.group}\0${a.vm}`.localeCompare(`${b.group}\0${b.vm}`));
+  }
+
+  /** What is remembered of a group's members. */
+  async records(groupId: string): Promise<MemberRecord[]> {
+    return (await this.#options.members.list()).filter((record) => record.groupId === groupId && this.#current.has(keyOf(record)));
+  }
+
+  /** VMs that no group protects. */
+  async uncovered(): Promise<VmView[]> {
+    const vms = this.#options.hosts.vms();
+    const { uncovered } = membersOf(
+      await this.list(),
+      vms.map((vm) => this.#selectable(vm)),
+    );
+    const ids = new Set(uncovered);
+    return vms.filter(({ id }) => ids.has(id));
+  }
+
+  /** Looks again now: a VM, a host or a job changed. */
+  nudge(): void {
+    this.#again = true;
+    this.#wake?.();
+  }
+
+  /** Starts what is due until `signal` fires. */
+  async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    while (!signal.aborted) {
+      this.#again = false;
+      let wakeAt: number | undefined;
+      try {
+        wakeAt = await this.look();
+      } catch (error) {
+        this.#options.log.warn({ err: error }, `protection groups could not be looked at: ${describeError(error)}`);
+      }
+      await this.#sleep(wakeAt, signal);
+    }
+  }
+
+  /** One look: settles what ended, takes members in and out, and starts what is due. Gives when to look again. */
+  async look(): Promise<number | undefined> {
+    const members = await this.#settled(await this.#members());
+    const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now());
+    this.#waits = waits;
+    for (const { member, dueAt, attempt } of starts) {
+      const { group, record } = member;
+      const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
+      const vault = await this.#options.vaults.find(group.vaultId);
+      const input = captureInput(group, record, vault.name);
+      const job = await this.#options.jobs.submit("vm.capture", input, { idempotencyKey });
+      const failures = attempt === 1 ? 0 : record.failures;
+      await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
+    }
+    return wakeAt;
+  }
+
+  async #checkName({ id, name }: ProtectionGroup): Promise<void> {
+    const taken = (await this.list()).find((other) => other.name === name && other.id !== id);
+    if (taken) throw new EngineError("conflict", `there is a protection group '${name}' already: choose another name`, { group: name });
+  }
+
+  /** Who is a member now; new ones are written down, those that left are forgotten. */
+  async #members(): Promise<DueMember[]> {
+    const { hosts, members: records, clock } = this.#options;
+    const groups = await this.list();
+    const vms = new Map(hosts.vms().map((vm) => [vm.id, vm]));
+    const hostStates = new Map(hosts.hosts().map((host) => [host.id, host.state]));
+    const { members } = membersOf(
+      groups,
+      [...vms.values()].map((vm) => this.#selectable(vm)),
+    );
+    const known = new Map((await records.list()).map((record) => [keyOf(record), record]));
+    const now: DueMember[] = [];
+    for (const group of groups) {
+      for (const vmId of members.get(group.id) ?? []) {
+        const vm = vms.get(vmId)!;
+        const key = keyOf({ groupId: group.id, vmId });
+        const fresh = { groupId: group.id, vmId, vm: vm.name, since: new Date(clock.now()).toISOString(), failures: 0, runs: [] };
+        const record = { ...(known.get(key) ?? fresh), vm: vm.name };
+        if (!known.delete(key)) await records.put(key, record);
+        const reachable = hostStates.get(vm.hostId) === "up" && vm.state !== "unknown";
+        now.push({ group, record, hostId: vm.hostId, host: vm.host, pools: poolsOf(vm), reachable });
+      }
+    }
+    // A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep.
+    for (const [key, record] of known) if (record.jobId === undefined && record.runs.length === 0) await records.delete(key);
+    this.#current = new Set(now.map(({ record }) => keyOf(record)));
+    return now;
+  }
+
+  /** Members with the outcome of jobs that ended, on record. */
+  async #settled(members: readonly DueMember[]): Promise<DueMember[]> {
+    const settled: DueMember[] = [];
+    for (const member of members) {
+      const { jobId } = member.record;
+      const job = jobId === undefined ? undefined : await this.#options.jobs.get(jobId).catch(forgotten);
+      if (jobId === undefined || (job && !isEnded(job))) {
+        settled.push(member);
+        continue;
+      }
+      const record = withOutcome(member.record, job);
+      await this.#options.members.put(keyOf(record), record);
+      settled.push({ ...member, record });
+      if (record.jobId === undefined && record.runs.at(-1)?.outcome === "done") await this.#retain(member.group, record);
+    }
+    return settled;
+  }
+
+  async #retain(group: ProtectionGroup, record: MemberRecord): Promise<void> {
+    try {
+      await this.#options.retain?.(group, record);
+    } catch (error) {
+      this.#options.log.warn({ err: error, group: group.name, vm: record.vm }, `old points could not be pruned: ${describeError(error)}`);
+    }
+  }
+
+  #selectable(vm: VmView): Parameters<typeof membersOf>[1][number] {
+    return { id: vm.id, name: vm.name, host: vm.host, tags: this.#options.tagsOf?.(vm) ?? [], pools: poolsOf(vm) };
+  }
+
+  async #sleep(wakeAt: number | undefined, signal: AbortSignal): Promise<void> {
+    if (this.#again || signal.aborted) return;
+    const ms = Math.max(0, Math.min(longestSleepMs, (wakeAt ?? Infinity) - this.#options.clock.now()));
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    await this.#options.clock.sleep(ms, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined);
+    this.#wake = undefined;
+  }
+}
+
+function keyOf({ groupId, vmId }: Pick<MemberRecord, "groupId" | "vmId">): string {
+  return `${groupId} ${vmId}`;
+}
+
+function poolsOf(vm: VmView): string[] {
+  return [...new Set(vm.disks.flatMap(({ source }) => source.pool ?? []))];
+}
+
+function captureInput(group: ProtectionGroup, { vmId, vm }: MemberRecord, vault: string): JsonObject {
+  return { vmId, vm, vaultId: group.vaultId, vault, onMigration: group.onMigration, atLeast: group.atLeast };
+}
+
+function forgotten(error: unknown): undefined {
+  if (error instanceof EngineError && error.kind === "not-found") return undefined;
+  throw error;
+}

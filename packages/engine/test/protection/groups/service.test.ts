@@ -1,0 +1,241 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { JsonObject } from "@godwit/core";
+import { type Collection, type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
+import type { GroupDraft } from "../../../src/protection/groups/draft.ts";
+import type { MemberRecord, ProtectionGroup } from "../../../src/protection/groups/model.ts";
+import { ProtectionGroups } from "../../../src/protection/groups/service.ts";
+import { vmFacts } from "../../inventory/scripted-host.ts";
+import { FakeClock, settle } from "../../jobs/fake-clock.ts";
+import { JobMemory, MemoryJobStore } from "../../jobs/memory-store.ts";
+
+class Kept<T> implements Collection<T> {
+  readonly #rows = new Map<string, string>();
+  get = async (id: string): Promise<T | undefined> => this.#parse(id);
+  list = async (): Promise<T[]> => [...this.#rows.keys()].sort().map((id) => this.#parse(id)!);
+  put = async (id: string, value: T): Promise<void> => void this.#rows.set(id, JSON.stringify(value));
+  delete = async (id: string): Promise<void> => void this.#rows.delete(id);
+  #parse(id: string): T | undefined {
+    const json = this.#rows.get(id);
+    return json === undefined ? undefined : (JSON.parse(json) as T);
+  }
+}
+
+const hour = 3_600_000;
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** A server's groups over real jobs, whose captures end as the test says. */
+class Site implements AsyncDisposable {
+  readonly clock = new FakeClock();
+  readonly vms: VmView[] = [];
+  readonly inputs: JsonObject[] = [];
+  readonly retained: string[] = [];
+  outcome: (input: JsonObject) => Promise<unknown> = () =>
+    Promise.resolve({
+      outcome: "captured",
+      pointId: `p${this.inputs.length}`,
+      readBytes: 10,
+      storedBytes: 4,
+      disks: [{ mode: "incremental", readBytes: 10 }],
+    });
+  readonly #memory = new JobMemory();
+  readonly #groups = new Kept<ProtectionGroup>();
+  readonly #members = new Kept<MemberRecord>();
+  #run = 0;
+  jobs!: JobRunner;
+  groups!: ProtectionGroups;
+
+  static async open(): Promise<Site> {
+    const site = new Site();
+    await site.restart();
+    return site;
+  }
+
+  addVm(name: string): void {
+    const vm = { ...vmFacts(name, { name }), hostId: "h1", host: "alpha", lastKnownState: "running", state: "running" };
+    this.vms.push({ ...vm, seenAt: "" } as VmView);
+  }
+
+  /** As after a kill -9: what is in the stores is all that is left. */
+  async restart(): Promise<void> {
+    await this.#stop();
+    const capture: JobKind<{ readonly vm: string; readonly vmId: string }> = {
+      kind: "vm.capture",
+      title: ({ vm }) => `capture ${vm}`,
+      subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
+      locks: ({ vmId }) => [`vm:${vmId}`],
+      slots: () => [],
+      run: ({ input }) => {
+        this.inputs.push(input);
+        return this.outcome(input);
+      },
+    };
+    const { clock } = this;
+    this.jobs = new JobRunner({
+      store: new MemoryJobStore(this.#memory),
+      clock,
+      owner: `run ${(this.#run += 1)}`,
+      kinds: [capture],
+      log: silent,
+    });
+    await this.jobs.start();
+    this.groups = new ProtectionGroups({
+      groups: this.#groups,
+      members: this.#members,
+      hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: "up" } as HostView] },
+      jobs: this.jobs,
+      vaults: { find: async (ref) => ({ id: ref, name: `vault ${ref}` }) },
+      clock,
+      log: silent,
+      retain: async (_group, { vm }) => void this.retained.push(vm),
+    });
+  }
+
+  /** Looks, lets what was started end, and looks again. */
+  async look(): Promise<void> {
+    await this.groups.look();
+    for (let turn = 0; turn < 5; turn += 1) await settle();
+    await this.groups.look();
+  }
+
+  /** What runs does not let go: the grace of stopping goes by. */
+  async #stop(): Promise<void> {
+    const stopping = this.jobs?.stop();
+    await this.clock.advance(5000);
+    await stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
+  }
+}
+
+const draft: GroupDraft = {
+  name: "gold",
+  vault: "v1",
+  members: { names: ["web*"] },
+  schedule: { cron: ["0 * * * *"], timeZone: "UTC" },
+  slaHours: 4,
+};
+
+describe("protection groups", () => {
+  test("capture their members at once and then by schedule, and prune after each", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    await site.look();
+    assert.deepEqual(
+      site.inputs.map(({ vm, vault, onMigration }) => [vm, vault, onMigration]),
+      [["web1", "vault v1", "park"]],
+    );
+    await site.look();
+    assert.equal(site.inputs.length, 1, "not again in this hour");
+    await site.clock.advance(hour);
+    await site.look();
+    assert.equal(site.inputs.length, 2);
+    assert.deepEqual(site.retained, ["web1", "web1"]);
+    const [status] = (await site.groups.view("gold")).statuses;
+    assert.deepEqual([status?.state, status?.succeeded, status?.lastPointId], ["ok", 2, "p2"]);
+  });
+
+  test("protect a new VM that matches by themselves, and list those that nobody protects", async () => {
+    await using site = await Site.open();
+    await site.groups.create(draft);
+    await site.look();
+    site.addVm("web7");
+    site.addVm("mail");
+    await site.look();
+    assert.deepEqual(
+      site.inputs.map(({ vm }) => vm),
+      ["web7"],
+    );
+    assert.deepEqual(
+      (await site.groups.uncovered()).map(({ name }) => name),
+      ["mail"],
+    );
+  });
+
+  test("make up once what a dead server missed, and never start one run twice", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    await site.look();
+    await site.clock.advance(9 * hour);
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    site.outcome = () => promise;
+    await site.groups.look();
+    await site.restart();
+    await site.groups.look();
+    await settle();
+    const ids = (await site.jobs.list({}, { limit: 10 })).map(({ id }) => id);
+    assert.equal(ids.length, 2, "the first and the one that makes up nine");
+    resolve({ outcome: "captured" });
+  });
+
+  test("try again after a failure, and say that the SLA is broken when that does not help", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create({ ...draft, schedule: { cron: ["0 0 * * *"], timeZone: "UTC" } });
+    site.outcome = () => Promise.reject(new Error("the vault is full"));
+    await site.look();
+    for (let minute = 0; minute < 60; minute += 1) {
+      await site.clock.advance(60_000);
+      await site.look();
+    }
+    assert.equal(site.inputs.length, 4, "three more tries after 5, 10 and 20 minutes");
+    assert.equal((await site.groups.status())[0]?.state, "failing");
+    await site.clock.advance(4 * hour);
+    const [status] = await site.groups.status();
+    assert.equal(status?.state, "late");
+    assert.match(status?.reason.text ?? "", /the vault is full/);
+  });
+
+  test("follow a capture that was parked for a move to the job that goes on", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    site.outcome = async ({ continues, ...input }) => {
+      if (continues !== undefined) return { outcome: "captured", pointId: "whole" };
+      const next = await site.jobs.submit("vm.capture", { ...input, continues: true }, { idempotencyKey: "next" });
+      return { outcome: "parked", continuedBy: next.id };
+    };
+    await site.look();
+    await site.look();
+    const [status] = await site.groups.status();
+    assert.deepEqual([status?.state, status?.lastPointId, status?.succeeded], ["ok", "whole", 1]);
+  });
+
+  test("are refused by field when they make no sense, and changed only in what is given", async () => {
+    await using site = await Site.open();
+    const { id } = await site.groups.create(draft);
+    await assert.rejects(site.groups.create(draft), { kind: "conflict" });
+    await assert.rejects(site.groups.create({ ...draft, name: "x", members: {} }), /selects no VM: give names, tags, hosts or pools/);
+    await assert.rejects(
+      site.groups.create({ ...draft, name: "x", retention: { daily: 0 } }),
+      /daily is a whole number of at least 1, not 0/,
+    );
+    await assert.rejects(site.groups.create({ ...draft, name: "x", retention: {} }), /keeps nothing/);
+    const edited = await site.groups.edit("gold", { slaHours: null, paused: true, limits: { perVault: 1 } });
+    assert.deepEqual(
+      [edited.id, edited.slaHours, edited.paused, edited.limits, edited.schedule.cron],
+      [id, undefined, true, { perVault: 1 }, ["0 * * * *"]],
+    );
+    await site.groups.remove(id);
+    await assert.rejects(site.groups.find("gold"), { kind: "not-found" });
+  });
+
+  test("run until they are told to stop, and look at once when nudged", async () => {
+    await using site = await Site.open();
+    const stop = new AbortController();
+    const running = site.groups.run({ signal: stop.signal });
+    await settle();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    for (let turn = 0; turn < 5; turn += 1) await settle();
+    assert.equal(site.inputs.length, 1);
+    await site.clock.advance(hour);
+    assert.equal(site.inputs.length, 2, "woke up for the schedule by itself");
+    stop.abort();
+    await running;
+  });
+});

@@ -1,0 +1,64 @@
+import type { ProtectionGroup as GroupAnswer, StoragePlan, StoragePlanRequest } from "@godwit/api";
+import { EngineError, type GroupView, plannedMembers, planStorage, type ProtectionGroups } from "@godwit/engine";
+import type { z } from "zod";
+import type { Answer, Handlers } from "../http/contract.ts";
+import { pageOf } from "../http/paging.ts";
+
+export type GroupsService = Pick<ProtectionGroups, "list" | "view" | "create" | "edit" | "remove" | "status" | "uncovered" | "records">;
+
+type Names =
+  | "groupList"
+  | "groupCreate"
+  | "groupGet"
+  | "groupEdit"
+  | "groupRemove"
+  | "protectionStatus"
+  | "unprotectedVmList"
+  | "storagePlan";
+
+export function protectionGroupHandlers({ groups }: { readonly groups: GroupsService }): Pick<Handlers, Names> {
+  const answer = async (ref: string): Promise<Answer<GroupAnswer>> => groupAnswer(await groups.view(ref));
+  return {
+    groupList: async ({ query }) =>
+      pageOf(await Promise.all((await groups.list()).map(({ id }) => answer(id))), ({ name }) => [name], query),
+    groupCreate: async ({ body }) => await answer((await groups.create(body)).id),
+    groupGet: ({ params }) => answer(params.group),
+    groupEdit: async ({ params, body }) => await answer((await groups.edit(params.group, body)).id),
+    async groupRemove({ params }) {
+      await groups.remove(params.group);
+      return undefined;
+    },
+    protectionStatus: async ({ query }) => pageOf(await groups.status(), ({ group, vm }) => [group, vm], query),
+    unprotectedVmList: async ({ query }) =>
+      pageOf(
+        (await groups.uncovered()).map(({ id, name, host }) => ({ id, name, host })),
+        ({ name, id }) => [name, id],
+        query,
+      ),
+    storagePlan: ({ body }) => storagePlan(groups, body),
+  };
+}
+
+function groupAnswer(group: GroupView): Answer<GroupAnswer> {
+  return group;
+}
+
+/** A group's members as their runs measured them, with what is given beside them. */
+async function storagePlan(groups: GroupsService, body: z.output<typeof StoragePlanRequest>): Promise<Answer<StoragePlan>> {
+  const { group: ref, vms: given, retention, pointsPerDay, ...rest } = body;
+  const group = ref === undefined ? undefined : await groups.view(ref);
+  const measured = group ? plannedMembers(group, await groups.records(group.id), Date.now()) : undefined;
+  const vms = [...(measured?.vms ?? []), ...given];
+  if (vms.length === 0) {
+    const why = group ? `no member of ${group.name} has a point yet, so nothing was measured` : "no VM was given";
+    throw new EngineError("invalid", `there is nothing to plan for: ${why}; give planned VMs with their size and daily change`);
+  }
+  const plan = planStorage({
+    ...rest,
+    vms,
+    retention: retention ?? group?.retention ?? { daily: 30 },
+    pointsPerDay: pointsPerDay ?? measured?.pointsPerDay ?? 1,
+  });
+  const left = (measured?.unmeasured ?? []).map((vm) => `${vm} is left out: it has no point yet`);
+  return { ...plan, assumptions: [...plan.assumptions, ...left] };
+}
