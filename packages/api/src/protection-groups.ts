@@ -58,6 +58,8 @@ export const GroupDraft = z.object({
   slaHours: count.optional(),
   onMigration: onMigration.optional(),
   atLeast: atLeast.optional(),
+  /** Alerts are posted there as JSON. */
+  webhook: z.url({ protocol: /^https?$/ }).optional(),
   paused: z.boolean().optional(),
 });
 export type GroupDraft = z.input<typeof GroupDraft>;
@@ -74,6 +76,10 @@ export const GroupEdit = z.object({
   slaHours: count.nullable().optional(),
   onMigration: onMigration.optional(),
   atLeast: atLeast.optional(),
+  webhook: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .optional(),
   paused: z.boolean().optional(),
 });
 export type GroupEdit = z.input<typeof GroupEdit>;
@@ -109,11 +115,26 @@ export const ProtectionGroup = z.object({
   slaHours: z.int().optional(),
   onMigration,
   atLeast,
+  webhook: z.string().optional(),
   paused: z.boolean(),
   createdAt: Timestamp,
   statuses: z.array(MemberStatus),
 });
 export type ProtectionGroup = z.infer<typeof ProtectionGroup>;
+
+/** Something that an admin must know; open while it has no `resolvedAt`. */
+export const Alert = z.object({
+  id: z.string(),
+  kind: z.enum(["sla"]),
+  groupId: z.string(),
+  group: z.string(),
+  vmId: z.string(),
+  vm: z.string(),
+  text: z.string(),
+  raisedAt: Timestamp,
+  resolvedAt: Timestamp.optional(),
+});
+export type Alert = z.infer<typeof Alert>;
 
 export const UncoveredVm = z.object({ id: z.string(), name: z.string(), host: z.string() });
 export type UncoveredVm = z.infer<typeof UncoveredVm>;
@@ -201,6 +222,14 @@ export const protectionGroupRoutes = {
     summary: "VMs that no group protects",
     query: PageQuery,
     response: pageOf(UncoveredVm),
+  }),
+  alertList: route({
+    method: "GET",
+    path: "/alerts",
+    tag,
+    summary: "List alerts, open ones first",
+    query: PageQuery.extend({ open: z.stringbool().optional() }),
+    response: pageOf(Alert),
   }),
   storagePlan: route({
     method: "POST",

@@ -16,7 +16,7 @@ export type DoctorReport = z.infer<typeof DoctorReport>;
 
 /** One server-sent event: the thing of `type` with `id` changed; `data` is what it is now, absent when it is gone. */
 export const ChangeEvent = z.object({
-  type: z.enum(["host", "vm", "network", "storage-pool", "settings", "job", "overflow"]),
+  type: z.enum(["host", "vm", "network", "storage-pool", "settings", "job", "alert", "overflow"]),
   id: z.string(),
   data: z.unknown().optional(),
 });

@@ -21,6 +21,7 @@ import {
 } from "@godwit/engine";
 import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
+import { alertsPart } from "./parts/alerts.ts";
 import { migrationPart } from "./parts/migration.ts";
 import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
 import type { Services } from "./services.ts";
@@ -56,7 +57,8 @@ export class Composition implements AsyncDisposable {
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
     const migration = migrationPart(inventory, networks);
-    const protection = protectionPart({ store, inventory, log, jobs: () => this.#jobs });
+    const { alerts, alertChanges } = alertsPart(store, log);
+    const protection = protectionPart({ store, inventory, log, alerts, jobs: () => this.#jobs });
     this.#protection = protection;
     const power = [vmStartKind(inventory), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...protection.kinds, ...(options.kinds ?? [])];
@@ -76,6 +78,8 @@ export class Composition implements AsyncDisposable {
       migrations: migration.service,
       protection: protection.service,
       groups: protection.groups,
+      alerts,
+      alertChanges,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const { changes } = await applyClusterFile({ document, fileName, dryRun, target, networks, signal });

@@ -2,7 +2,7 @@ import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest, Storag
 import type { JsonObject } from "@godwit/core";
 import type { CaptureInput, CaptureWish, FoundPoint, Inventory, JobRunner, Networks, VaultAdd, VaultRecord } from "@godwit/engine";
 import type { z } from "zod";
-import type { GroupsService } from "./handlers/protection-groups.ts";
+import type { AlertsService, GroupsService } from "./handlers/protection-groups.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
@@ -64,6 +64,9 @@ export interface Services {
   readonly migrations: MigrationsService;
   readonly protection: ProtectionService;
   readonly groups: GroupsService;
+  readonly alerts: AlertsService;
+  /** The ids of alerts that were raised or resolved, until `signal` fires. */
+  alertChanges(options: Cancellable): AsyncIterable<string>;
   readonly cluster: ApplyService;
   /** Looks at the server's machine and every host; never rejects because of what it finds. */
   doctor(options: Cancellable): Promise<DoctorReport>;

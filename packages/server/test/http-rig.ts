@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { openApiDocument } from "@godwit/api";
 import { systemClock } from "@godwit/core";
 import {
+  Alerts,
   EngineError,
   type FoundPoint,
   type HostView,
@@ -157,7 +158,7 @@ export interface World {
   readonly run: { body: JobKind["run"] };
 }
 
-function fakeServices(world: World, jobs: JobRunner, groups: ProtectionGroups): Services {
+function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Services, "groups" | "alerts">): Services {
   return {
     inventory: {
       hosts: () => [host],
@@ -194,6 +195,8 @@ function fakeServices(world: World, jobs: JobRunner, groups: ProtectionGroups): 
     },
     jobs,
     groups,
+    alerts,
+    alertChanges: (options) => new Feed<never>().read(options),
     migrations: {
       plan: async () => ({
         vmId: "v1",
@@ -286,6 +289,7 @@ export async function httpRig(options: Partial<Pick<AppOptions, "heartbeatMs" | 
   const kinds = kindNames.map((kind) => kindOf(kind, world));
   const jobs = stack.use(new JobRunner({ store: store.jobs, clock: systemClock, owner: "test", kinds, log }));
   await jobs.start();
+  const alerts = new Alerts({ alerts: store.alerts, clock: systemClock, send: async () => undefined, log });
   const groups = new ProtectionGroups({
     groups: store.groups,
     members: store.groupMembers,
@@ -295,7 +299,7 @@ export async function httpRig(options: Partial<Pick<AppOptions, "heartbeatMs" | 
     clock: systemClock,
     log,
   });
-  const services = fakeServices(world, jobs, groups);
+  const services = fakeServices(world, jobs, { groups, alerts });
   const changes = new Changes(services, log);
   const metrics = new Metrics(services);
   const stop = new AbortController();

@@ -1,4 +1,4 @@
-import type { GroupDraft, GroupEdit, MemberStatus, ProtectionGroup, StoragePlan, UncoveredVm } from "@godwit/api";
+import type { Alert, GroupDraft, GroupEdit, MemberStatus, ProtectionGroup, StoragePlan, UncoveredVm } from "@godwit/api";
 import { type Command, InvalidArgumentError } from "commander";
 import { print, printList } from "../context.ts";
 import { type Column, renderFields, renderTable } from "../output/table.ts";
@@ -34,6 +34,14 @@ const memberColumns: readonly Column<MemberStatus>[] = [
 ];
 
 const statusColumns: readonly Column<MemberStatus>[] = [{ title: "GROUP", value: ({ group }) => group }, ...memberColumns];
+
+const alertColumns: readonly Column<Alert>[] = [
+  { title: "STATE", value: ({ resolvedAt }) => (resolvedAt === undefined ? "open" : "resolved") },
+  { title: "SINCE", value: ({ raisedAt }) => raisedAt },
+  { title: "GROUP", value: ({ group }) => group },
+  { title: "VM", value: ({ vm }) => vm },
+  { title: "WHAT", value: ({ text }) => text },
+];
 
 const uncoveredColumns: readonly Column<UncoveredVm>[] = [
   { title: "VM", value: ({ name }) => name },
@@ -99,6 +107,7 @@ interface GroupFlags {
   readonly sla?: number | "none";
   readonly onMigration?: "park" | "finish";
   readonly atLeast?: "crash" | "filesystem";
+  readonly webhook?: string;
   readonly rename?: string;
 }
 
@@ -148,11 +157,12 @@ function groupOptions(command: Command): Command {
     .option("--retries <n>", "tries after a failure", integer)
     .option("--retry-minutes <n>", "wait before the first of them; doubled for each more", integer)
     .option("--sla <hours>", "alert without a point for so long; 'none'", (text) => (text === "none" ? "none" : integer(text)))
+    .option("--webhook <url>", "where alerts are posted to as JSON; 'none'")
     .option("--on-migration <what>", "park (default) or finish")
     .option("--at-least <level>", "crash (default) or filesystem: a lesser point is a failure");
 }
 
-function settingsOf(flags: GroupFlags): Omit<GroupEdit, "slaHours"> & { slaHours?: number | null } {
+function settingsOf(flags: GroupFlags): GroupEdit {
   const { vm, tag, host, pool, rest, except, every, cron, timeZone, window, perHost, perPool, perVault } = flags;
   const selects = [vm, tag, host, pool, rest, except].some((given) => given !== undefined);
   const timed = [every, cron, timeZone, window].some((given) => given !== undefined);
@@ -166,6 +176,7 @@ function settingsOf(flags: GroupFlags): Omit<GroupEdit, "slaHours"> & { slaHours
     ...(limited && { limits: { perHost, perPool, perVault } }),
     ...(retried && { retry: { times: flags.retries ?? 3, delayMinutes: flags.retryMinutes ?? 5 } }),
     ...(flags.sla !== undefined && { slaHours: flags.sla === "none" ? null : flags.sla }),
+    ...(flags.webhook !== undefined && { webhook: flags.webhook === "none" ? null : flags.webhook }),
     ...(flags.onMigration && { onMigration: flags.onMigration }),
     ...(flags.atLeast && { atLeast: flags.atLeast }),
   };
@@ -194,14 +205,9 @@ function addGroup(program: Command, withContext: WithContext): void {
     .requiredOption("--vault <vault>", "a registered vault")
     .action((name: string, flags: GroupFlags) =>
       withContext(async (context) => {
-        const { slaHours, ...settings } = settingsOf(flags);
-        const body = {
-          members: {},
-          ...settings,
-          ...(typeof slaHours === "number" && { slaHours }),
-          name,
-          vault: flags.vault ?? "",
-        } as GroupDraft;
+        // What a new group does not have cannot be taken away: `none` says nothing here.
+        const settings = Object.fromEntries(Object.entries(settingsOf(flags)).filter(([, value]) => value !== null));
+        const body: GroupDraft = { members: {}, ...settings, name, vault: flags.vault ?? "" };
         print(context, await context.client.call("groupCreate", { body, signal: context.signal }), printGroup);
       }),
     );
@@ -311,6 +317,17 @@ export const addGroupCommands: AddCommands = (program, withContext) => {
       withContext(async (context) => {
         const statuses = await Array.fromAsync(context.client.all("protectionStatus", { signal: context.signal }));
         printList(context, statuses, statusColumns, "no group has a member");
+      }),
+    );
+  report
+    .command("alerts")
+    .description("what needs an admin: open alerts, and those of the last month")
+    .option("--open", "only open ones")
+    .action((flags: { open?: boolean }) =>
+      withContext(async (context) => {
+        const query = flags.open === true ? { open: "true" } : {};
+        const alerts = await Array.fromAsync(context.client.all("alertList", { query, signal: context.signal }));
+        printList(context, alerts, alertColumns, "no alert");
       }),
     );
   report

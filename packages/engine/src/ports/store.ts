@@ -1,5 +1,6 @@
 import type { HostRecord } from "../model/host.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
+import type { AlertRecord } from "../protection/groups/alerts.ts";
 import type { MemberRecord, ProtectionGroup } from "../protection/groups/model.ts";
 import type { JobLease, JobRecord } from "../jobs/job.ts";
 import type { TrackingRecord, VaultRecord } from "../protection/model.ts";
@@ -62,6 +63,7 @@ export interface Store extends AsyncDisposable {
   readonly groups: Collection<ProtectionGroup>;
   /** By group and VM. */
   readonly groupMembers: Collection<MemberRecord>;
+  readonly alerts: Collection<AlertRecord>;
   /** By VM and vault; see `trackingId`. */
   readonly tracking: Collection<TrackingRecord>;
 }

@@ -3,6 +3,7 @@ import { canonicalJson, describeError } from "@godwit/core";
 import type { HostView, InventoryChange, JobRecord, NetworkChange } from "@godwit/engine";
 import type { Logger } from "pino";
 import type { Services } from "../services.ts";
+import { alertAnswer } from "./protection-groups.ts";
 import { hostMigrationView, jobsByVm, jobView, vmView } from "./views.ts";
 
 type ChangeType = ChangeEvent["type"];
@@ -76,6 +77,7 @@ export class Changes {
     await Promise.all([
       this.#pump("inventory", inventory.changes({ signal }), (change) => this.#inventory(change), signal),
       this.#pump("networks", networks.changes({ signal }), (change) => this.#network(change), signal),
+      this.#pump("alerts", this.#services.alertChanges({ signal }), (id) => this.#tell("alert", id), signal),
       this.#pump("jobs", jobs.watchAll({ signal, onDropped: () => this.#tell("overflow", "*") }), (job) => this.#job(job), signal),
     ]);
   }
@@ -183,6 +185,8 @@ export class Changes {
           return await this.#settings(id);
         case "job":
           return { ...jobView(await jobs.get(id)), log: [] };
+        case "alert":
+          return await this.#alert(id);
         case "overflow":
           return undefined;
       }
@@ -190,6 +194,11 @@ export class Changes {
       // Gone, or a name that several have by now: the client looks again.
       return undefined;
     }
+  }
+
+  async #alert(id: string): Promise<unknown> {
+    const alert = (await this.#services.alerts.list()).find((one) => one.id === id);
+    return alert && alertAnswer(alert);
   }
 
   async #settings(id: string): Promise<unknown> {

@@ -1,10 +1,21 @@
-import type { ProtectionGroup as GroupAnswer, StoragePlan, StoragePlanRequest } from "@godwit/api";
-import { EngineError, type GroupView, plannedMembers, planStorage, type ProtectionGroups } from "@godwit/engine";
+import type { Alert, ProtectionGroup as GroupAnswer, StoragePlan, StoragePlanRequest } from "@godwit/api";
+import {
+  type AlertRecord,
+  type Alerts,
+  EngineError,
+  type GroupView,
+  plannedMembers,
+  planStorage,
+  type ProtectionGroups,
+} from "@godwit/engine";
 import type { z } from "zod";
 import type { Answer, Handlers } from "../http/contract.ts";
 import { pageOf } from "../http/paging.ts";
+import type { Services } from "../services.ts";
 
 export type GroupsService = Pick<ProtectionGroups, "list" | "view" | "create" | "edit" | "remove" | "status" | "uncovered" | "records">;
+
+export type AlertsService = Pick<Alerts, "list">;
 
 type Names =
   | "groupList"
@@ -14,9 +25,10 @@ type Names =
   | "groupRemove"
   | "protectionStatus"
   | "unprotectedVmList"
+  | "alertList"
   | "storagePlan";
 
-export function protectionGroupHandlers({ groups }: { readonly groups: GroupsService }): Pick<Handlers, Names> {
+export function protectionGroupHandlers({ groups, alerts }: Pick<Services, "groups" | "alerts">): Pick<Handlers, Names> {
   const answer = async (ref: string): Promise<Answer<GroupAnswer>> => groupAnswer(await groups.view(ref));
   return {
     groupList: async ({ query }) =>
@@ -35,8 +47,16 @@ export function protectionGroupHandlers({ groups }: { readonly groups: GroupsSer
         ({ name, id }) => [name, id],
         query,
       ),
+    async alertList({ query }) {
+      const all = (await alerts.list()).filter(({ resolvedAt }) => query.open !== true || resolvedAt === undefined);
+      return pageOf(all.map(alertAnswer), ({ resolvedAt, raisedAt, id }) => [resolvedAt === undefined ? "0" : "1", raisedAt, id], query);
+    },
     storagePlan: ({ body }) => storagePlan(groups, body),
   };
+}
+
+export function alertAnswer({ id, kind, groupId, group, vmId, vm, text, raisedAt, resolvedAt }: AlertRecord): Alert {
+  return { id, kind, groupId, group, vmId, vm, text, raisedAt, ...(resolvedAt !== undefined && { resolvedAt }) };
 }
 
 function groupAnswer(group: GroupView): Answer<GroupAnswer> {

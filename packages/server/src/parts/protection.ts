@@ -1,5 +1,6 @@
 import { systemClock } from "@godwit/core";
 import {
+  type Alerts,
   captureJob,
   Captures,
   findPoint,
@@ -32,12 +33,13 @@ interface Given {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly log: Logger;
+  readonly alerts: Alerts;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
 }
 
 /** Vaults, captures, points and groups. */
-export function protectionPart({ store, inventory, log, jobs }: Given): ProtectionPart {
+export function protectionPart({ store, inventory, log, alerts, jobs }: Given): ProtectionPart {
   const vaults = new Vaults(store.vaults, systemClock);
   const captures = new Captures({
     hosts: inventory,
@@ -60,6 +62,7 @@ export function protectionPart({ store, inventory, log, jobs }: Given): Protecti
     vaults,
     clock: systemClock,
     log,
+    alerts,
   });
   return {
     vaults,

@@ -17,6 +17,7 @@ export interface GroupDraft {
   readonly slaHours?: number | undefined;
   readonly onMigration?: ProtectionGroup["onMigration"] | undefined;
   readonly atLeast?: ProtectionGroup["atLeast"] | undefined;
+  readonly webhook?: string | undefined;
   readonly paused?: boolean | undefined;
 }
 
@@ -46,6 +47,7 @@ export function newGroup(
     limits: draft.limits ?? defaults.limits,
     retry: draft.retry ?? defaults.retry,
     ...(draft.slaHours !== undefined && { slaHours: draft.slaHours }),
+    ...(draft.webhook !== undefined && { webhook: draft.webhook }),
     onMigration: draft.onMigration ?? "park",
     atLeast: draft.atLeast ?? "crash",
     paused: draft.paused ?? false,
@@ -55,7 +57,8 @@ export function newGroup(
 
 /** Throws `invalid`. */
 export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: string): ProtectionGroup {
-  const { slaHours, ...rest } = group;
+  const { slaHours, webhook, ...rest } = group;
+  const hook = edit.webhook === undefined ? webhook : (edit.webhook ?? undefined);
   const sla = edit.slaHours === undefined ? slaHours : (edit.slaHours ?? undefined);
   return checked({
     ...rest,
@@ -68,6 +71,7 @@ export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: stri
     limits: edit.limits === undefined ? group.limits : (edit.limits ?? {}),
     retry: edit.retry ?? group.retry,
     ...(sla !== undefined && { slaHours: sla }),
+    ...(hook !== undefined && { webhook: hook }),
     onMigration: edit.onMigration ?? group.onMigration,
     atLeast: edit.atLeast ?? group.atLeast,
     paused: edit.paused ?? group.paused,
@@ -86,6 +90,8 @@ function checked(group: ProtectionGroup): ProtectionGroup {
       throw wrong(`${key} is a whole number of at least 1, not ${value}`);
   if (Object.values(group.retention).every((count) => count === undefined))
     throw wrong("its retention keeps nothing: keep the last one at least");
+  if (group.webhook !== undefined && !/^https?:$/.test(URL.parse(group.webhook)?.protocol ?? ""))
+    throw wrong(`'${group.webhook}' is no webhook: an http or https URL is needed`);
   const { times, delayMinutes } = group.retry;
   if (!(Number.isInteger(times) && times >= 0 && times <= 20)) throw wrong(`it is tried again 0 to 20 times, not ${times}`);
   if (!(delayMinutes >= 1 && delayMinutes <= 1440)) throw wrong(`the wait before a try is 1 to 1440 minutes, not ${delayMinutes}`);

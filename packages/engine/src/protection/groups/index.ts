@@ -1,3 +1,4 @@
+export { type AlertMessage, type AlertRecord, Alerts } from "./alerts.ts";
 export type { GroupDraft, GroupEdit } from "./draft.ts";
 export type { GroupLimits, MemberRecord, MemberSelector, ProtectionGroup, Retention, RetryPolicy, RunRecord } from "./model.ts";
 export { plannedMembers } from "./planned.ts";

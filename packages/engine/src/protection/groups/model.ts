@@ -55,6 +55,8 @@ export interface ProtectionGroup {
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
   readonly atLeast: "crash" | "filesystem";
+  /** An http(s) URL that alerts are posted to, as JSON. */
+  readonly webhook?: string | undefined;
   /** Nothing is started by itself while true. */
   readonly paused: boolean;
   /** RFC 3339. */

@@ -5,6 +5,7 @@ import { EngineError } from "../../model/errors.ts";
 import type { HostView } from "../../model/host.ts";
 import type { VmView } from "../../model/vm.ts";
 import type { Collection } from "../../ports/store.ts";
+import type { Alerts } from "./alerts.ts";
 import { applyEdit, type GroupDraft, type GroupEdit, newGroup } from "./draft.ts";
 import { type DueMember, planRuns, type Wait } from "./due.ts";
 import { membersOf } from "./members.ts";
@@ -43,6 +44,7 @@ export interface ProtectionGroupsOptions {
   readonly clock: Clock;
   readonly log: GroupLog;
   readonly tagsOf?: (vm: VmView) => readonly string[];
+  readonly alerts?: Pick<Alerts, "look">;
   /** Called after a run of a member ended well: what its retention lets go may go. */
   readonly retain?: (group: ProtectionGroup, member: MemberRecord) => Promise<void>;
 }
@@ -190,6 +192,7 @@ export class ProtectionGroups {
       const failures = attempt === 1 ? 0 : record.failures;
       await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
     }
+    await this.#options.alerts?.look(await this.list(), await this.status());
     return wakeAt;
   }
 

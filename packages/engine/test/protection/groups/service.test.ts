@@ -1,25 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { JsonObject } from "@godwit/core";
-import { type Collection, type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
+import { type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
 import type { GroupDraft } from "../../../src/protection/groups/draft.ts";
 import type { MemberRecord, ProtectionGroup } from "../../../src/protection/groups/model.ts";
 import { ProtectionGroups } from "../../../src/protection/groups/service.ts";
 import { vmFacts } from "../../inventory/scripted-host.ts";
 import { FakeClock, settle } from "../../jobs/fake-clock.ts";
 import { JobMemory, MemoryJobStore } from "../../jobs/memory-store.ts";
-
-class Kept<T> implements Collection<T> {
-  readonly #rows = new Map<string, string>();
-  get = async (id: string): Promise<T | undefined> => this.#parse(id);
-  list = async (): Promise<T[]> => [...this.#rows.keys()].sort().map((id) => this.#parse(id)!);
-  put = async (id: string, value: T): Promise<void> => void this.#rows.set(id, JSON.stringify(value));
-  delete = async (id: string): Promise<void> => void this.#rows.delete(id);
-  #parse(id: string): T | undefined {
-    const json = this.#rows.get(id);
-    return json === undefined ? undefined : (JSON.parse(json) as T);
-  }
-}
+import { Kept } from "./kept.ts";
 
 const hour = 3_600_000;
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };

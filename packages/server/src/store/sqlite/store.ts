@@ -1,4 +1,5 @@
 import type {
+  AlertRecord,
   Collection,
   HostMigrationSettings,
   HostRecord,
@@ -28,6 +29,7 @@ export class SqliteStore implements Store {
   readonly vaults: Collection<VaultRecord>;
   readonly groups: Collection<ProtectionGroup>;
   readonly groupMembers: Collection<MemberRecord>;
+  readonly alerts: Collection<AlertRecord>;
   readonly tracking: Collection<TrackingRecord>;
   readonly #db: Kysely<Schema>;
   readonly #lock: Disposable;
@@ -43,6 +45,7 @@ export class SqliteStore implements Store {
     this.vaults = sqliteCollection(db, guard, "vault");
     this.groups = sqliteCollection(db, guard, "protection-group");
     this.groupMembers = sqliteCollection(db, guard, "protection-member");
+    this.alerts = sqliteCollection(db, guard, "alert");
     this.tracking = sqliteCollection(db, guard, "tracking");
   }
 
