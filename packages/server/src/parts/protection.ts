@@ -7,7 +7,10 @@ import {
   type JobKind,
   type JobRunner,
   libvirtBackup,
+  libvirtRecovery,
   listFoundPoints,
+  Recoveries,
+  recoverJob,
   type Store,
   Vaults,
 } from "@godwit/engine";
@@ -38,14 +41,16 @@ export function protectionPart(store: Store, inventory: Inventory, jobs: () => J
     },
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
+  const recoveries = new Recoveries({ captures, open: libvirtRecovery });
   return {
     vaults,
-    kinds: [captureJob(captures)],
+    kinds: [captureJob(captures), recoverJob(recoveries)],
     service: {
       vaults: () => vaults.list(),
       addVault: (vault, cancellable) => vaults.add(vault, cancellable),
       removeVault: (ref) => vaults.remove(ref),
       captureInput: (wish) => captures.resolve(wish),
+      recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
       points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },
