@@ -95,3 +95,50 @@ export const RecoveryPoint = z.object({
   storedBytes: z.int(),
 });
 export type RecoveryPoint = z.infer<typeof RecoveryPoint>;
+
+export const RecoverRequest = z.object({
+  /** The vault that the point is in; needed only when several have a point of that name. */
+  vault: z.string().min(1).optional(),
+  /**
+   * `new`: a VM beside what is there. `replace`: the VM gets new images, the old ones are kept aside. `in-place`: only
+   * what differs is written into its images. `disk`: images only, no VM.
+   */
+  mode: z.enum(["new", "replace", "in-place", "disk"]).default("new"),
+  /** Destination host, id or name. */
+  to: z.string().min(1).optional(),
+  /** A storage pool of the destination that keeps files. */
+  storagePool: z.string().min(1).optional(),
+  /** The recovered VM's name; that of the captured one when absent. */
+  name: z
+    .string()
+    .regex(/^[^/<>&'"\p{C}]{1,100}$/u)
+    .optional(),
+  /** Another UUID and other network addresses; always when the captured VM still exists. */
+  newIdentity: z.boolean().optional(),
+  /** Only these disks. */
+  disks: z.array(z.string().min(1)).min(1).optional(),
+  /** What network cards plug into, old name to new one. */
+  networks: z.record(z.string(), z.string()).optional(),
+  start: z.boolean().default(false),
+});
+export type RecoverRequest = z.input<typeof RecoverRequest>;
+
+export const RecoverResult = z.object({
+  outcome: z.literal("recovered"),
+  mode: z.enum(["new", "replace", "in-place", "disk"]),
+  pointId: z.string(),
+  vault: z.string(),
+  /** The moment that it shows now. */
+  at: Timestamp,
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  disks: z.array(z.object({ target: z.string(), path: z.string(), sizeBytes: z.int(), writtenBytes: z.int(), keptBytes: z.int() })),
+  /** Images that the VM had before; nobody deletes them. */
+  keptAside: z.array(z.string()),
+  started: z.boolean(),
+  /** Whether the next capture reads only changes, or why not. */
+  tracking: Reason,
+  totalMs: z.number(),
+});
+export type RecoverResult = z.infer<typeof RecoverResult>;

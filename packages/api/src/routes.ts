@@ -17,7 +17,7 @@ import {
   NetworkInterface,
 } from "./network.ts";
 import { protectionGroupRoutes } from "./protection-groups.ts";
-import { CaptureRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
+import { CaptureRequest, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
 import { Vm, VmStop } from "./vm.ts";
@@ -251,6 +251,14 @@ export const routes = {
     summary: "Show a recovery point, by the start of its id",
     query: z.object({ vault: z.string().optional() }),
     response: RecoveryPoint,
+  }),
+  pointRecover: route({
+    method: "POST",
+    path: "/points/{point}/recover",
+    tag: "protection",
+    summary: "Recover a VM, or disks of it, from a recovery point",
+    body: RecoverRequest,
+    ...startsJob,
   }),
 
   jobList: route({

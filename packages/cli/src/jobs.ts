@@ -1,10 +1,11 @@
-import { CaptureResult, type Job, MigrationResult, StorageMoveResult } from "@godwit/api";
+import { CaptureResult, type Job, MigrationResult, RecoverResult, StorageMoveResult } from "@godwit/api";
 import { captureTable } from "./capture-table.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 import { ProgressDisplay } from "./progress.ts";
+import { recoverTable } from "./recover-table.ts";
 
 export function isEnded(job: Job): boolean {
   return job.state === "done" || job.state === "failed" || job.state === "cancelled";
@@ -92,7 +93,9 @@ function resultTable(result: unknown): string {
   const storage = StorageMoveResult.safeParse(result);
   if (storage.success) return storageTable(storage.data);
   const captured = CaptureResult.safeParse(result);
-  return captured.success ? captureTable(captured.data) : "";
+  if (captured.success) return captureTable(captured.data);
+  const recovered = RecoverResult.safeParse(result);
+  return recovered.success ? recoverTable(recovered.data) : "";
 }
 
 export function jobTable(job: Job): string {

@@ -7,6 +7,7 @@ import { addJobCommands } from "./commands/job.ts";
 import { addMigrationCommands } from "./commands/migration.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addProtectionCommands } from "./commands/protection.ts";
+import { addRecoverCommands } from "./commands/recover.ts";
 import { addStorageCommands } from "./commands/storage.ts";
 import { addSystemCommands } from "./commands/system.ts";
 import { addVmCommands } from "./commands/vm.ts";
@@ -37,6 +38,7 @@ export function createProgram(surroundings: Surroundings): Command {
     addMigrationCommands,
     addProtectionCommands,
     addGroupCommands,
+    addRecoverCommands,
     addJobCommands,
     addSystemCommands,
   ]) {

@@ -27,3 +27,6 @@ export * from "./doctor/index.ts";
 export { libvirtBackup } from "./adapters/libvirt/backup/index.ts";
 export * from "./ports/backup.ts";
 export * from "./protection/index.ts";
+export { libvirtRecovery } from "./adapters/libvirt/backup/recovery.ts";
+export type * from "./ports/recovery.ts";
+export * from "./recovery/index.ts";

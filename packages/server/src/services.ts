@@ -1,6 +1,17 @@
 import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest, StorageMoveRequest } from "@godwit/api";
 import type { JsonObject } from "@godwit/core";
-import type { CaptureInput, CaptureWish, FoundPoint, Inventory, JobRunner, Networks, VaultAdd, VaultRecord } from "@godwit/engine";
+import type {
+  CaptureInput,
+  CaptureWish,
+  FoundPoint,
+  Inventory,
+  JobRunner,
+  Networks,
+  RecoverInput,
+  RecoverWish,
+  VaultAdd,
+  VaultRecord,
+} from "@godwit/engine";
 import type { z } from "zod";
 import type { AlertsService, GroupsService } from "./handlers/protection-groups.ts";
 
@@ -52,6 +63,8 @@ export interface ProtectionService {
   removeVault(ref: string): Promise<void>;
   /** The input of the job `vm.capture`, with ids in place of names. */
   captureInput(wish: CaptureWish): Promise<CaptureInput>;
+  /** The input of the job `vm.recover`. */
+  recoverInput(wish: RecoverWish, options: Cancellable): Promise<RecoverInput>;
   points(filter: { readonly vault?: string | undefined; readonly vm?: string | undefined }, options: Cancellable): Promise<FoundPoint[]>;
   point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
 }

@@ -90,6 +90,12 @@ export class Vaults implements AsyncDisposable {
     }
   }
 
+  /** The vault as it is now, whoever wrote to it since it was first opened. The caller closes it. */
+  async openApart(ref: string, { signal }: Cancellable): Promise<AsyncDisposable & { readonly vault: Vault }> {
+    const { store, vault } = await openVault(await this.find(ref), signal);
+    return { vault, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#opened.keys()].map((id) => this.#close(id)));
   }

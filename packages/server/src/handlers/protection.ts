@@ -5,7 +5,7 @@ import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
 import { jobView } from "./views.ts";
 
-type Names = "vaultLocationList" | "vaultLocationAdd" | "vaultLocationRemove" | "vmCapture" | "pointList" | "pointGet";
+type Names = "vaultLocationList" | "vaultLocationAdd" | "vaultLocationRemove" | "vmCapture" | "pointList" | "pointGet" | "pointRecover";
 
 export function protectionHandlers({ protection, jobs }: Services): Pick<Handlers, Names> {
   return {
@@ -22,6 +22,10 @@ export function protectionHandlers({ protection, jobs }: Services): Pick<Handler
     async pointList({ query, signal }) {
       const points = await protection.points(query, { signal });
       return pageOf(points.map(pointView), ({ time, id }) => [time, id], query);
+    },
+    async pointRecover({ params, body, idempotencyKey, signal }) {
+      const input = await protection.recoverInput({ ...body, point: params.point }, { signal });
+      return jobView(await jobs.submit("vm.recover", input, { idempotencyKey }));
     },
     pointGet: async ({ params, query, signal }) => pointView(await protection.point(params.point, query.vault, { signal })),
   };

@@ -9,8 +9,11 @@ import {
   type JobKind,
   type JobRunner,
   libvirtBackup,
+  libvirtRecovery,
   listFoundPoints,
   ProtectionGroups,
+  Recoveries,
+  recoverJob,
   type Store,
   Vaults,
 } from "@godwit/engine";
@@ -64,6 +67,7 @@ export function protectionPart({ store, inventory, log, alerts, jobs }: Given): 
     log,
     alerts,
   });
+  const recoveries = new Recoveries({ captures, open: libvirtRecovery });
   return {
     vaults,
     groups,
@@ -71,12 +75,13 @@ export function protectionPart({ store, inventory, log, alerts, jobs }: Given): 
       await ready;
       await Promise.all([groups.run({ signal }), nudgeByJobs(groups, jobs(), signal), nudgeByVms(groups, inventory, signal)]);
     },
-    kinds: [captureJob(captures)],
+    kinds: [captureJob(captures), recoverJob(recoveries)],
     service: {
       vaults: () => vaults.list(),
       addVault: (vault, cancellable) => vaults.add(vault, cancellable),
       removeVault: (ref) => vaults.remove(ref),
       captureInput: (wish) => captures.resolve(wish),
+      recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
       points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },

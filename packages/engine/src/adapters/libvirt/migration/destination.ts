@@ -5,13 +5,15 @@ import { parseDomainCapabilities, parsePool } from "../xml/index.ts";
 import { findDomain, type LibvirtAccess, saying, unlessRefused } from "./access.ts";
 import type { Definition } from "./source.ts";
 
+/** What has to be known of a VM that is to come: it need not run anywhere. */
+export interface ComingVm extends Pick<SourceFacts, "nics"> {
+  readonly vm: Pick<SourceFacts["vm"], "id" | "name">;
+  readonly disks: readonly Pick<SourceFacts["disks"][number], "target" | "path">[];
+  readonly definition: unknown;
+}
+
 /** Asks the destination about a VM that is to come. Changes nothing. */
-export async function judgeOn(
-  host: LibvirtAccess,
-  source: SourceFacts,
-  wanted: WantedThere,
-  signal: AbortSignal,
-): Promise<DestinationFacts> {
+export async function judgeOn(host: LibvirtAccess, source: ComingVm, wanted: WantedThere, signal: AbortSignal): Promise<DestinationFacts> {
   const { connection } = host;
   const definition = source.definition as Definition;
   const namesIn = (pool: string): string[] =>
@@ -31,7 +33,7 @@ export async function judgeOn(
 
 async function readIdentity(
   connection: Connection,
-  { vm }: SourceFacts,
+  { vm }: ComingVm,
   signal: AbortSignal,
 ): Promise<Pick<DestinationFacts, "sameUuid" | "sameName">> {
   const [same, named] = await Promise.all([
@@ -106,7 +108,7 @@ async function readFreeMemory(connection: Connection, signal: AbortSignal): Prom
 
 async function readNics(
   connection: Connection,
-  { nics }: SourceFacts,
+  { nics }: ComingVm,
   networks: WantedThere["networks"],
   signal: AbortSignal,
 ): Promise<DestinationFacts["nics"]> {

@@ -1,0 +1,92 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { finishJob } from "../jobs.ts";
+import { type AddCommands, type JobFlags, jobOptions, nameList, type WithContext } from "./command.ts";
+
+interface VmFlags extends JobFlags {
+  readonly vault?: string;
+  readonly to?: string;
+  readonly storage?: string;
+  readonly name?: string;
+  readonly newIdentity?: boolean;
+  readonly network?: Readonly<Record<string, string>>;
+  readonly replace?: boolean;
+  readonly inPlace?: boolean;
+  readonly disks?: readonly string[];
+  readonly start: boolean;
+}
+
+interface DiskFlags extends JobFlags {
+  readonly vault?: string;
+  readonly to: string;
+  readonly storage: string;
+}
+
+/** `old=new`, once for each network. */
+function mapping(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  const at = text.indexOf("=");
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError("OLD=NEW is needed.");
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function addVm(recover: Command, withContext: WithContext): void {
+  const vm = recover
+    .command("vm <point>")
+    .description("make a VM of a recovery point (the start of its id, or a VM's name for the newest)")
+    .option("--vault <vault>", "the vault that the point is in")
+    .option("--to <host>", "host of the new VM")
+    .option("--storage <pool>", "storage pool for its images")
+    .option("--name <name>", "name of the new VM")
+    .option("--new-identity", "give it another UUID and other network addresses")
+    .option("--network <old=new>", "plug network cards into another network; may be repeated", mapping)
+    .option("--disks <names>", "only these disks, such as vda,vdb", nameList)
+    .option("--replace", "give the VM that was captured new images; the old ones are kept aside")
+    .option("--in-place", "write what differs into the images of the VM that was captured")
+    .option("--start", "start it when it is there", false);
+  jobOptions(vm).action((point: string, flags: VmFlags) =>
+    withContext(async (context) => {
+      const { vault, to, storage, name, newIdentity, network, disks, replace, inPlace, start, idempotencyKey } = flags;
+      const body = {
+        mode: inPlace === true ? ("in-place" as const) : replace === true ? ("replace" as const) : ("new" as const),
+        start,
+        ...(vault !== undefined && { vault }),
+        ...(to !== undefined && { to }),
+        ...(storage !== undefined && { storagePool: storage }),
+        ...(name !== undefined && { name }),
+        ...(newIdentity !== undefined && { newIdentity }),
+        ...(network !== undefined && { networks: network }),
+        ...(disks !== undefined && { disks: [...disks] }),
+      };
+      await finishJob(
+        context,
+        await context.client.call("pointRecover", { params: { point }, body, idempotencyKey, signal: context.signal }),
+        flags,
+      );
+    }),
+  );
+}
+
+function addDisk(recover: Command, withContext: WithContext): void {
+  const disk = recover
+    .command("disk <point> <disk>")
+    .description("make an image of one disk of a recovery point")
+    .option("--vault <vault>", "the vault that the point is in")
+    .requiredOption("--to <host>", "host that gets the image")
+    .requiredOption("--storage <pool>", "storage pool for the image");
+  jobOptions(disk).action((point: string, name: string, flags: DiskFlags) =>
+    withContext(async (context) => {
+      const { vault, to, storage, idempotencyKey } = flags;
+      const body = { mode: "disk" as const, to, storagePool: storage, disks: [name], ...(vault !== undefined && { vault }) };
+      await finishJob(
+        context,
+        await context.client.call("pointRecover", { params: { point }, body, idempotencyKey, signal: context.signal }),
+        flags,
+      );
+    }),
+  );
+}
+
+export const addRecoverCommands: AddCommands = (program, withContext) => {
+  const recover = program.command("recover").description("bring back what a recovery point holds");
+  addVm(recover, withContext);
+  addDisk(recover, withContext);
+};

@@ -1,0 +1,183 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { dirname, join } from "node:path";
+import { isLibvirtError } from "@godwit/libvirt";
+import { type NbdSource, openNbdSink } from "@godwit/nbd";
+import { EngineError } from "../../../model/errors.ts";
+import type { HypervisorHost } from "../../../ports/hypervisor.ts";
+import type { Adaptation, HostRecovery, ImagePlace } from "../../../ports/recovery.ts";
+import type { HostShell } from "../../../ports/shell.ts";
+import { engineError } from "../errors.ts";
+import type { LibvirtAccess } from "../migration/access.ts";
+import { deleteImages } from "../migration/copies.ts";
+import { judgeOn } from "../migration/destination.ts";
+import { escapeXml, mapDefinition } from "../xml/edit.ts";
+import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
+import { NVRAM_FILE, TPM_FILE } from "./machine.ts";
+import { dialled, openExport } from "./pull.ts";
+
+/** `$1` key, `$2` target, `$3` format, `$4` image. The server ends with its last client, so that nothing stays when we die. */
+const serve = `command -v qemu-nbd >/dev/null 2>&1 || { echo "the host lacks qemu-nbd: install qemu-utils" >&2; exit 3; }
+umask 077; mkdir -p "/run/godwit-$1"; socket="/run/godwit-$1/$2.sock"
+[ -S "$socket" ] && kill -0 "$(cat "$socket.pid" 2>/dev/null)" 2>/dev/null && exit 0
+exec qemu-nbd --fork --shared=8 --discard=unmap --format="$3" --export-name="$2" --socket="$socket" --pid-file="$socket.pid" "$4"`;
+
+/** `$1` key: waits until the servers are gone, and helps after a while. */
+const close = `n=0
+for pid in /run/godwit-"$1"/*.pid; do
+  [ -f "$pid" ] || continue
+  while kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null; do
+    n=$((n + 1)); [ $n -ne 3 ] || kill "$(cat "$pid")"; [ $n -lt 15 ] || exit 4; sleep 1
+  done
+done; rm -rf "/run/godwit-$1"`;
+
+/** `$1` is a file; its content comes in base64. */
+const writeFile = `umask 077; mkdir -p "$(dirname "$1")" && base64 -d >"$1"`;
+const writeTpm = `umask 077; mkdir -p "/var/lib/libvirt/swtpm/$1" && base64 -d | tar -xz -C "/var/lib/libvirt/swtpm/$1"`;
+
+interface Parts {
+  readonly host: LibvirtAccess;
+  readonly shell: HostShell;
+}
+
+function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
+  return "connection" in host;
+}
+
+/** The recovery side of a libvirt host. Images are written through qemu-nbd on the host, reached through its shell. */
+export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRecovery {
+  if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
+  const parts: Parts = { host, shell };
+  return {
+    defined: (definition) => definedVm(read(definition)),
+    judge: (definition, wanted, { signal }) => explained("asking whether it can be recovered", judge(parts, definition, wanted, signal)),
+    adapt,
+    createImage: (image, { signal }) => explained("making an image", createImage(parts, image, signal)),
+    async openImage(key, image, { signal }) {
+      await must(shell, [serve, "sh", key, image.target, image.format, image.path], signal, `the image ${image.path} cannot be written`);
+      const address = dialled(shell, socketOf(key, image.target));
+      return await openNbdSink({ address, exportName: image.target, requireTls: false, tls: {} }, { signal });
+    },
+    readImage: (key, { target }, { signal }): Promise<NbdSource> =>
+      openExport({ shell, socket: socketOf(key, target) }, target, [], signal),
+    closeImages: (key, { signal }) => must(shell, [close, "sh", key], signal, "an image that was written stays open on the host"),
+    track: (checkpoint, images, { signal }) => track(shell, checkpoint, images, signal),
+    define: (definition, files, { signal }) => explained("defining the VM", define(parts, definition, files, signal)),
+    deleteImages: (paths, { signal }) => explained("deleting images", deleteImages(host.connection, paths, signal)),
+  };
+}
+
+function socketOf(key: string, target: string): string {
+  return `/run/godwit-${key}/${target}.sock`;
+}
+
+async function must(shell: HostShell, argv: readonly string[], signal: AbortSignal, what: string, stdin?: string): Promise<void> {
+  const { code, stderr } = await shell.run(["/bin/sh", "-c", ...argv], { signal, stdin });
+  if (code !== 0) throw new EngineError("hypervisor", `${what}: ${stderr.trim() || `exit code ${code ?? "none"}`}`);
+}
+
+async function explained<T>(what: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw engineError(error, what);
+  }
+}
+
+function read(definition: string): DomainXml {
+  try {
+    return parseDomain(definition);
+  } catch (error) {
+    if (!(error instanceof XmlError)) throw error;
+    throw new EngineError("invalid", "the recovery point holds no definition that libvirt could take", {}, { cause: error });
+  }
+}
+
+function definedVm({ uuid, name, disks }: DomainXml): ReturnType<HostRecovery["defined"]> {
+  return { id: uuid, name, disks: disks.map(({ target, source }) => ({ target, path: source?.path })) };
+}
+
+function judge(
+  { host }: Parts,
+  definition: string,
+  { id, name, networks, pool }: Parameters<HostRecovery["judge"]>[1],
+  signal: AbortSignal,
+): ReturnType<HostRecovery["judge"]> {
+  const live = read(definition);
+  const coming = { vm: { id, name }, disks: [], nics: live.nics, definition: { live, liveXml: definition, persistentXml: definition } };
+  return judgeOn(host, coming, { copies: pool === undefined ? [] : [{ target: "", pool }], networks }, signal);
+}
+
+function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
+  const renamed = definition
+    .replace(/<name>[^<]*<\/name>/, `<name>${escapeXml(name)}</name>`)
+    .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`);
+  const identified = newIdentity ? withNewIdentity(renamed, name) : renamed;
+  const mapped = mapDefinition(identified, { disks: disks.map((disk) => ({ ...disk, format: "qcow2" })), networks });
+  const result = read(mapped);
+  const wrong = disks.find(({ target, path }) => result.disks.find((disk) => disk.target === target)?.source?.path !== path);
+  if (wrong || result.uuid !== id || result.name !== name) {
+    throw new EngineError(
+      "invalid",
+      `the definition cannot be adapted (${wrong ? `disk ${wrong.target}` : "its name"}): recover single disks, and define the VM by hand`,
+    );
+  }
+  return mapped;
+}
+
+function withNewIdentity(definition: string, name: string): string {
+  return definition
+    .replaceAll(/<mac address='[^']*'\/>/g, () => `<mac address='${newMac()}'/>`)
+    .replace(/<genid>[^<]*<\/genid>/, `<genid>${randomUUID()}</genid>`)
+    .replace(
+      /(<nvram[^>]*>)([^<]+)(<\/nvram>)/,
+      (_, start: string, path: string, end: string) => `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`,
+    );
+}
+
+/** In QEMU's own range. */
+function newMac(): string {
+  return ["52", "54", "00", ...[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
+}
+
+async function createImage(
+  { host }: Parts,
+  { pool: poolName, name, capacityBytes }: Parameters<HostRecovery["createImage"]>[0],
+  signal: AbortSignal,
+): Promise<string> {
+  const { remote } = host.connection;
+  const pool = await remote.storagePoolLookupByName({ name: poolName }, { signal });
+  const xml = `<volume><name>${escapeXml(name)}</name><capacity unit='bytes'>${capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='qcow2'/></target></volume>`;
+  try {
+    const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
+    return await remote.storageVolGetPath({ vol }, { signal });
+  } catch (error) {
+    if (!isLibvirtError(error, "STORAGE_VOL_EXIST")) throw error;
+    return await remote.storageVolGetPath({ vol: await remote.storageVolLookupByName({ pool, name }, { signal }) }, { signal });
+  }
+}
+
+/** libvirt makes checkpoints only in running VMs; one whose lists of changes are there already it takes by its description. */
+async function track(shell: HostShell, checkpoint: string, images: readonly ImagePlace[], signal: AbortSignal): Promise<string> {
+  const add = `qemu-img bitmap --add "$1" "$2" 2>/dev/null || qemu-img info "$1" | grep -q "name: $2\\$"`;
+  for (const { path } of images) await must(shell, [add, "sh", path, checkpoint], signal, `no list of changes could be begun in ${path}`);
+  const name = escapeXml(checkpoint);
+  const disks = images.map(({ target }) => `<disk name='${escapeXml(target)}' checkpoint='bitmap' bitmap='${name}'/>`);
+  const seconds = Math.floor(Date.now() / 1000);
+  return `<domaincheckpoint><name>${name}</name><creationTime>${seconds}</creationTime><disks>${disks.join("")}</disks></domaincheckpoint>`;
+}
+
+async function define(
+  { host, shell }: Parts,
+  definition: string,
+  files: Parameters<HostRecovery["define"]>[1],
+  signal: AbortSignal,
+): Promise<void> {
+  const { firmware, uuid } = read(definition);
+  for (const { name, data } of files) {
+    const content = Buffer.from(data).toString("base64");
+    if (name === NVRAM_FILE && firmware.nvram !== undefined)
+      await must(shell, [writeFile, "sh", firmware.nvram], signal, "the firmware's variables could not be written", content);
+    if (name === TPM_FILE) await must(shell, [writeTpm, "sh", uuid], signal, "the TPM's state could not be written", content);
+  }
+  await host.connection.remote.domainDefineXmlFlags({ xml: definition, flags: 0 }, { signal });
+}

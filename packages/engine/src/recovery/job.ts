@@ -1,0 +1,258 @@
+import { describeError, Semaphore } from "@godwit/core";
+import type { Point, Vault } from "@godwit/vault";
+import type { JobContext, JobKind } from "../jobs/job.ts";
+import { EngineError, refusal } from "../model/errors.ts";
+import type { Reason } from "../model/reason.ts";
+import type { HostRecovery, ImagePlace } from "../ports/recovery.ts";
+import { CHECKPOINT_FILE } from "../protection/model.ts";
+import { checkpointName } from "../protection/names.ts";
+import type { RecoveredDisk, RecoverInput, RecoverResult } from "./model.ts";
+import { judgeRecovery } from "./preflight.ts";
+import type { Recoveries } from "./service.ts";
+
+type Context = JobContext<RecoverInput>;
+
+interface Planned {
+  /** Where the disks go; of an in-place recovery the images that are there. */
+  readonly images: readonly (ImagePlace & { readonly name?: string })[];
+  readonly keptAside: readonly string[];
+}
+
+/** Disks that are written at the same time. */
+const parallelDisks = 2;
+
+/**
+ * The job that brings a VM, or disks of it, back. Every image is checked chunk by chunk as it is written; the VM is
+ * defined last, so a recovery that ends early leaves no VM that lacks something. An attempt that follows a server's
+ * death goes on where that one was, and writes only what is missing.
+ */
+export function recoverJob(recoveries: Recoveries): JobKind<RecoverInput> {
+  return {
+    kind: "vm.recover",
+    title: ({ captured, vm, host, mode }) =>
+      mode === "in-place" ? `recover ${vm} in place on ${host}` : `recover ${captured} as ${vm} on ${host}`,
+    subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
+    locks: ({ vmId }) => [`vm:${vmId}`],
+    slots: () => [],
+    run: (context) => new Run(recoveries, context).run(),
+  };
+}
+
+class Run {
+  readonly #recoveries: Recoveries;
+  readonly #context: Context;
+  readonly #input: RecoverInput;
+  readonly #startedAt: number;
+
+  constructor(recoveries: Recoveries, context: Context) {
+    this.#recoveries = recoveries;
+    this.#context = context;
+    this.#input = context.input;
+    this.#startedAt = recoveries.options.clock.monotonic();
+  }
+
+  async run(): Promise<RecoverResult> {
+    const { signal } = this.#context;
+    await using opened = await this.#recoveries.openVault(this.#input, { signal });
+    const { vault } = opened;
+    const point = await vault.point(this.#input.pointId, { signal });
+    const host = this.#recoveries.recovery(this.#input.hostId);
+    const planned = await this.#context.step("plan", () => this.#plan(host, point));
+    try {
+      const disks = await this.#write(host, vault, point, planned);
+      return await this.#finish(host, point, planned, disks);
+    } catch (error) {
+      await this.#undo(host, planned);
+      throw error;
+    }
+  }
+
+  async #plan(host: HostRecovery, point: Point): Promise<Planned> {
+    const { input, signal } = this.#context;
+    const { captures } = this.#recoveries.options;
+    const existing = input.mode === "in-place" || input.mode === "replace";
+    const facts = existing ? await captures.backup(input.hostId).facts(input.vmId, { signal }) : undefined;
+    const there =
+      point.machine &&
+      (await host.judge(
+        point.machine.definition,
+        { id: input.vmId, name: input.vm, networks: input.networks, pool: input.storagePool },
+        { signal },
+      ));
+    const present = facts && {
+      state: facts.state,
+      sizes: new Map(facts.disks.map(({ target, capacityBytes }) => [target, capacityBytes])),
+    };
+    const checks = judgeRecovery({ input, point, there, present });
+    if (checks.some(({ verdict }) => verdict === "fail")) throw refusal(`${input.captured} cannot be recovered to ${input.host}`, checks);
+    for (const { id, verdict, text } of checks) if (verdict === "warn") await this.#context.reason({ code: id, text });
+    const wanted = point.disks.filter(({ name }) => input.disks === undefined || input.disks.includes(name));
+    if (input.mode === "in-place") {
+      const images = wanted.map(({ name }) => {
+        const disk = facts?.disks.find(({ target }) => target === name);
+        return { target: name, path: disk?.path ?? "", format: disk?.format ?? "raw" };
+      });
+      return { images, keptAside: [] };
+    }
+    const suffix = this.#context.id.slice(0, 6);
+    const images = wanted.map(({ name }) => ({ target: name, path: "", format: "qcow2", name: `${input.vm}-${name}-${suffix}.qcow2` }));
+    return { images, keptAside: facts?.disks.flatMap(({ path }) => path ?? []) ?? [] };
+  }
+
+  /** Writes all disks, two at a time. */
+  async #write(host: HostRecovery, vault: Vault, point: Point, { images }: Planned): Promise<RecoveredDisk[]> {
+    const places = new Semaphore(parallelDisks);
+    const failed = new AbortController();
+    const signal = AbortSignal.any([this.#context.signal, failed.signal]);
+    const writing = images.map(async (image) => {
+      using _place = await places.acquire({ signal });
+      try {
+        return await this.#context.step(`write ${image.target}`, () => this.#writeDisk({ host, vault, point }, image, signal));
+      } catch (error) {
+        failed.abort(error);
+        throw error;
+      }
+    });
+    await Promise.allSettled(writing);
+    return await Promise.all(writing);
+  }
+
+  async #writeDisk(
+    of: { host: HostRecovery; vault: Vault; point: Point },
+    image: Planned["images"][number],
+    signal: AbortSignal,
+  ): Promise<RecoveredDisk> {
+    const { host, vault, point } = of;
+    const { storagePool = "" } = this.#input;
+    const size = point.disks.find(({ name }) => name === image.target)?.size ?? 0;
+    const again = this.#context.recorded(`image ${image.target}`) !== undefined;
+    await this.#context.note(`image ${image.target}`, { name: image.name });
+    const path =
+      image.name === undefined
+        ? image.path
+        : await host.createImage({ pool: storagePool, name: image.name, capacityBytes: size }, { signal });
+    const place = { ...image, path };
+    const key = this.#keyOf(image.target);
+    const written = await this.#copy({ host, vault, point, place, key, present: again || image.name === undefined }, signal);
+    await host.closeImages(key, { signal });
+    return { target: image.target, path, sizeBytes: size, ...written };
+  }
+
+  async #copy(
+    of: { host: HostRecovery; vault: Vault; point: Point; place: ImagePlace; key: string; present: boolean },
+    signal: AbortSignal,
+  ): Promise<{ writtenBytes: number; keptBytes: number }> {
+    const { host, vault, point, place, key } = of;
+    await using sink = await host.openImage(key, place, { signal });
+    await using source = of.present ? await host.readImage(key, place, { signal }) : undefined;
+    const { writtenBytes, keptBytes } = await vault.restore(point, place.target, sink, {
+      signal,
+      ...(source ? { present: source } : { blank: true }),
+      onProgress: ({ offset, size }) => {
+        this.#context.progress({
+          phase: `writing ${place.target}`,
+          fraction: offset / size,
+          diskTotalBytes: size,
+          diskRemainingBytes: size - offset,
+        });
+      },
+    });
+    return { writtenBytes, keptBytes };
+  }
+
+  async #finish(host: HostRecovery, point: Point, { keptAside }: Planned, disks: readonly RecoveredDisk[]): Promise<RecoverResult> {
+    const { input, signal } = this.#context;
+    const tracking = await this.#context.step("track", () => this.#track(host, point, disks));
+    if (input.mode === "new" || input.mode === "replace") await this.#context.step("define", () => this.#define(host, point, disks));
+    if (input.start && input.mode !== "disk") await this.#context.step("start", () => this.#start(signal));
+    return {
+      outcome: "recovered",
+      mode: input.mode,
+      pointId: point.id,
+      vault: input.vault,
+      at: point.time,
+      vmId: input.vmId,
+      vm: input.vm,
+      host: input.host,
+      disks,
+      keptAside,
+      started: input.start && input.mode !== "disk",
+      tracking,
+      totalMs: Math.round(this.#recoveries.options.clock.monotonic() - this.#startedAt),
+    };
+  }
+
+  /** From now on the hypervisor lists what changes after the point, so that the next capture need not read all. */
+  async #track(host: HostRecovery, point: Point, disks: readonly RecoveredDisk[]): Promise<Reason> {
+    const { input, signal, id } = this.#context;
+    if (input.mode === "disk") return { code: "no-vm", text: "single images belong to no VM that could be captured" };
+    if (input.mode === "in-place")
+      return { code: "in-place", text: "the list of changes in its images goes on, and holds what was written now" };
+    const checkpoint = checkpointName(input.vaultId, `${id}-recovered`);
+    try {
+      const images = disks.map(({ target, path }) => ({ target, path, format: "qcow2" }));
+      const xml = await host.track(checkpoint, images, { signal });
+      const { captures } = this.#recoveries.options;
+      await captures.track({ vmId: input.vmId, vaultId: input.vaultId, pointId: point.id, checkpoint, xml });
+      return { code: "tracked", text: `the next capture into ${input.vault} reads only what changes from now on` };
+    } catch (error) {
+      signal.throwIfAborted();
+      return { code: "untracked", text: `the next capture reads and compares: ${describeError(error)}` };
+    }
+  }
+
+  async #define(host: HostRecovery, point: Point, disks: readonly RecoveredDisk[]): Promise<void> {
+    const { vmId: id, vm: name, newIdentity, networks } = this.#input;
+    if (!point.machine) throw new EngineError("invalid", "the recovery point holds no definition");
+    const files = point.machine.files.filter((file) => file.name !== CHECKPOINT_FILE);
+    const definition = host.adapt(point.machine.definition, { id, name, newIdentity, networks, disks });
+    await host.define(definition, files, { signal: this.#context.signal });
+  }
+
+  async #start(signal: AbortSignal): Promise<void> {
+    const { hosts } = this.#recoveries.options.captures.options;
+    const hypervisor = hosts.hypervisor(this.#input.hostId);
+    if ((await hypervisor.vm(this.#input.vmId, { signal })).state !== "off") return;
+    await hypervisor.start(this.#input.vmId, { signal });
+  }
+
+  /** Images that were made for a VM that will not be. What was defined stays. */
+  async #undo(host: HostRecovery, { images }: Planned): Promise<void> {
+    const { stopping } = this.#context;
+    stopping.throwIfAborted();
+    try {
+      for (const { target } of images) await host.closeImages(this.#keyOf(target), { signal: stopping });
+      if (this.#input.mode === "in-place") {
+        await this.#context.reason({
+          code: "half-written",
+          text: `${this.#input.vm} may hold parts of the point only: do not start it, recover it again`,
+        });
+        return;
+      }
+      if (this.#context.recorded("define")) return;
+      await this.#deleteImages(host, images);
+    } catch (error) {
+      stopping.throwIfAborted();
+      await this.#context.reason({
+        code: "left-behind",
+        text: `images of the recovery may be left on ${this.#input.host}: ${describeError(error)}`,
+      });
+    }
+  }
+
+  async #deleteImages(host: HostRecovery, images: Planned["images"]): Promise<void> {
+    const { stopping } = this.#context;
+    const { storagePool = "" } = this.#input;
+    for (const { target, name } of images) {
+      if (name === undefined || !this.#context.recorded(`image ${target}`)) continue;
+      const path = await host.createImage({ pool: storagePool, name, capacityBytes: 0 }, { signal: stopping });
+      for (const { reason } of await host.deleteImages([path], { signal: stopping })) {
+        await this.#context.reason({ code: "left-behind", text: `${path} is still on ${this.#input.host}: ${reason}` });
+      }
+    }
+  }
+
+  #keyOf(target: string): string {
+    return `${this.#context.id}-${target}`;
+  }
+}
