@@ -17,6 +17,33 @@ export const NetworkVerdict = z.object({
 });
 export type NetworkVerdict = z.infer<typeof NetworkVerdict>;
 
+export const PausePolicy = z.enum(["strict", "auto-converge", "post-copy", "suspend-at-last"]);
+
+/** What a live migration is expected to take. Milliseconds, bytes. */
+export const Forecast = z.object({
+  totalMs: z.number(),
+  pauseMs: z.number(),
+  bytes: z.int(),
+  rounds: z.int(),
+  /** Whether the pause that is promised can be held, by the policy. */
+  converges: z.boolean(),
+  dirtyBytesPerSecond: z.int().optional(),
+  bandwidthBytesPerSecond: z.int(),
+  text: z.string(),
+  /** What the figures stand on. */
+  reasons: z.array(z.string()),
+  /** When it does not converge: what else could be done, and what that would cost. */
+  options: z.array(
+    z.object({
+      option: z.enum(["raise-pause", "auto-converge", "post-copy", "suspend-at-last", "quick"]),
+      pauseMs: z.number(),
+      totalMs: z.number(),
+      text: z.string(),
+    }),
+  ),
+});
+export type Forecast = z.infer<typeof Forecast>;
+
 export const MigrationKind = z.enum(["live", "quick", "cold"]);
 
 /** Pools by disk target; a target names no path. */
@@ -39,8 +66,16 @@ export const MigrationRequest = z.object({
   bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
   /** Throttle the guest's CPUs when memory changes faster than it can be sent. */
   autoConverge: z.boolean().default(false),
-  /** Milliseconds of pause that the last round may take; the hypervisor's own default when absent. */
+  /** Milliseconds of pause that are promised; 300 when absent. */
   maximumPauseMs: z.int().min(1).max(60_000).optional(),
+  /** What happens when memory changes faster than that allows. Absent: auto-converge when asked for, else strict. */
+  policy: PausePolicy.optional(),
+  /** Streams to send memory by at the same time. */
+  parallelConnections: z.int().min(2).max(255).optional(),
+  /** How the hypervisor compresses memory. */
+  compression: z.enum(["xbzrle", "mt", "zlib", "zstd"]).optional(),
+  /** Encrypt what goes from host to host; both need certificates for it. */
+  tls: z.boolean().default(false),
   /** Only say what would be done. */
   dryRun: z.boolean().default(false),
 });
@@ -60,6 +95,8 @@ export const MigrationPlan = z.object({
   checks: z.array(Check),
   /** False when a check failed: nothing would be started. */
   possible: z.boolean(),
+  /** Only of a live migration that a network would carry. */
+  forecast: Forecast.optional(),
 });
 export type MigrationPlan = z.infer<typeof MigrationPlan>;
 
@@ -101,6 +138,20 @@ export const MigrationResult = z.object({
   endedAt: Timestamp,
   /** From the first phase to the last, milliseconds. */
   totalMs: z.number(),
+  /** While the hypervisor sent memory and disks, the pause included. */
+  sendMs: z.number().optional(),
+  /** The pause that was promised, whether it was held, and what had to be done for it. */
+  contract: z
+    .object({
+      maximumPauseMs: z.number(),
+      policy: PausePolicy,
+      held: z.boolean().optional(),
+      limitMs: z.number().optional(),
+      atLast: z.string().optional(),
+    })
+    .optional(),
+  /** What was said before the start. */
+  forecast: Forecast.optional(),
   /** As the hypervisor measured it, milliseconds; absent when it did not say. */
   pauseMs: z.number().optional(),
   rounds: z.int().optional(),

@@ -38,6 +38,11 @@ async function follow(context: Context, start: Job, onCancel: "cancel" | "leave"
   return job;
 }
 
+function promise({ maximumPauseMs, policy, held, atLast }: NonNullable<MigrationResult["contract"]>): string {
+  const kept = held === undefined ? "" : held ? ", held" : ", NOT held";
+  return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${atLast === undefined ? "" : `: ${atLast}`}`;
+}
+
 /** The table of a finished migration: the proof. */
 export function migrationTable(result: MigrationResult): string {
   const fields = renderFields([
@@ -48,6 +53,8 @@ export function migrationTable(result: MigrationResult): string {
     ["network", result.network && `${result.network}, to ${result.destinationAddress ?? ""}`],
     ["time", formatDuration(result.totalMs)],
     ["pause", result.pauseMs === undefined ? "not reported" : formatDuration(result.pauseMs)],
+    ["promised", result.contract && promise(result.contract)],
+    ["forecast", result.forecast?.text],
     ["rounds", result.rounds],
     ["dirty rate", result.dirtyBytesPerSecond === undefined ? undefined : `${formatBytes(result.dirtyBytesPerSecond)}/s`],
     ["memory moved", formatBytes(result.memoryBytes)],

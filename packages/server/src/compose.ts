@@ -56,7 +56,7 @@ export class Composition implements AsyncDisposable {
     this.#inventory = new Inventory({ store, openHost, openShell: shellOf, log, mayRemove: (host) => this.#mayRemove(host) });
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
-    const migration = migrationPart(inventory, networks);
+    const migration = migrationPart(inventory, networks, () => this.#jobs);
     const { alerts, alertChanges } = alertsPart(store, log);
     const protection = protectionPart({ store, inventory, log, alerts, jobs: () => this.#jobs });
     this.#protection = protection;

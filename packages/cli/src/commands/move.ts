@@ -1,9 +1,10 @@
-import type { MigrationPlan, MigrationRequest } from "@godwit/api";
+import type { Forecast, MigrationPlan, MigrationRequest } from "@godwit/api";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { print } from "../context.ts";
 import { CliError, exitCode } from "../exit.ts";
 import { finishJob } from "../jobs.ts";
 import { renderTable } from "../output/table.ts";
+import { formatDuration } from "../output/units.ts";
 import { byteRate, integer, type JobFlags, jobOptions, type WithContext } from "./command.ts";
 import { verdictColumns } from "./migration.ts";
 
@@ -26,8 +27,17 @@ export function planTable(plan: MigrationPlan): string {
     `${plan.vm}: ${plan.source} → ${plan.destination} (${plan.kind}): ${plan.possible ? "possible" : "refused"}\n\n`,
     renderTable(verdictColumns, plan.networks),
     plan.copies.length > 0 ? `\n${copies}` : "",
+    plan.forecast ? `\n${forecastText(plan.forecast)}` : "",
     `\n${passed} checks passed\n`,
     ...checks,
+  ].join("");
+}
+
+function forecastText({ text, reasons, options }: Forecast): string {
+  return [
+    `forecast: ${text}\n`,
+    ...reasons.map((reason) => `  ${reason}\n`),
+    ...options.map((option) => `  instead, in ${formatDuration(option.totalMs)}: ${option.text}\n`),
   ].join("");
 }
 
@@ -65,16 +75,24 @@ interface MigrateFlags extends JobFlags {
   readonly bandwidth?: number;
   readonly autoConverge: boolean;
   readonly maxPause?: number;
+  readonly policy?: MigrationRequest["policy"];
+  readonly parallel?: number;
+  readonly compression?: MigrationRequest["compression"];
+  readonly tls: boolean;
   readonly dryRun: boolean;
 }
 
 function requestOf(flags: MigrateFlags): MigrationRequest {
-  const { to, kind, storage, network, p2p, autoConverge, dryRun, bandwidth, maxPause } = flags;
+  const { to, kind, storage, network, p2p, autoConverge, tls, dryRun, bandwidth, maxPause, policy, parallel, compression } = flags;
   return {
     to,
     peerToPeer: p2p,
     autoConverge,
     dryRun,
+    tls,
+    ...(policy !== undefined && { policy }),
+    ...(parallel !== undefined && { parallelConnections: parallel }),
+    ...(compression !== undefined && { compression }),
     ...(kind !== undefined && { kind }),
     ...(storage?.pool !== undefined && { storagePool: storage.pool }),
     ...(storage !== undefined && Object.keys(storage.byDisk).length > 0 && { storageByDisk: storage.byDisk }),
@@ -105,7 +123,18 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
     .option("--p2p", "let the source host drive it: the hosts must trust each other, and it goes on without the server", false)
     .option("--bandwidth <rate>", "at most this many bytes a second, such as 100M", byteRate)
     .option("--auto-converge", "slow the guest's CPUs when memory changes faster than it can be sent", false)
-    .option("--max-pause <ms>", "pause that the last round may take, in milliseconds", integer)
+    .option("--max-pause <ms>", "pause that is promised, in milliseconds (300)", integer)
+    .addOption(
+      new Option("--policy <policy>", "when memory changes too fast for that: give up, slow the guest, go on there, or pause it").choices([
+        "strict",
+        "auto-converge",
+        "post-copy",
+        "suspend-at-last",
+      ]),
+    )
+    .option("--parallel <n>", "send memory by so many streams", integer)
+    .addOption(new Option("--compression <method>", "let the hypervisor compress memory").choices(["xbzrle", "mt", "zlib", "zstd"]))
+    .option("--tls", "encrypt what goes from host to host; both need certificates for it", false)
     .option("--dry-run", "only check and say what would be done", false);
   jobOptions(migrate).action((name: string, flags: MigrateFlags) =>
     withContext(async (context) => {

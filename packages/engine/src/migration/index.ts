@@ -1,4 +1,7 @@
 export { migrationJob, peerUri } from "./job.ts";
+export type { PauseContract, PausePolicy } from "./contract.ts";
+export type { Forecast, ForecastOption } from "./forecast.ts";
+export { type PastMove, pastMoveOf } from "./history.ts";
 export { diskFormats, type DiskFormat } from "./storage-plan.ts";
 export { resolveStorageMove, storageMoveJob, type StorageMoveInput, type StorageMoveResult, type StorageMoveWish } from "./storage-job.ts";
 export type {

@@ -3,13 +3,22 @@ import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping 
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import { MoveError, type MoveProgress } from "../ports/migration.ts";
-import { copiesDisks, isOffline, type MigrationAttempt, type MigrationInput, type MigrationResult, type ReadyPlan } from "./model.ts";
+import {
+  contractOf,
+  copiesDisks,
+  isOffline,
+  type MigrationAttempt,
+  type MigrationInput,
+  type MigrationResult,
+  type ReadyPlan,
+} from "./model.ts";
 import { jobProgress } from "./progress.ts";
+import type { PauseContract } from "./contract.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
-import { findAndSettle, type Settled } from "./settle.ts";
+import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import { reaches } from "./sharing.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
@@ -84,8 +93,15 @@ class Run {
     if (begun !== undefined) return this.#afterRestart(ready, chain, begun.networkId);
     for (const network of chain)
       await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
+    await this.#tellForecast(ready);
     await this.#evidence.begin();
     return this.#tryNetworks(ready, chain);
+  }
+
+  async #tellForecast({ plan: { forecast } }: ReadyPlan): Promise<void> {
+    if (!forecast) return;
+    await this.#context.reason({ code: forecast.converges ? "forecast" : "forecast-doubt", text: `forecast: ${forecast.text}` });
+    for (const { option, text } of forecast.options) await this.#context.reason({ code: `option-${option}`, text: `instead: ${text}` });
   }
 
   async #tryNetworks(ready: ReadyPlan, chain: readonly NetworkVerdict[]): Promise<MigrationResult> {
@@ -168,9 +184,9 @@ class Run {
       copies: ready.copies,
       networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
-      autoConverge: input.autoConverge,
+      contract: contractOf(input),
+      transport: { parallelConnections: input.parallelConnections, compression: input.compression, tls: input.tls ?? false },
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
-      maximumPauseMs: input.maximumPauseMs,
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
     const shown = jobProgress(network.network);
@@ -183,13 +199,24 @@ class Run {
   }
 
   async #settle(): Promise<Settled> {
-    const settled = await findAndSettle(this.#migrations, this.#input, {
+    let settled = await findAndSettle(this.#migrations, this.#input, {
       signal: this.#context.stopping,
       patienceMs: this.#patienceMs,
       log: (text) => this.#context.log("info", text),
     });
+    if (settled.at === "source" && this.#context.recorded("phase:suspend")) settled = await this.#goOn(settled);
     await this.#lookAgain();
     return settled;
+  }
+
+  /** A guest that was suspended for the rest of its memory, and then did not move. */
+  async #goOn(settled: Settled): Promise<Settled> {
+    const { sourceId, vmId, source } = this.#input;
+    const asked = { signal: this.#context.stopping };
+    const { sighting, migration } = await seeVm(this.#migrations, sourceId, { vmId }, asked.signal);
+    if (sighting.presence !== "paused") return settled;
+    await migration?.resume(vmId, asked);
+    return { at: "source", text: `it runs on ${source} again` };
   }
 
   /** The inventory would notice by itself; asking now shows the truth at once. */
@@ -250,7 +277,10 @@ class Run {
       startedAt,
       endedAt: ended,
       totalMs: Date.parse(ended) - Date.parse(startedAt),
+      ...this.#sendMs(),
       ...(figures?.pauseMs !== undefined && { pauseMs: figures.pauseMs }),
+      ...(figures && { contract: keptContract(contractOf(input), figures) }),
+      ...(ready.plan.forecast && { forecast: ready.plan.forecast }),
       ...(figures?.rounds !== undefined && { rounds: figures.rounds }),
       ...(figures?.dirtyBytesPerSecond !== undefined && { dirtyBytesPerSecond: figures.dirtyBytesPerSecond }),
       memoryBytes: figures?.memoryProcessedBytes ?? 0,
@@ -263,6 +293,13 @@ class Run {
         movedBytes,
       }),
     };
+  }
+
+  #sendMs(): { readonly sendMs?: number } {
+    const at = (phase: string): string | undefined =>
+      (this.#context.recorded(`phase:${phase}`)?.output as { readonly at: string } | undefined)?.at;
+    const [from, to] = [at("perform"), at("finish")];
+    return from === undefined || to === undefined ? {} : { sendMs: Date.parse(to) - Date.parse(from) };
   }
 
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
@@ -289,6 +326,15 @@ function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<
   return connected
     ? { outcome: "failed", reason: { code: "failed", text } }
     : { outcome: "no-connection", reason: { code: "no-connection", text } };
+}
+
+function keptContract(contract: PauseContract, figures: MoveProgress): NonNullable<MigrationResult["contract"]> {
+  return {
+    ...contract,
+    ...(figures.pauseMs !== undefined && { held: figures.pauseMs <= contract.maximumPauseMs }),
+    ...(figures.pauseLimitMs !== undefined && { limitMs: figures.pauseLimitMs }),
+    ...(figures.atLast !== undefined && { atLast: figures.atLast }),
+  };
 }
 
 /** A signal for a cancel only: a move between peers goes on without the server. */

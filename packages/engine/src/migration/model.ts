@@ -1,3 +1,5 @@
+import { defaultMaximumPauseMs, type PauseContract, type PausePolicy } from "./contract.ts";
+import type { Forecast } from "./forecast.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Check, Reason } from "../model/reason.ts";
 import type { CopyWish } from "../ports/migration.ts";
@@ -25,6 +27,11 @@ export type MigrationInput = {
   readonly bandwidthBytesPerSecond?: number;
   readonly autoConverge: boolean;
   readonly maximumPauseMs?: number;
+  /** Absent: `auto-converge` when that was asked for, else `strict`. */
+  readonly policy?: PausePolicy;
+  readonly parallelConnections?: number;
+  readonly compression?: string;
+  readonly tls?: boolean;
 };
 
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
@@ -33,6 +40,14 @@ export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
 
 export function copiesDisks({ storagePool, storageByDisk }: Pick<MigrationInput, "storagePool" | "storageByDisk">): boolean {
   return storagePool !== undefined || Object.keys(storageByDisk ?? {}).length > 0;
+}
+
+/** The pause that a live migration may take, and what happens when that is not enough. */
+export function contractOf(input: Pick<MigrationInput, "maximumPauseMs" | "policy" | "autoConverge">): PauseContract {
+  return {
+    maximumPauseMs: input.maximumPauseMs ?? defaultMaximumPauseMs,
+    policy: input.policy ?? (input.autoConverge ? "auto-converge" : "strict"),
+  };
 }
 
 /** As a client asks. Hosts and VM by id or name. */
@@ -48,6 +63,10 @@ export interface MigrationWish {
   readonly bandwidthBytesPerSecond?: number | undefined;
   readonly autoConverge?: boolean | undefined;
   readonly maximumPauseMs?: number | undefined;
+  readonly policy?: PausePolicy | undefined;
+  readonly parallelConnections?: number | undefined;
+  readonly compression?: string | undefined;
+  readonly tls?: boolean | undefined;
 }
 
 export interface MigrationPlan {
@@ -62,6 +81,8 @@ export interface MigrationPlan {
   readonly networks: NetworkVerdict[];
   readonly checks: Check[];
   readonly possible: boolean;
+  /** Only of a live migration that a network would carry. */
+  readonly forecast?: Forecast;
 }
 
 /** A disk that is copied: from where, and into which pool of the destination. */
@@ -134,7 +155,13 @@ export interface MigrationResult {
   readonly startedAt: string;
   readonly endedAt: string;
   readonly totalMs: number;
+  /** While the hypervisor sent memory and disks, the pause included. */
+  readonly sendMs?: number;
   readonly pauseMs?: number;
+  /** What was promised, and whether it was held; `atLast` says what had to be done for it. */
+  readonly contract?: PauseContract & { readonly held?: boolean; readonly limitMs?: number; readonly atLast?: string };
+  /** What was said before the start. */
+  readonly forecast?: Forecast;
   readonly rounds?: number;
   readonly dirtyBytesPerSecond?: number;
   readonly memoryBytes: number;

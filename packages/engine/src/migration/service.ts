@@ -9,6 +9,8 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { CopyWish, DestinationFacts, HostMigration, SourceFacts } from "../ports/migration.ts";
 import type { HostShell } from "../ports/shell.ts";
 import { fail } from "./checks.ts";
+import { makeForecast } from "./forecast-service.ts";
+import type { PastMove } from "./history.ts";
 import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
 import { preflight, type Sharing } from "./preflight.ts";
 import { filesToShare, memoryPlace, wishedCopies } from "./preflight-storage.ts";
@@ -37,6 +39,8 @@ export interface MigrationsOptions {
   readonly networks: MigrationNetworks;
   /** The migration side of a connected host; its adapter knows how. */
   readonly open: (host: HypervisorHost) => HostMigration;
+  /** Moves that were done, newest first: forecasts learn from them. */
+  readonly history?: () => Promise<readonly PastMove[]>;
   readonly clock?: Clock;
 }
 
@@ -71,16 +75,20 @@ export class Migrations {
       ...(wish.networkMap !== undefined && { networkMap: wish.networkMap }),
       ...(wish.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: wish.bandwidthBytesPerSecond }),
       ...(wish.maximumPauseMs !== undefined && { maximumPauseMs: wish.maximumPauseMs }),
+      ...(wish.policy !== undefined && { policy: wish.policy }),
+      ...(wish.parallelConnections !== undefined && { parallelConnections: wish.parallelConnections }),
+      ...(wish.compression !== undefined && { compression: wish.compression }),
+      ...(wish.tls !== undefined && { tls: wish.tls }),
     };
   }
 
   /** What a migration would do, and whether it may. Changes nothing that stays. */
   async plan(wish: MigrationWish, options: Cancellable): Promise<MigrationPlan> {
-    return (await this.prepare(this.resolve(wish), options)).plan;
+    return (await this.prepare(this.resolve(wish), { ...options, measure: true })).plan;
   }
 
   /** The same for the executor. Does not throw for a failed check: see `plan.possible`. */
-  async prepare(input: MigrationInput, { signal }: Cancellable): Promise<ReadyPlan> {
+  async prepare(input: MigrationInput, { signal, measure = false }: Cancellable & { readonly measure?: boolean }): Promise<ReadyPlan> {
     const { hosts, networks, open } = this.options;
     const source = hosts.host(input.sourceId);
     const destination = hosts.host(input.destinationId);
@@ -102,6 +110,8 @@ export class Migrations {
     const checks = [...preflight(facts), ...(kind === "quick" && place === undefined ? [noPlace(input)] : [])];
     const possible = checks.every((check) => check.verdict !== "fail");
     const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
+    const measured = { input, vm, copies, verdicts, networks: networks.list(), history: (await this.options.history?.()) ?? [], signal };
+    const forecast = possible && kind === "live" ? await makeForecast(from, { ...measured, measure }) : undefined;
     const plan: MigrationPlan = {
       ...names(input),
       kind: kind === "live" && copies.length > 0 ? "shared-nothing" : kind,
@@ -109,6 +119,7 @@ export class Migrations {
       networks: verdicts,
       checks,
       possible,
+      ...(forecast && { forecast }),
     };
     const copyPaths = possible ? await to.copyPaths(vm, copies, { signal }) : [];
     const memory = possible && place ? await this.#memory(place, to, { signal }) : undefined;
@@ -130,9 +141,10 @@ export class Migrations {
     return { path, copyTo: { pool, name, path: join(folder, name) } };
   }
 
-  /** Like {@link prepare}, but throws `refused` with every failed check. */
+  /** Like {@link prepare}, but measures only for who wants a pause to be held, and throws `refused` with every failed check. */
   async ready(input: MigrationInput, options: Cancellable): Promise<ReadyPlan> {
-    const ready = await this.prepare(input, options);
+    const measure = input.maximumPauseMs !== undefined || input.policy !== undefined;
+    const ready = await this.prepare(input, { ...options, measure });
     if (!ready.plan.possible) throw refusal(`${input.vm} cannot move to ${input.destination}`, ready.plan.checks);
     return ready;
   }

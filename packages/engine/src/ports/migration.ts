@@ -1,3 +1,4 @@
+import type { PauseContract } from "../migration/contract.ts";
 import type { VmFacts } from "../model/vm.ts";
 import type { HypervisorHost } from "./hypervisor.ts";
 import type { DiskMoves, OfflineMoves } from "./offline.ts";
@@ -86,6 +87,20 @@ export interface WantedThere {
   readonly networks: Readonly<Record<string, string>>;
 }
 
+/** How the memory goes over the wire; a hypervisor that cannot do it refuses the move. */
+export interface MoveTransport {
+  readonly parallelConnections?: number | undefined;
+  /** Methods of the hypervisor: `xbzrle`, `mt`, `zlib`, `zstd`. */
+  readonly compression?: string | undefined;
+  readonly tls: boolean;
+}
+
+/** Bytes, bytes per second; absent when the hypervisor does not tell. */
+export interface Measured {
+  readonly residentBytes?: number;
+  readonly dirtyBytesPerSecond?: number;
+}
+
 export interface MoveRequest {
   readonly vmId: string;
   /** Address of the destination on the chosen network: memory and storage go there, and it listens only there. */
@@ -97,8 +112,8 @@ export interface MoveRequest {
   /** Every disk that is not copied was proven to be the same file on both hosts, whatever the hypervisor thinks of its file system. */
   readonly sharingProven: boolean;
   readonly bandwidthBytesPerSecond?: number | undefined;
-  readonly autoConverge: boolean;
-  readonly maximumPauseMs?: number | undefined;
+  readonly contract: PauseContract;
+  readonly transport: MoveTransport;
   /** How the source reaches the destination's hypervisor; absent: the server drives. */
   readonly peerUri?: string | undefined;
 }
@@ -116,9 +131,14 @@ export interface MoveProgress {
   readonly rounds?: number | undefined;
   readonly pauseMs?: number | undefined;
   readonly throttlePercent?: number | undefined;
+  /** The pause that the hypervisor was last allowed to aim at. */
+  readonly pauseLimitMs?: number | undefined;
+  /** What had to be done for the pause's sake, for people. */
+  readonly atLast?: string | undefined;
 }
 
-export type MovePhase = "prepare" | "perform" | "finish" | "confirm";
+/** `suspend`: the guest is paused on the source, for the rest to fit. */
+export type MovePhase = "prepare" | "perform" | "suspend" | "finish" | "confirm";
 
 export interface MoveHooks {
   /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
@@ -152,6 +172,8 @@ export type Sighting =
 /** How one kind of hypervisor moves its VMs. One for each host connection. */
 export interface HostMigration extends OfflineMoves, DiskMoves {
   source(vmId: string, options: Cancellable): Promise<SourceFacts>;
+  /** Asked for no seconds, it does not measure how fast memory changes, which takes as long. */
+  measure(vmId: string, options: Cancellable & { readonly seconds: number }): Promise<Measured>;
   /** Asked of the destination. */
   judge(source: SourceFacts, wanted: WantedThere, options: Cancellable): Promise<DestinationFacts>;
   /**

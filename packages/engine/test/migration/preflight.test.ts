@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { compareVersions, preflight, type PreflightFacts, type Sharing } from "../../src/migration/preflight.ts";
+import { wishedCopies } from "../../src/migration/preflight-storage.ts";
 import { interfaceProofs, proofSentence } from "../../src/migration/proof.ts";
 import { peerUri } from "../../src/migration/job.ts";
 import type { HostView, NetworkView } from "../../src/index.ts";
@@ -141,6 +142,53 @@ describe("the preflight of a migration", () => {
       verdicts.map((check) => [check.id, check.verdict]),
       [["storage", "warn"]],
     );
+  });
+});
+
+describe("the preflight of a VM that stands still", () => {
+  const off = { ...vm, vm: { ...vm.vm, state: "off" as const } };
+  const cold = { kind: "cold" as const, vm: off };
+
+  it("moves a VM that is off without asking for memory, CPU or a network", () => {
+    const poor = { ...there, freeMemoryBytes: 0, cpu: { fits: false, missing: ["avx2"], text: "incompatible" } };
+    assert.deepEqual(failed({ ...cold, networks: [], there: poor }), []);
+  });
+
+  it("refuses what would be lost or left behind, with the way out", () => {
+    const cases: readonly [Partial<PreflightFacts>, RegExp][] = [
+      [{ kind: "cold" }, /state: web is running, not off → shut it down first/],
+      [{ kind: "quick", vm: off }, /state: web is off, not running → .*--kind cold/],
+      [{ kind: "quick", vm: { ...vm, vm: { ...vm.vm, persistent: false } } }, /definition: web has no definition.*--kind live/],
+      [{ ...cold, vm: { ...off, savedMemory: true } }, /memory-state: the memory of web was saved on alpha, and would be lost/],
+      [{ ...cold, there: { ...there, sameUuid: { name: "web", active: false } } }, /identity: bravo has a definition of web already/],
+      [{ ...cold, vm: { ...off, snapshots: [{ ...snapshot, memory: "file" }] } }, /snapshots: .*'s' keeps its memory in files of its own/],
+      [{ ...cold, vm: { ...off, snapshots: [{ ...snapshot, externalDisks: true }] } }, /snapshots: .*'s' keeps disks in files/],
+      [{ ...cold, sharing: new Map() }, /storage: whether .* could not be proven/],
+    ];
+    for (const [wrong, expected] of cases) assert.match(failed(wrong).join("\n"), expected);
+  });
+
+  it("carries snapshots that are inside of the disks, with or without memory", () => {
+    assert.deepEqual(failed({ ...cold, vm: { ...off, snapshots: [snapshot, { ...snapshot, memory: "in-disk" }] } }), []);
+  });
+
+  it("wants what is below a copied disk to be shared, which a live copy would swallow", () => {
+    const disks = [{ ...vm.disks[0]!, backing: ["/shared/base.qcow2"] }];
+    const chained = { ...copies, there: { ...there, pools: [pool] }, sharing: new Map() };
+    assert.deepEqual(failed({ ...chained, vm: { ...vm, disks } }), []);
+    const missing = new Map<string, Sharing>([["/shared/base.qcow2", "missing"]]);
+    assert.match(failed({ ...chained, ...cold, vm: { ...off, disks }, sharing: missing }).join(), /move-storage/);
+  });
+
+  it("copies the named disks, and all others only when a pool for all is named", () => {
+    const two = [vm.disks[0]!, { ...vm.disks[0]!, target: "vdb" }, { ...vm.disks[0]!, target: "sda", device: "cdrom" as const }];
+    assert.deepEqual(wishedCopies(two, {}), []);
+    assert.deepEqual(wishedCopies(two, { storageByDisk: { vdb: "x" } }), [{ target: "vdb", pool: "x" }]);
+    assert.deepEqual(wishedCopies(two, { storagePool: "y", storageByDisk: { vdb: "x" } }), [
+      { target: "vda", pool: "y" },
+      { target: "vdb", pool: "x" },
+    ]);
+    assert.match(failed({ storageByDisk: { sda: "x" } }).join(), /storage: web has no disk sda in a file that could be copied/);
   });
 });
 

@@ -1,10 +1,13 @@
 import {
   type Inventory,
   type JobKind,
+  type JobRunner,
   libvirtMigration,
   migrationJob,
   Migrations,
   type Networks,
+  type PastMove,
+  pastMoveOf,
   resolveStorageMove,
   storageMoveJob,
 } from "@godwit/engine";
@@ -16,9 +19,16 @@ export interface MigrationPart {
   readonly migrations: Migrations;
 }
 
-/** Everything that moves a VM or its disks. */
-export function migrationPart(inventory: Inventory, networks: Networks): MigrationPart {
-  const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration });
+/** So many last moves tell how fast a path is. */
+const pastMovesCount = 40;
+
+/** Everything that moves a VM or its disks. The job runner is there once the first job runs. */
+export function migrationPart(inventory: Inventory, networks: Networks, jobs: () => Pick<JobRunner, "list">): MigrationPart {
+  const history = async (): Promise<PastMove[]> => {
+    const done = await jobs().list({ kind: "vm.migrate", states: ["done"] }, { limit: pastMovesCount });
+    return done.flatMap(({ input, result }) => pastMoveOf(input, result) ?? []);
+  };
+  const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration, history });
   return {
     migrations,
     kinds: [migrationJob(migrations), storageMoveJob(migrations)],

@@ -112,14 +112,14 @@ test("block jobs, firmware by name, SR-IOV in pass-through mode, confidential gu
   const vm = parseDomain(
     domain(`<os firmware='efi'><type arch='x86_64'>hvm</type><nvram type='file'><source file='/n.fd'/></nvram></os><launchSecurity type='sev'/>
       <memoryBacking><hugepages/></memoryBacking><devices><shmem name='ivshmem'/>
-      <disk type='file'><source file='/a'/><target dev='vda'/><mirror type='file' job='copy' ready='yes'/></disk>
+      <disk type='file'><source file='/a'/><target dev='vda'/><mirror type='file' job='copy' ready='yes'><source file='/b'/></mirror></disk>
       <disk type='file'><source file='/b'/></disk>
       <interface type='direct'><source dev='eth1' mode='passthrough'/></interface>
       <hostdev mode='subsystem' type='mdev'><source><address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev></devices>`),
   );
   assert.deepEqual([vm.firmware.kind, vm.firmware.nvram, vm.launchSecurity, vm.hugepages], ["efi", "/n.fd", "sev", true]);
   assert.deepEqual(vm.disks.length, 1);
-  assert.deepEqual(vm.disks[0]?.mirror, { job: "copy", ready: true, path: undefined });
+  assert.deepEqual(vm.disks[0]?.mirror, { job: "copy", ready: true, path: "/b" });
   assert.equal(vm.nics[0]?.passthrough, true);
   assert.equal(vm.hostDevices[0]?.text, "mdev c2177883-f1bb-47f0-914d-32a22e3a8804");
   assert.deepEqual(vm.sharedMemory, ["ivshmem"]);

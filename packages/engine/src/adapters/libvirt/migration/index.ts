@@ -15,6 +15,7 @@ import { copyPathsIn, createImages, deleteImages } from "./copies.ts";
 import { judgeOn } from "./destination.ts";
 import { moveDomain } from "./move.ts";
 import { diskMoves } from "./disk-moves.ts";
+import { measure } from "./measure.ts";
 import { offlineMoves } from "./offline.ts";
 import { seeDomain } from "./sighting.ts";
 import { type Definition, readSource } from "./source.ts";
@@ -47,6 +48,7 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
     forget: (vmId, { signal }) => forget(connection, vmId, signal),
     deleteDisks: (paths, { signal }) => deleteImages(connection, paths, signal),
     copyPaths: (source, copies, { signal }) => copyPathsIn(connection, source, copies, signal),
+    measure: (vmId, { seconds, signal }) => measure(connection, vmId, seconds, clock, signal),
     ...offlineMoves(host, libvirtHost),
     ...diskMoves(host),
   };

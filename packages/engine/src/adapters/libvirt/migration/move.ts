@@ -3,7 +3,6 @@ import {
   type Connection,
   type Domain,
   DomainJobStatsFlags,
-  DomainJobType,
   DomainMigrateFlags,
   LibvirtError,
   MigrateParam,
@@ -16,15 +15,13 @@ import { mapDefinition } from "../xml/edit.ts";
 import type { Copy } from "./copies.ts";
 import type { Definition } from "./source.ts";
 import { moveProgress } from "./stats.ts";
+import { Watch } from "./watch.ts";
 
-const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE, AUTO_CONVERGE, CHANGE_PROTECTION } = DomainMigrateFlags;
+const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE, CHANGE_PROTECTION } = DomainMigrateFlags;
+const { AUTO_CONVERGE, POSTCOPY, PARALLEL, COMPRESSED, TLS } = DomainMigrateFlags;
 
-/** How often the source is asked how far it is, milliseconds. */
-const pollMs = 250;
-/** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
-const stallMs = 10_000;
-
-interface Move {
+/** One move, and what it needs. */
+export interface Move {
   readonly source: Connection;
   readonly destination: Connection;
   readonly dom: Domain;
@@ -42,11 +39,15 @@ function flagsOf({ definition, request, copies }: Move): number {
     (definition.persistentXml === undefined ? 0 : PERSIST_DEST | UNDEFINE_SOURCE) |
     (copies.length > 0 ? NON_SHARED_DISK : 0) |
     (request.sharingProven ? UNSAFE : 0) |
-    (request.autoConverge ? AUTO_CONVERGE : 0)
+    (request.contract.policy === "auto-converge" ? AUTO_CONVERGE : 0) |
+    (request.contract.policy === "post-copy" ? POSTCOPY : 0) |
+    (request.transport.parallelConnections === undefined ? 0 : PARALLEL) |
+    (request.transport.compression === undefined ? 0 : COMPRESSED) |
+    (request.transport.tls ? TLS : 0)
   );
 }
 
-function paramsOf({ request, copies, definition, dom }: Move): Record<string, string | bigint | readonly string[] | undefined> {
+function paramsOf({ request, copies, definition, dom }: Move): Record<string, string | number | bigint | readonly string[] | undefined> {
   const { destinationAddress, bandwidthBytesPerSecond } = request;
   const host = isIPv6(destinationAddress) ? `[${destinationAddress}]` : destinationAddress;
   const mibPerSecond =
@@ -59,6 +60,8 @@ function paramsOf({ request, copies, definition, dom }: Move): Record<string, st
     [MigrateParam.LISTEN_ADDRESS]: destinationAddress,
     [MigrateParam.DEST_NAME]: dom.name,
     [MigrateParam.BANDWIDTH]: mibPerSecond,
+    [MigrateParam.PARALLEL_CONNECTIONS]: request.transport.parallelConnections,
+    [MigrateParam.COMPRESSION]: request.transport.compression,
     [MigrateParam.MIGRATE_DISKS]: copied ? copies.map((copy) => copy.target) : undefined,
     [MigrateParam.DEST_XML]: changed ? mapDefinition(definition.liveXml, mapping) : undefined,
     [MigrateParam.PERSIST_XML]:
@@ -85,6 +88,8 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
   return {
     ...figures,
     dirtyBytesPerSecond: watch.dirtyBytesPerSecond,
+    pauseLimitMs: watch.pauseLimitMs,
+    atLast: watch.atLast,
     diskTotalBytes: last.diskTotalBytes,
     diskProcessedBytes: watch.diskBytes,
   };
@@ -217,77 +222,4 @@ function looksUnreachable(error: unknown): boolean {
   return /unable to connect|connection (refused|timed out|reset)|no route to host|network is unreachable|cannot assign requested address|unable to resolve/i.test(
     saying(error),
   );
-}
-
-/** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
-class Watch {
-  readonly #move: Move;
-  readonly #ended = new AbortController();
-  #polling: Promise<void> | undefined;
-  #pauseSet = false;
-  #stalled = false;
-  #moved = { bytes: -1, at: 0 };
-  last: MoveProgress | undefined;
-  /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
-  diskBytes = 0;
-  /** As it was last measured. */
-  dirtyBytesPerSecond: number | undefined;
-
-  constructor(move: Move) {
-    this.#move = move;
-  }
-
-  /** Whether a byte of the guest was on its way. */
-  get sawData(): boolean {
-    return this.last !== undefined && this.last.memoryProcessedBytes + this.last.diskProcessedBytes > 0;
-  }
-
-  async during<T>(performing: Promise<T>): Promise<T> {
-    this.#polling = this.#poll();
-    try {
-      return await performing;
-    } catch (error) {
-      throw this.#stalled ? new Error(`no byte moved for ${stallMs / 1000} s, so it was given up`, { cause: error }) : error;
-    } finally {
-      this.#ended.abort();
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#ended.abort();
-    await this.#polling;
-  }
-
-  async #poll(): Promise<void> {
-    const { source, dom, clock, signal } = this.#move;
-    while (!this.#ended.signal.aborted) {
-      try {
-        if (signal.aborted || this.#stalled) await unlessRefused(source.remote.domainAbortJob({ dom }));
-        const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
-        if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
-        await clock.sleep(pollMs, { signal: this.#ended.signal });
-      } catch {
-        return; // the connection is gone: the call under way says so
-      }
-    }
-  }
-
-  async #show(progress: MoveProgress): Promise<void> {
-    const { source, dom, request, hooks } = this.#move;
-    this.last = progress;
-    this.#watchForStall(progress);
-    this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
-    this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
-    hooks.progress(progress);
-    if (this.#pauseSet || request.maximumPauseMs === undefined) return;
-    this.#pauseSet = true;
-    await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(request.maximumPauseMs), flags: 0 }));
-  }
-
-  #watchForStall({ memoryProcessedBytes, diskProcessedBytes }: MoveProgress): void {
-    const bytes = memoryProcessedBytes + diskProcessedBytes;
-    const now = this.#move.clock.monotonic();
-    if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
-    else if (now - this.#moved.at > stallMs) this.#stalled = true;
-  }
 }

@@ -1,0 +1,108 @@
+import { DomainJobType } from "@godwit/libvirt";
+import { type ContractAct, ContractWatch } from "../../../migration/contract.ts";
+import type { MoveProgress } from "../../../ports/migration.ts";
+import { unlessRefused } from "./access.ts";
+import type { Move } from "./move.ts";
+import { moveProgress } from "./stats.ts";
+
+/** How often the source is asked how far it is, milliseconds. */
+const pollMs = 250;
+/** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
+const stallMs = 10_000;
+
+/** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
+export class Watch {
+  readonly #move: Move;
+  readonly #ended = new AbortController();
+  #polling: Promise<void> | undefined;
+  readonly #contract: ContractWatch;
+  /** Why it is given up, once it is. */
+  #givenUp: string | undefined;
+  #moved = { bytes: -1, at: 0 };
+  last: MoveProgress | undefined;
+  /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
+  diskBytes = 0;
+  /** As it was last measured. */
+  dirtyBytesPerSecond: number | undefined;
+  /** What had to be done for the pause's sake, if anything. */
+  atLast: string | undefined;
+
+  constructor(move: Move) {
+    this.#move = move;
+    this.#contract = new ContractWatch(move.request.contract);
+  }
+
+  /** The pause that the hypervisor was last allowed to aim at, milliseconds. */
+  get pauseLimitMs(): number | undefined {
+    return this.#contract.limitMs;
+  }
+
+  /** Whether a byte of the guest was on its way. */
+  get sawData(): boolean {
+    return this.last !== undefined && this.last.memoryProcessedBytes + this.last.diskProcessedBytes > 0;
+  }
+
+  async during<T>(performing: Promise<T>): Promise<T> {
+    this.#polling = this.#poll();
+    try {
+      return await performing;
+    } catch (error) {
+      throw this.#givenUp === undefined ? error : new Error(`given up: ${this.#givenUp}`, { cause: error });
+    } finally {
+      this.#ended.abort();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    await this.#polling;
+  }
+
+  async #poll(): Promise<void> {
+    const { source, dom, clock, signal } = this.#move;
+    while (!this.#ended.signal.aborted) {
+      try {
+        if (signal.aborted || this.#givenUp !== undefined) await unlessRefused(source.remote.domainAbortJob({ dom }));
+        const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
+        if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
+        await clock.sleep(pollMs, { signal: this.#ended.signal });
+      } catch {
+        return; // the connection is gone: the call under way says so
+      }
+    }
+  }
+
+  async #show(progress: MoveProgress): Promise<void> {
+    const { hooks } = this.#move;
+    this.last = progress;
+    this.#watchForStall(progress);
+    this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
+    this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
+    hooks.progress(progress);
+    await this.#keep(this.#contract.next(progress));
+  }
+
+  async #keep(what: ContractAct): Promise<void> {
+    const { source, dom, hooks } = this.#move;
+    const { remote } = source;
+    if (what.act === "none") return;
+    if (what.act === "limit") {
+      await unlessRefused(remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(what.pauseMs), flags: 0 }));
+      return;
+    }
+    this.atLast = what.text;
+    if (what.act === "give-up") this.#givenUp = what.text;
+    else if (what.act === "post-copy") await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
+    else {
+      await hooks.phase("suspend");
+      await unlessRefused(remote.domainSuspend({ dom }));
+    }
+  }
+
+  #watchForStall({ memoryProcessedBytes, diskProcessedBytes }: MoveProgress): void {
+    const bytes = memoryProcessedBytes + diskProcessedBytes;
+    const now = this.#move.clock.monotonic();
+    if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
+    else if (now - this.#moved.at > stallMs) this.#givenUp = `no byte moved for ${stallMs / 1000} s`;
+  }
+}

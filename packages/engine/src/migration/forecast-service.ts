@@ -1,0 +1,64 @@
+import type { NetworkVerdict, NetworkView } from "../model/network.ts";
+import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
+import { type Estimate, type Forecast, forecastLive } from "./forecast.ts";
+import { type PastMove, pathOf } from "./history.ts";
+import type { MigrationInput } from "./model.ts";
+import { contractOf } from "./model.ts";
+
+/** A dirty rate is measured for so long, seconds: the shortest that libvirt takes. */
+const measureSeconds = 1;
+
+export interface ForecastWish {
+  readonly input: MigrationInput;
+  readonly vm: SourceFacts;
+  readonly copies: readonly CopyWish[];
+  readonly verdicts: readonly NetworkVerdict[];
+  readonly networks: readonly NetworkView[];
+  readonly history: readonly PastMove[];
+  /** Take a second to measure how fast the guest changes memory; otherwise its last move has to tell. */
+  readonly measure: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Gathers what a forecast stands on, and makes it; undefined when no network would carry the move. */
+export async function makeForecast(from: HostMigration, wish: ForecastWish): Promise<Forecast | undefined> {
+  const chosen = wish.verdicts.find(({ verdict }) => verdict === "chosen");
+  if (!chosen) return undefined;
+  const { input, vm, copies, history, signal } = wish;
+  const measured = await from.measure(input.vmId, { seconds: wish.measure ? measureSeconds : 0, signal });
+  const contract = contractOf(input);
+  const moves = history.filter(({ networkId }) => networkId === chosen.networkId);
+  const { bandwidth, overhead } = pathOf(moves, {
+    network: chosen.network,
+    speedMbps: slowest(chosen, wish),
+    limitBytesPerSecond: input.bandwidthBytesPerSecond,
+  });
+  const { memoryBytes, disks } = vm.vm;
+  return forecastLive({
+    memoryBytes,
+    residentBytes: Math.min(memoryBytes, measured.residentBytes ?? memoryBytes),
+    dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, history),
+    bandwidth,
+    overhead,
+    diskBytes: copies.reduce((sum, { target }) => sum + (disks.find((disk) => disk.target === target)?.allocatedBytes ?? 0), 0),
+    maximumPauseMs: contract.maximumPauseMs,
+    policy: contract.policy,
+  });
+}
+
+function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastMove[]): Estimate | undefined {
+  if (measured !== undefined) return { value: measured, text: `measured for ${measureSeconds} s` };
+  const last = history.find((move) => move.vmId === vmId && move.dirtyBytesPerSecond !== undefined);
+  return last?.dirtyBytesPerSecond === undefined
+    ? undefined
+    : { value: last.dirtyBytesPerSecond, text: `in its last move, ${last.endedAt}` };
+}
+
+function slowest(verdict: NetworkVerdict, { input, networks }: ForecastWish): number | undefined {
+  const interfaces = networks.find(({ id }) => id === verdict.networkId)?.interfaces ?? [];
+  const speeds = [
+    interfaces.find((one) => one.hostId === input.sourceId && one.interface === verdict.sourceInterface)?.speedMbps,
+    interfaces.find((one) => one.hostId === input.destinationId && one.interface === verdict.destinationInterface)?.speedMbps,
+  ].filter((speed) => speed !== undefined);
+  return speeds.length === 0 ? undefined : Math.min(...speeds);
+}
