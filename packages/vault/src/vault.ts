@@ -14,6 +14,7 @@ import { PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
+import { deletePoint } from "./ops/holds.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
@@ -83,9 +84,9 @@ export class Vault {
     return await resolvePoint(this.#parts, text, signal);
   }
 
-  /** Forgets a point. What only it needs stays until gc. No error when it is not there. */
+  /** Forgets a point. What only it needs stays until gc. No error when it is not there. Throws `held`. */
   async deletePoint(id: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    await this.#parts.store.delete(objectName.point(id), { signal });
+    await deletePoint(this.#parts, id, signal);
   }
 
   /** A disk of a point, for reading at random; close it. */

@@ -1,5 +1,5 @@
 import { VaultError } from "../errors.ts";
-import { headerLength, ObjectCipher, parseHeader, tagLength } from "../format/envelope.ts";
+import { headerLength, isVoid, ObjectCipher, parseHeader, tagLength } from "../format/envelope.ts";
 import {
   blockEntries,
   blockLength,
@@ -44,16 +44,17 @@ export class SegmentReader {
     this.#cache = cache;
   }
 
-  /** Throws `corrupt`; a store's `not-found` when it is gone. */
+  /** Undefined for a void, which keeps the name of a batch from being used. Throws `corrupt`; a store's `not-found` when it is gone. */
   static async open(
     batch: string,
     context: { readonly store: BlobStore; readonly keys: KeyRing; readonly cache: BlockCache },
     signal: AbortSignal,
-  ): Promise<SegmentReader> {
+  ): Promise<SegmentReader | undefined> {
     const { store, keys, cache } = context;
     const name = objectName.index(batch);
     const first = new Uint8Array(firstRead);
     const got = first.subarray(0, await store.read(name, 0, first, { signal }));
+    if (isVoid(got)) return void keys.openJson(got, "VOID", name);
     const header = parseHeader(got, "INDX", name);
     const frameLength = parseSegmentPrefix(got, name);
     let frame = got.subarray(segmentPrefix, segmentPrefix + frameLength);

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { VaultError } from "../errors.ts";
-import { openJson, parseHeader, sealJson } from "../format/envelope.ts";
+import { type JsonKind, openJson, parseHeader, sealJson } from "../format/envelope.ts";
 import { hex, type NamingKeys, namingKeys } from "../format/names.ts";
 import { isGrid, limits, objectName } from "../format/objects.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
@@ -56,11 +56,11 @@ export class KeyRing {
   }
 
   /** Opens a sealed JSON object. Throws `corrupt`. */
-  openJson(object: Uint8Array, kind: "EPCH" | "SESS" | "PONT" | "HURT", name: string): unknown {
+  openJson(object: Uint8Array, kind: JsonKind, name: string): unknown {
     return openJson(this.keyOf(parseHeader(object, kind, name).epoch), object, name);
   }
 
-  sealJson(kind: "SESS" | "PONT" | "HURT", name: string, value: unknown, salt: Uint8Array = randomBytes(16)): Uint8Array {
+  sealJson(kind: Exclude<JsonKind, "EPCH">, name: string, value: unknown, salt: Uint8Array = randomBytes(16)): Uint8Array {
     return sealJson(this.current.key, { kind, epoch: this.current.epoch, salt }, name, value);
   }
 }

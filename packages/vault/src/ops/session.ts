@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { isUnreadable, VaultError } from "../errors.ts";
-import { Namer, nameLength } from "../format/names.ts";
+import { isVoid } from "../format/envelope.ts";
+import type { SessionContent } from "../format/gc.ts";
+import { hex, Namer, nameLength } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
 import { encodeSegment, entryLength, type IndexedPack } from "../format/segment.ts";
@@ -9,12 +11,13 @@ import { type PackTable, readPackTable, type StoredPack } from "../index/vault-i
 import type { VaultParts } from "../parts.ts";
 import { isNotFound } from "../store/blob-store.ts";
 import { Sealer } from "../work/sealer.ts";
+import { giveUp, readSession } from "./give-up.ts";
 
 const maxPacksInFlight = 2;
 
-interface SessionContent {
-  readonly name: string;
-  readonly started: string;
+interface Adopted {
+  readonly session: string;
+  readonly point: string | undefined;
 }
 
 /**
@@ -24,6 +27,8 @@ interface SessionContent {
  */
 export class WriteSession {
   readonly id: string = randomBytes(8).toString("hex");
+  /** The id of the point that the session makes, where it makes one. */
+  readonly point: Uint8Array = randomBytes(16);
   readonly namer: Namer;
   /** Names that this batch stores or will store. */
   readonly claims = new NameTable(0);
@@ -39,7 +44,7 @@ export class WriteSession {
   #entries: Uint8Array[] = [];
   #count = 0;
   #failure: { error: unknown } | undefined;
-  #adopted: string[] = [];
+  #adopted: Adopted[] = [];
 
   constructor(parts: VaultParts, signal: AbortSignal) {
     this.#parts = parts;
@@ -64,29 +69,34 @@ export class WriteSession {
     return this.#count >= this.#parts.tuning.batchEntries;
   }
 
-  /** Writes the session's object, and adopts what interrupted sessions of the same name left. */
+  /**
+   * Writes the session's object, then reads marks and indexes: in this order, so that every gc either is seen
+   * here or waits for this session. With the name of a VM it adopts what interrupted sessions of the same
+   * name left; an empty one is for sessions that make no point.
+   */
   async start(name: string): Promise<{ readonly adoptedPacks: number }> {
-    const { store, keys, clock } = this.#parts;
-    const sessions = await this.#sessionsOf(name);
-    const content: SessionContent = { name, started: new Date(clock.now()).toISOString() };
+    const { store, keys, clock, index } = this.#parts;
+    const point = name === "" ? {} : { point: hex(this.point) };
+    const content: SessionContent = { name, started: new Date(clock.now()).toISOString(), ...point };
     const object = objectName.session(this.id);
     await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
+    await index.refresh(this.#signal);
     const before = this.#indexed.length;
-    for (const session of sessions) await this.#adopt(session);
-    this.#adopted = sessions;
+    this.#adopted = name === "" ? [] : await this.#sessionsOf(name);
+    for (const { session } of this.#adopted) await this.#adopt(session);
     return { adoptedPacks: this.#indexed.length - before };
   }
 
-  async #sessionsOf(name: string): Promise<string[]> {
-    const { store, keys } = this.#parts;
-    const sessions: string[] = [];
-    for await (const { name: object } of store.list("session/", { signal: this.#signal })) {
+  async #sessionsOf(name: string): Promise<Adopted[]> {
+    const sessions: Adopted[] = [];
+    for await (const { name: object } of this.#parts.store.list("session/", { signal: this.#signal })) {
+      const session = object.slice("session/".length);
+      if (session === this.id) continue;
       try {
-        const bytes = await store.get(object, { signal: this.#signal, maxBytes: limits.jsonBytes });
-        const content = keys.openJson(bytes, "SESS", object) as Partial<SessionContent>;
-        if (content.name === name) sessions.push(object.slice("session/".length));
+        const content = await readSession(this.#parts, session, this.#signal);
+        if (content?.name === name) sessions.push({ session, point: content.point });
       } catch (error) {
-        if (!isUnreadable(error) && !isNotFound(error)) throw error;
+        if (!isUnreadable(error)) throw error;
       }
     }
     return sessions;
@@ -108,7 +118,8 @@ export class WriteSession {
   }
 
   async #adoptPack(pack: { name: string; size: number }): Promise<void> {
-    const { store, keys } = this.#parts;
+    const { store, keys, index } = this.#parts;
+    if (index.condemned.has(pack.name)) return;
     try {
       this.adopt(await readPackTable(store, keys, pack, this.#signal));
     } catch (error) {
@@ -196,8 +207,9 @@ export class WriteSession {
       if (result === "exists") await this.#expectOwn(segment);
       this.storedBytes += segment.length;
       await index.open(this.batch, this.#signal);
+      // Without gaps: who takes this session for dead takes the next number's name.
+      this.#number += 1;
     }
-    this.#number += 1;
     this.#indexed = [];
     this.#entries = [];
     this.#count = 0;
@@ -207,17 +219,35 @@ export class WriteSession {
 
   async #expectOwn(segment: Uint8Array): Promise<void> {
     const stored = await this.#parts.store.get(objectName.index(this.batch), { signal: this.#signal, maxBytes: limits.indexBytes });
+    if (isVoid(stored)) throw this.#givenUp();
     if (Buffer.compare(stored, segment) !== 0)
       throw new VaultError("invalid", `somebody else writes as session ${this.id}`, { session: this.id });
   }
 
+  /** Makes the point: the object that was sealed for {@link point}. Throws `given-up`. */
+  async commit(object: Uint8Array): Promise<void> {
+    const { store } = this.#parts;
+    const name = objectName.point(hex(this.point));
+    if ((await store.put(name, [object], { signal: this.#signal })) === "created") return;
+    const stored = await store.get(name, { signal: this.#signal, maxBytes: limits.jsonBytes });
+    if (Buffer.compare(stored, object) !== 0) throw this.#givenUp();
+  }
+
+  #givenUp(): VaultError {
+    const why = "another put of the same name finished first, or gc saw no sign of life for days";
+    return new VaultError("given-up", `session ${this.id} was taken for dead: ${why}; run it again, what it stored may be used`, {
+      session: this.id,
+    });
+  }
+
   /**
-   * Removes the session's object and those it adopted: what they hold is indexed now. Where that fails, for
-   * want of the right to delete for instance, gc does it one day; the point is safe all the same.
+   * Gives up the sessions that it adopted, and removes its own object: what they hold is indexed now. Where
+   * that fails, for want of the right to delete for instance, gc does it one day; the point is safe all the same.
    */
   async end(): Promise<void> {
     const { store } = this.#parts;
-    const removals = [this.id, ...this.#adopted].map((session) => store.delete(objectName.session(session), { signal: this.#signal }));
-    await Promise.allSettled(removals);
+    const signal = this.#signal;
+    const removals = this.#adopted.map(({ session, point }) => giveUp(this.#parts, session, point, signal));
+    await Promise.allSettled([...removals, store.delete(objectName.session(this.id), { signal })]);
   }
 }
