@@ -1,8 +1,11 @@
 export { isDamage, VaultError, type VaultErrorKind } from "./errors.ts";
 export { type ConsistencyLevel, type Point, type PointDisk, type PointMachine, pointToJson } from "./format/point.ts";
+export type { Hold } from "./format/hold.ts";
 export type { NewSlot, SlotInfo } from "./keys/keys.ts";
 export { makeRecoveryCode, parseRecoveryCode } from "./keys/recovery-code.ts";
 export type { Argon2Cost, Secret, SlotKind } from "./keys/slot.ts";
+export { type GcOptions, type GcProgress, type GcResult, gcDefaults } from "./ops/gc/gc.ts";
+export type { HoldRequest } from "./ops/holds.ts";
 export { diskOf, type PointList } from "./ops/points.ts";
 export type { PutDisk, PutOptions, PutProgress, PutRequest } from "./ops/put.ts";
 export type { RestoreOptions, RestoreProgress, RestoreResult } from "./ops/restore.ts";

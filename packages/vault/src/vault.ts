@@ -14,7 +14,9 @@ import { PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
-import { deletePoint } from "./ops/holds.ts";
+import type { Hold } from "./format/hold.ts";
+import { gc, type GcOptions, type GcResult } from "./ops/gc/gc.ts";
+import { addHold, deletePoint, type HoldRequest, listHolds, releaseHolds } from "./ops/holds.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
@@ -115,6 +117,28 @@ export class Vault {
   async verify(options: VerifyOptions): Promise<VerifyResult> {
     // With caches of its own: what was read before proves nothing about what is there now.
     return await verify(this.#fresh(), options);
+  }
+
+  /** Frees what no recovery point needs, beside captures and other gcs on any machine; see {@link gc}. */
+  async gc(options: GcOptions): Promise<GcResult> {
+    const result = await gc(this.#fresh(), options);
+    this.#listed = undefined;
+    return result;
+  }
+
+  /** Forbids deleting a point until a time or until it is released; `kind: "lock"` cannot be released before its time. */
+  async hold(point: Point, request: HoldRequest, { signal }: { readonly signal: AbortSignal }): Promise<Hold> {
+    return await addHold(this.#parts, point.id, request, signal);
+  }
+
+  /** Removes a hold by its id, or all of a point's that are no locks; how many. Throws `held`, `not-found`. */
+  async release(point: Point, hold: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+    return await releaseHolds(this.#parts, point.id, hold, signal);
+  }
+
+  /** The holds of one point, or of all. */
+  async holds(point: Point | undefined, { signal }: { readonly signal: AbortSignal }): Promise<Hold[]> {
+    return await listHolds(this.#parts, point?.id, signal);
   }
 
   /** Makes anew what can be derived from packs: indexes and `config`; see {@link repair}. */

@@ -84,18 +84,44 @@ export class SegmentReader {
     return undefined;
   }
 
-  /** The entries of a block, {@link entryLength} bytes each. */
-  async block(number: number, signal: AbortSignal): Promise<Buffer> {
+  /** The entries of a block, {@link entryLength} bytes each. Who reads all blocks once need not have them kept. */
+  async block(number: number, signal: AbortSignal, { keep = true }: { readonly keep?: boolean } = {}): Promise<Buffer> {
     const key = `${this.batch}/${number}`;
-    const cached = this.#cache.get(key);
+    const cached = keep ? this.#cache.get(key) : undefined;
     if (cached) return cached;
     const here = Math.min(blockEntries, this.head.entries - number * blockEntries);
     const frame = new Uint8Array(here * entryLength + tagLength);
     const offset = this.#blocksAt + number * blockLength;
     await this.#store.read(objectName.index(this.batch), offset, frame, { signal });
     const block = this.#cipher.open(frame, offset);
-    this.#cache.set(key, block);
+    if (keep) this.#cache.set(key, block);
     return block;
+  }
+
+  /** The number of a block's first entry in the whole segment. */
+  ordinalOf(block: number): number {
+    return block * blockEntries;
+  }
+
+  /** The number of the name's entry in the whole segment, or -1. */
+  async ordinalOfName(name: Uint8Array, signal: AbortSignal): Promise<number> {
+    const { first, last } = blocksOf(this.head, name);
+    for (let number = first; number <= last; number += 1) {
+      const entry = findEntry(await this.block(number, signal), name);
+      if (entry >= 0) return this.ordinalOf(number) + entry;
+    }
+    return -1;
+  }
+
+  /** The blocks that may hold names whose first two bytes are `from` (included) to `to` (not included). */
+  blocksBetween(from: number, to: number): { readonly first: number; readonly last: number } {
+    const { fences } = this.head;
+    const prefixOf = (block: number): number => (fences[block * 8]! << 8) | fences[block * 8 + 1]!;
+    let first = 0;
+    while (first + 1 < this.blocks && prefixOf(first + 1) < from) first += 1;
+    let last = first;
+    while (last + 1 < this.blocks && prefixOf(last + 1) < to) last += 1;
+    return { first, last: this.blocks === 0 ? -1 : last };
   }
 
   get blocks(): number {

@@ -38,7 +38,8 @@ export class VaultIndex {
   /** What gc will delete; `refresh` reads it, before it reads anything else. */
   readonly condemned = new Condemned();
   readonly #voids = new Set<string>();
-  /** A segment or pack was found gone since the last refresh. */
+  readonly #locked: string[] = [];
+  /** A segment was found gone since the last refresh. */
   #stale = false;
   /** Renewals to leave out, as the last ones brought nothing. */
   #renewals = { skip: 0, next: 1 };
@@ -51,6 +52,11 @@ export class VaultIndex {
   /** Batches whose segment could not be used; `repair` makes them anew. */
   get damagedSegments(): readonly string[] {
     return this.#damaged;
+  }
+
+  /** Batches whose segment is sealed with a key that the opened slot was not granted. */
+  get lockedSegments(): readonly string[] {
+    return this.#locked;
   }
 
   get segments(): readonly SegmentReader[] {
@@ -66,6 +72,7 @@ export class VaultIndex {
     for (const batch of gone) this.#segments.delete(batch);
     if (gone.length > 0) this.forgetNearby();
     this.#damaged.length = 0;
+    this.#locked.length = 0;
     this.#stale = false;
     await this.hurt.refresh(this.#store, this.#keys, signal);
     const missing = [...present].filter((batch) => !this.#segments.has(batch) && !this.#voids.has(batch));
@@ -103,8 +110,13 @@ export class VaultIndex {
     } catch (error) {
       if (isNotFound(error)) return;
       if (!isUnreadable(error)) throw error;
-      if (isDamage(error)) this.#damaged.push(batch);
+      (isDamage(error) ? this.#damaged : this.#locked).push(batch);
     }
+  }
+
+  /** Forgets a segment that was replaced. */
+  drop(batch: string): void {
+    this.#segments.delete(batch);
   }
 
   /** Makes the contents of a pack known that was just stored, or whose table was just read. */
@@ -176,6 +188,11 @@ export class VaultIndex {
 
   #isSound(place: RecordPlace): boolean {
     return !this.hurt.has(place) && !this.condemned.has(place.pack);
+  }
+
+  /** Every place that segments know and that verification and gc left alone, in packs that `excluded` does not name. */
+  async *soundPlaces(name: Uint8Array, excluded: (pack: string) => boolean, signal: AbortSignal): AsyncGenerator<RecordPlace> {
+    for await (const place of this.places(name, signal)) if (this.#isSound(place) && !excluded(place.pack)) yield place;
   }
 
   /** As {@link find}; throws `missing`. `what` is for the message. */

@@ -30,10 +30,10 @@ export async function readPoint({ store, keys }: Reading, id: string, signal: Ab
   return parsePoint(keys.openJson(object, "PONT", name), id);
 }
 
-/** Every point, of one VM where `name` is given. */
+/** Every point, of one VM where `name` is given; with `all` also those that were sealed anew and are about to go. */
 export async function listPoints(
   reading: Reading,
-  { name, signal }: { readonly name?: string; readonly signal: AbortSignal },
+  { name, signal, all = false }: { readonly name?: string; readonly signal: AbortSignal; readonly all?: boolean },
 ): Promise<PointList> {
   const points: Point[] = [];
   const damaged: string[] = [];
@@ -56,7 +56,7 @@ export async function listPoints(
     batch = [];
   }
   await Promise.all(batch);
-  const renewed = new Set(points.flatMap(({ formerly }) => formerly ?? []));
+  const renewed = new Set(all ? [] : points.flatMap(({ formerly }) => formerly ?? []));
   const listed = points.filter(({ id }) => !renewed.has(id));
   listed.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.id < b.id ? -1 : 1));
   return { points: listed, damaged, locked };

@@ -5,6 +5,7 @@ import type { SessionContent } from "../format/gc.ts";
 import { hex, Namer, nameLength } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
+import type { ItemKind } from "../format/record.ts";
 import { encodeSegment, entryLength, type IndexedPack } from "../format/segment.ts";
 import { NameTable } from "../index/name-table.ts";
 import { type PackTable, readPackTable, type StoredPack } from "../index/vault-index.ts";
@@ -38,6 +39,8 @@ export class WriteSession {
   readonly #parts: VaultParts;
   readonly #signal: AbortSignal;
   readonly #nodes: Sealer;
+  /** Of chunks that are kept; a put's own are sealed by threads. */
+  readonly #chunks: Sealer;
   readonly #inFlight = new Set<Promise<void>>();
   #number = 0;
   #indexed: IndexedPack[] = [];
@@ -57,7 +60,9 @@ export class WriteSession {
     };
     const key = parts.keys.current;
     this.#nodes = new Sealer({ kind: "tree", key, level, recordBytes, packBytes: Math.min(packBytes, 4 << 20), onPack });
+    this.#chunks = new Sealer({ kind: "data", key, level, recordBytes, packBytes, onPack });
     this.#nodes.begin(this.batch);
+    this.#chunks.begin(this.batch);
   }
 
   get batch(): string {
@@ -175,6 +180,18 @@ export class WriteSession {
     if (this.#failure) throw this.#failure.error;
   }
 
+  /** Stores an item again, whatever the vault has; the caller has claimed its name and gives it {@link room}. */
+  keep(kind: ItemKind, name: Uint8Array, content: Uint8Array): void {
+    if (kind === "chunk") this.#chunks.add(name, content);
+    else this.#nodes.add(name, content);
+  }
+
+  /** Writes a segment of the session's next batch, which has no packs of its own. */
+  async writeIndex(packs: readonly IndexedPack[], entries: Uint8Array, options: { readonly sorted: boolean }): Promise<void> {
+    if (this.#count > 0) throw new Error("the session's batch has packs of its own");
+    await this.#putIndex(encodeSegment(this.#parts.keys.current, this.batch, packs, entries, options));
+  }
+
   /** Stores a tree node, unless the vault has it. */
   readonly emitNode = async (name: Uint8Array, node: Uint8Array): Promise<void> => {
     if (this.claims.find(name) >= 0 || (await this.has(name)) || !this.claims.add(name).added) return;
@@ -196,25 +213,30 @@ export class WriteSession {
 
   /** Closes the batch: its packs durable, then its index. The caller has flushed the worker threads. */
   async closeBatch(): Promise<void> {
-    const { store, keys, index } = this.#parts;
     this.#nodes.flush();
+    this.#chunks.flush();
     await this.settle();
     if (this.#failure) throw this.#failure.error;
     if (this.#count > 0) {
       const entries = new Uint8Array(Buffer.concat(this.#entries));
-      const segment = encodeSegment(keys.current, this.batch, this.#indexed, entries);
-      const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
-      if (result === "exists") await this.#expectOwn(segment);
-      this.storedBytes += segment.length;
-      await index.open(this.batch, this.#signal);
-      // Without gaps: who takes this session for dead takes the next number's name.
-      this.#number += 1;
+      await this.#putIndex(encodeSegment(this.#parts.keys.current, this.batch, this.#indexed, entries));
     }
     this.#indexed = [];
     this.#entries = [];
     this.#count = 0;
     this.claims.clear();
+  }
+
+  async #putIndex(segment: Uint8Array): Promise<void> {
+    const { store, index } = this.#parts;
+    const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
+    if (result === "exists") await this.#expectOwn(segment);
+    this.storedBytes += segment.length;
+    await index.open(this.batch, this.#signal);
+    // Without gaps: who takes this session for dead takes the next number's name.
+    this.#number += 1;
     this.#nodes.begin(this.batch);
+    this.#chunks.begin(this.batch);
   }
 
   async #expectOwn(segment: Uint8Array): Promise<void> {
