@@ -17,6 +17,8 @@ import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/rest
 import type { Hold } from "./format/hold.ts";
 import { gc, type GcOptions, type GcResult } from "./ops/gc/gc.ts";
 import { addHold, deletePoint, type HoldRequest, listHolds, releaseHolds } from "./ops/holds.ts";
+import { applyPrune, type PruneResult } from "./ops/prune/apply.ts";
+import { planPrune, type PrunePlan, type PrunePolicies } from "./ops/prune/plan.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
@@ -117,6 +119,25 @@ export class Vault {
   async verify(options: VerifyOptions): Promise<VerifyResult> {
     // With caches of its own: what was read before proves nothing about what is there now.
     return await verify(this.#fresh(), options);
+  }
+
+  /** Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. */
+  async planPrune(
+    policies: PrunePolicies,
+    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string> },
+  ): Promise<PrunePlan> {
+    const { signal, hurt } = options;
+    const list = await listPoints(this.#parts, { signal });
+    const holds = await listHolds(this.#parts, undefined, signal);
+    return planPrune({ list, holds, now: this.#parts.clock.now(), ...(hurt ? { hurt } : {}) }, policies);
+  }
+
+  /** Deletes the points that a plan says; see {@link applyPrune}. */
+  async applyPrune(
+    plan: PrunePlan,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (done: number) => void },
+  ): Promise<PruneResult> {
+    return await applyPrune(this.#parts, plan, options);
   }
 
   /** Frees what no recovery point needs, beside captures and other gcs on any machine; see {@link gc}. */

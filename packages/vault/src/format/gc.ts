@@ -89,5 +89,5 @@ export function parseSession(json: unknown, object: string): SessionContent {
   if (!whole || (point !== undefined && !(typeof point === "string" && /^[0-9a-f]{32}$/.test(point)))) {
     throw new VaultError("corrupt", `${object} makes no sense`, { object });
   }
-  return { name, started, ...(point === undefined ? {} : { point: point as string }) };
+  return { name, started, ...(point === undefined ? {} : { point }) };
 }

@@ -1,6 +1,8 @@
 import { type BlobInfo, type BlobStore, type BlobPutOptions, StoreError } from "@godwit/vault";
 import type { MemoryStore } from "./memory-store.ts";
 
+export const deadMachine = "this machine is dead";
+
 interface Waiting {
   readonly actor: Actor;
   readonly go: () => void;
@@ -12,17 +14,20 @@ interface Waiting {
  */
 export class Interleaver {
   readonly store: MemoryStore;
-  readonly #choose: (below: number) => number;
+  readonly #choose: (waiting: readonly number[]) => number;
+  #actors = 0;
   readonly #waiting: Waiting[] = [];
   #running = 0;
 
-  constructor(store: MemoryStore, choose: (below: number) => number) {
+  /** `choose` is given the numbers of the actors that wait, one per operation, and says which of these goes on. */
+  constructor(store: MemoryStore, choose: (waiting: readonly number[]) => number) {
     this.store = store;
     this.#choose = choose;
   }
 
   actor(): Actor {
-    return new Actor(this);
+    this.#actors += 1;
+    return new Actor(this, this.#actors - 1);
   }
 
   /** Resolves when all work has settled, however that went. */
@@ -35,10 +40,15 @@ export class Interleaver {
     for (;;) {
       // Whoever went on does so until it waits again: nothing here takes longer than a turn of the loop.
       await new Promise(setImmediate);
-      if (this.#waiting.length > 0) this.#waiting.splice(this.#choose(this.#waiting.length), 1)[0]!.go();
+      if (this.#waiting.length > 0) this.#next().go();
       else if (this.#running === 0) break;
     }
     await Promise.all(settled);
+  }
+
+  #next(): Waiting {
+    const chosen = this.#choose(this.#waiting.map(({ actor }) => actor.number));
+    return this.#waiting.splice(chosen, 1)[0]!;
   }
 
   /** Resolves when the scheduler says so. */
@@ -53,9 +63,11 @@ export class Actor implements BlobStore {
   readonly enforcesRetention = false;
   /** Writes after which it is dead. */
   diesAfter = Infinity;
+  readonly number: number;
   readonly #interleaver: Interleaver;
 
-  constructor(interleaver: Interleaver) {
+  constructor(interleaver: Interleaver, number: number) {
+    this.number = number;
     this.#interleaver = interleaver;
   }
 
@@ -101,7 +113,7 @@ export class Actor implements BlobStore {
 
   async #turn(writes: number): Promise<void> {
     await this.#interleaver.turn(this);
-    if (this.diesAfter <= 0) throw new StoreError("failed", "this machine is dead");
+    if (this.diesAfter <= 0) throw new StoreError("failed", deadMachine);
     this.diesAfter -= writes;
   }
 }

@@ -5,7 +5,7 @@ import { entryLength, type IndexedPack } from "../../format/segment.ts";
 import type { SegmentReader } from "../../index/segment-reader.ts";
 import type { VaultParts } from "../../parts.ts";
 import { isNotFound } from "../../store/blob-store.ts";
-import { WriteSession } from "../session.ts";
+import type { WriteSession } from "../session.ts";
 
 export interface ReplaceOptions {
   readonly signal: AbortSignal;
