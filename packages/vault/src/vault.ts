@@ -19,6 +19,9 @@ import { gc, type GcOptions, type GcResult } from "./ops/gc/gc.ts";
 import { addHold, deletePoint, type HoldRequest, listHolds, releaseHolds } from "./ops/holds.ts";
 import { applyPrune, type PruneResult } from "./ops/prune/apply.ts";
 import { planPrune, type PrunePlan, type PrunePolicies } from "./ops/prune/plan.ts";
+import { lockPoint, type LockRequest, type LockResult } from "./ops/lock.ts";
+import { rewriteOldEpochs, type RewriteEpochsResult } from "./ops/rewrite-epochs.ts";
+import { status, type StatusOptions, type VaultStatus } from "./ops/status.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
@@ -152,6 +155,23 @@ export class Vault {
     return await addHold(this.#parts, point.id, request, signal);
   }
 
+  /**
+   * Locks a point until a date, as {@link hold} does, and has the storage itself enforce it where it can, on
+   * all that a restore needs. Run again, it extends; see {@link lockPoint}.
+   */
+  async lock(
+    point: Point,
+    request: LockRequest,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (objects: number) => void },
+  ): Promise<LockResult> {
+    return await lockPoint(this.#fresh(), point, request, options);
+  }
+
+  /** What is in the vault and what is going on there; see {@link status}. */
+  async status(options: StatusOptions): Promise<VaultStatus> {
+    return await status(this.#fresh(), options);
+  }
+
   /** Removes a hold by its id, or all of a point's that are no locks; how many. Throws `held`, `not-found`. */
   async release(point: Point, hold: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<number> {
     return await releaseHolds(this.#parts, point.id, hold, signal);
@@ -192,6 +212,13 @@ export class Vault {
     this.#parts = partsOf(store, started.keys, { clock, tuning });
     this.#listed = undefined;
     return { epoch: started.keys.current.epoch, leftOut: started.leftOut };
+  }
+
+  /** Seals what older keys seal with the current one, in bounded runs, and then drops those; see {@link rewriteOldEpochs}. */
+  async rewriteOldEpochs(options: GcOptions): Promise<RewriteEpochsResult> {
+    const result = await rewriteOldEpochs(this.#fresh(), options);
+    this.#listed = undefined;
+    return result;
   }
 
   #fresh(): VaultParts {

@@ -30,14 +30,22 @@ export interface Located extends RecordPlace {
 export class SegmentReader {
   readonly batch: string;
   readonly head: SegmentHead;
+  /** Whose key seals it. */
+  readonly epoch: number;
   readonly #store: BlobStore;
   readonly #cipher: ObjectCipher;
   readonly #blocksAt: number;
   readonly #cache: BlockCache;
 
-  private constructor(batch: string, store: BlobStore, cache: BlockCache, parts: { head: SegmentHead; cipher: ObjectCipher; at: number }) {
+  private constructor(
+    batch: string,
+    store: BlobStore,
+    cache: BlockCache,
+    parts: { head: SegmentHead; cipher: ObjectCipher; at: number; epoch: number },
+  ) {
     this.batch = batch;
     this.head = parts.head;
+    this.epoch = parts.epoch;
     this.#store = store;
     this.#cipher = parts.cipher;
     this.#blocksAt = parts.at;
@@ -54,7 +62,7 @@ export class SegmentReader {
     const name = objectName.index(batch);
     const first = new Uint8Array(firstRead);
     const got = first.subarray(0, await store.read(name, 0, first, { signal }));
-    if (isVoid(got)) return void keys.openJson(got, "VOID", name);
+    if (isVoid(got)) return undefined;
     const header = parseHeader(got, "INDX", name);
     const frameLength = parseSegmentPrefix(got, name);
     let frame = got.subarray(segmentPrefix, segmentPrefix + frameLength);
@@ -67,7 +75,7 @@ export class SegmentReader {
     }
     const cipher = new ObjectCipher(keys.keyOf(header.epoch), Uint8Array.from(got.subarray(0, headerLength)), name);
     const head = parseSegmentHead(cipher.open(frame, segmentPrefix), name);
-    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength });
+    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength, epoch: header.epoch });
   }
 
   mayContain(names: Uint8Array, at: number): boolean {

@@ -96,14 +96,17 @@ export function parseEpoch(json: unknown, name: string): EpochContent {
 export async function readRing(store: BlobStore, vault: string, top: EpochKey, signal: AbortSignal): Promise<KeyRing> {
   const older: EpochKey[] = [];
   let newest: EpochContent | undefined;
+  const present = new Set<number>();
+  for (const prefix of ["epoch/", "spare/"]) {
+    for await (const { name } of store.list(prefix, { signal })) present.add(Number.parseInt(name.slice(prefix.length), 16));
+  }
   for (let key: EpochKey | undefined = top; key;) {
     const content = await readEpoch(store, vault, key, signal);
     newest ??= content;
     if (content.previous) older.push(content.previous);
-    key = content.previous;
+    // What was sealed with keys further back has been rewritten, when they were dropped.
+    key = content.previous && present.has(content.previous.epoch) ? content.previous : undefined;
   }
-  const present = new Set<number>();
-  for await (const { name } of store.list("epoch/", { signal })) present.add(Number.parseInt(name.slice("epoch/".length), 16));
   return new KeyRing(top, newest!, older, present);
 }
 

@@ -77,11 +77,11 @@ export class WriteSession {
   /**
    * Writes the session's object, then reads marks and indexes: in this order, so that every gc either is seen
    * here or waits for this session. With the name of a VM it adopts what interrupted sessions of the same
-   * name left; an empty one is for sessions that make no point.
+   * name left; an empty one is for sessions that are no put, and that make a point only with `makesPoint`.
    */
-  async start(name: string): Promise<{ readonly adoptedPacks: number }> {
+  async start(name: string, { makesPoint = name !== "" } = {}): Promise<{ readonly adoptedPacks: number }> {
     const { store, keys, clock, index } = this.#parts;
-    const point = name === "" ? {} : { point: hex(this.point) };
+    const point = makesPoint ? { point: hex(this.point) } : {};
     const content: SessionContent = { name, started: new Date(clock.now()).toISOString(), ...point };
     const object = objectName.session(this.id);
     await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });

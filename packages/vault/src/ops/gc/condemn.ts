@@ -26,7 +26,12 @@ export interface ChoiceOptions {
 }
 
 /** Which packs to condemn and which to rewrite; orphans are looked at by {@link deadOrphans}. */
-export async function choosePacks(parts: VaultParts, { segments, active }: Survey, options: ChoiceOptions): Promise<Choice> {
+export async function choosePacks(
+  parts: VaultParts,
+  { segments, active }: Survey,
+  options: ChoiceOptions,
+  signal: AbortSignal,
+): Promise<Choice> {
   const dead = new Map<string, { name: string; size: number }>();
   const half: { pack: HalfDead; share: number }[] = [];
   const seen = new Set<string>();
@@ -44,14 +49,34 @@ export async function choosePacks(parts: VaultParts, { segments, active }: Surve
     }
   }
   half.sort((a, b) => b.share - a.share);
-  const within: HalfDead[] = [];
+  const free = await firstFree(parts, dead.values(), { packs: options.maxPacks, bytes: Infinity }, signal);
+  const bound = { packs: options.maxPacks - free.length, bytes: options.maxRewriteBytes };
+  const within = await firstFree(
+    parts,
+    half.map(({ pack }) => pack),
+    bound,
+    signal,
+  );
+  return { dead: free, half: within, postponed: half.length - within.length };
+}
+
+/** The first of the packs within the bound, but for those that the storage's own lock keeps. */
+async function firstFree<P extends { readonly name: string; readonly size: number }>(
+  { store, clock }: VaultParts,
+  packs: Iterable<P>,
+  bound: { readonly packs: number; readonly bytes: number },
+  signal: AbortSignal,
+): Promise<P[]> {
+  const free: P[] = [];
   let bytes = 0;
-  for (const { pack } of half) {
-    if (bytes + pack.size > options.maxRewriteBytes || within.length + dead.size >= options.maxPacks) break;
+  for (const pack of packs) {
+    if (free.length >= bound.packs || bytes + pack.size > bound.bytes) break;
+    const info = store.enforcesRetention ? await store.stat(pack.name, { signal }) : undefined;
+    if ((info?.retainUntil ?? 0) > clock.now()) continue;
     bytes += pack.size;
-    within.push(pack);
+    free.push(pack);
   }
-  return { dead: [...dead.values()].slice(0, options.maxPacks), half: within, postponed: half.length - within.length };
+  return free;
 }
 
 /** Packs without an index of which nothing is needed that has no other place: what dead sessions left. */

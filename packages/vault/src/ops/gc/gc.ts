@@ -142,15 +142,11 @@ class Collection {
   }
 
   async #choose(found: Survey): Promise<Choice> {
-    const { maxPacks, maxRewriteBytes, maxDeadShare } = this.#options;
+    const { maxPacks, maxRewriteBytes, maxDeadShare, signal } = this.#options;
     const standing = this.#parts.index.condemned.marks.reduce((sum, { content }) => sum + (content?.packs.length ?? 0), 0);
     const unwanted = this.#unwanted ? { unwanted: this.#unwanted } : {};
-    return await choosePacks(this.#parts, found, {
-      maxPacks: Math.max(0, maxPacks - standing),
-      maxRewriteBytes,
-      maxDeadShare,
-      ...unwanted,
-    });
+    const options = { maxPacks: Math.max(0, maxPacks - standing), maxRewriteBytes, maxDeadShare, ...unwanted };
+    return await choosePacks(this.#parts, found, options, signal);
   }
 
   /** Surveys, rewrites and condemns in one session, so that nobody takes the new packs for dead meanwhile. */

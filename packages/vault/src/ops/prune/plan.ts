@@ -46,6 +46,11 @@ export interface PruneVerdict {
   readonly keep: boolean;
   /** Every reason why it stays, or why it goes. */
   readonly reasons: readonly string[];
+  /**
+   * Until when the policy would keep it if captures go on as they do, ms: what a lock computed from the
+   * retention should last. Undefined when only `last` or no rule keeps it.
+   */
+  readonly keptUntil?: number;
 }
 
 export interface PrunePlan {
@@ -103,7 +108,8 @@ function planMachine(points: readonly Point[], policy: PrunePolicy | undefined, 
   else applyRules(whole, policy, keeps, { standing, now: facts.now });
   return newest.map(({ id, name, time }) => {
     const reasons = keeps.get(id)!;
-    if (reasons.length > 0) return { id, name, time, keep: true, reasons };
+    const keptUntil = policy && endOf(id, Date.parse(time), policy, standing);
+    if (reasons.length > 0) return { id, name, time, keep: true, reasons, ...(keptUntil === undefined ? {} : { keptUntil }) };
     return { id, name, time, keep: false, reasons: whyGone(Date.parse(time), policy ?? {}, standing, calendar) };
   });
 }
@@ -138,6 +144,24 @@ function representatives(newest: readonly Point[], period: Period, count: number
     standing.set(name, point);
   }
   return standing;
+}
+
+const hourMs = 3_600_000;
+const spans: Readonly<Record<Period, number>> = {
+  hourly: hourMs,
+  daily: 24 * hourMs,
+  weekly: 168 * hourMs,
+  monthly: 730 * hourMs,
+  yearly: 8766 * hourMs,
+};
+
+/** When the last rule that keeps a point lets it go. */
+function endOf(id: string, time: number, policy: PrunePolicy, standing: Standing): number | undefined {
+  const ends = policy.within === undefined ? [] : [time + policy.within];
+  for (const [period, names] of standing) {
+    if ([...names.values()].some((point) => point.id === id)) ends.push(time + (policy[period] ?? 0) * spans[period]);
+  }
+  return ends.length === 0 ? undefined : Math.max(...ends);
 }
 
 function whyGone(time: number, policy: PrunePolicy, standing: Standing, calendar: Calendar): string[] {
