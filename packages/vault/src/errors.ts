@@ -15,6 +15,10 @@ export type VaultErrorKind =
   /** No such recovery point, disk or slot; or several that match. */
   | "not-found"
   | "ambiguous"
+  /** The session was taken for dead by gc or by another put of the same name: what it began cannot be finished. */
+  | "given-up"
+  /** The recovery point is held or locked. */
+  | "held"
   /** What was asked makes no sense. */
   | "invalid";
 

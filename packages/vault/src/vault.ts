@@ -14,6 +14,14 @@ import { PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
+import type { Hold } from "./format/hold.ts";
+import { gc, type GcOptions, type GcResult } from "./ops/gc/gc.ts";
+import { addHold, deletePoint, type HoldRequest, listHolds, releaseHolds } from "./ops/holds.ts";
+import { applyPrune, type PruneResult } from "./ops/prune/apply.ts";
+import { planPrune, type PrunePlan, type PrunePolicies } from "./ops/prune/plan.ts";
+import { lockPoint, type LockRequest, type LockResult } from "./ops/lock.ts";
+import { rewriteOldEpochs, type RewriteEpochsResult } from "./ops/rewrite-epochs.ts";
+import { status, type StatusOptions, type VaultStatus } from "./ops/status.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
@@ -83,9 +91,9 @@ export class Vault {
     return await resolvePoint(this.#parts, text, signal);
   }
 
-  /** Forgets a point. What only it needs stays until gc. No error when it is not there. */
+  /** Forgets a point. What only it needs stays until gc. No error when it is not there. Throws `held`. */
   async deletePoint(id: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    await this.#parts.store.delete(objectName.point(id), { signal });
+    await deletePoint(this.#parts, id, signal);
   }
 
   /** A disk of a point, for reading at random; close it. */
@@ -114,6 +122,64 @@ export class Vault {
   async verify(options: VerifyOptions): Promise<VerifyResult> {
     // With caches of its own: what was read before proves nothing about what is there now.
     return await verify(this.#fresh(), options);
+  }
+
+  /** Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. */
+  async planPrune(
+    policies: PrunePolicies,
+    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string> },
+  ): Promise<PrunePlan> {
+    const { signal, hurt } = options;
+    const list = await listPoints(this.#parts, { signal });
+    const holds = await listHolds(this.#parts, undefined, signal);
+    return planPrune({ list, holds, now: this.#parts.clock.now(), ...(hurt ? { hurt } : {}) }, policies);
+  }
+
+  /** Deletes the points that a plan says; see {@link applyPrune}. */
+  async applyPrune(
+    plan: PrunePlan,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (done: number) => void },
+  ): Promise<PruneResult> {
+    return await applyPrune(this.#parts, plan, options);
+  }
+
+  /** Frees what no recovery point needs, beside captures and other gcs on any machine; see {@link gc}. */
+  async gc(options: GcOptions): Promise<GcResult> {
+    const result = await gc(this.#fresh(), options);
+    this.#listed = undefined;
+    return result;
+  }
+
+  /** Forbids deleting a point until a time or until it is released; `kind: "lock"` cannot be released before its time. */
+  async hold(point: Point, request: HoldRequest, { signal }: { readonly signal: AbortSignal }): Promise<Hold> {
+    return await addHold(this.#parts, point.id, request, signal);
+  }
+
+  /**
+   * Locks a point until a date, as {@link hold} does, and has the storage itself enforce it where it can, on
+   * all that a restore needs. Run again, it extends; see {@link lockPoint}.
+   */
+  async lock(
+    point: Point,
+    request: LockRequest,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (objects: number) => void },
+  ): Promise<LockResult> {
+    return await lockPoint(this.#fresh(), point, request, options);
+  }
+
+  /** What is in the vault and what is going on there; see {@link status}. */
+  async status(options: StatusOptions): Promise<VaultStatus> {
+    return await status(this.#fresh(), options);
+  }
+
+  /** Removes a hold by its id, or all of a point's that are no locks; how many. Throws `held`, `not-found`. */
+  async release(point: Point, hold: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+    return await releaseHolds(this.#parts, point.id, hold, signal);
+  }
+
+  /** The holds of one point, or of all. */
+  async holds(point: Point | undefined, { signal }: { readonly signal: AbortSignal }): Promise<Hold[]> {
+    return await listHolds(this.#parts, point?.id, signal);
   }
 
   /** Makes anew what can be derived from packs: indexes and `config`; see {@link repair}. */
@@ -146,6 +212,13 @@ export class Vault {
     this.#parts = partsOf(store, started.keys, { clock, tuning });
     this.#listed = undefined;
     return { epoch: started.keys.current.epoch, leftOut: started.leftOut };
+  }
+
+  /** Seals what older keys seal with the current one, in bounded runs, and then drops those; see {@link rewriteOldEpochs}. */
+  async rewriteOldEpochs(options: GcOptions): Promise<RewriteEpochsResult> {
+    const result = await rewriteOldEpochs(this.#fresh(), options);
+    this.#listed = undefined;
+    return result;
   }
 
   #fresh(): VaultParts {

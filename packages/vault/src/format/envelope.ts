@@ -9,7 +9,9 @@ import { compress } from "./zstd.ts";
 export const headerLength = 32;
 export const tagLength = 16;
 const sliceLength = 32 << 10;
-export type ObjectKind = "EPCH" | "SESS" | "PACK" | "INDX" | "PONT" | "HURT";
+/** Kinds of objects that are one frame of JSON. */
+export type JsonKind = "EPCH" | "SESS" | "PONT" | "HURT" | "MARK" | "WAIT" | "DOOM" | "HOLD" | "VOID";
+export type ObjectKind = JsonKind | "PACK" | "INDX";
 
 export interface Header {
   readonly kind: ObjectKind;
@@ -36,6 +38,11 @@ export function parseHeader(bytes: Uint8Array, kind: ObjectKind, name: string): 
   const version = view.readUInt16LE(8);
   if (version !== 1) throw new VaultError("unsupported", `${name} has format version ${version}; this program knows 1`, { object: name });
   return { kind, epoch: view.readUInt32LE(12), salt: view.subarray(16, headerLength) };
+}
+
+/** True for an object that only keeps a name from being used; docs/formats/vault.md, section 13. */
+export function isVoid(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(8, bytes.byteLength)).toString("latin1") === "GWVTVOID";
 }
 
 /** Seals and opens the frames of one object. */

@@ -14,6 +14,10 @@ export const objectName = {
   point: (point: string): string => `point/${point}`,
   /** `pack` is the pack's id, without its kind and batch. */
   hurt: (pack: string, mark: string): string => `hurt/${pack}/${mark}`,
+  mark: (mark: string): string => `mark/${mark}`,
+  wait: (mark: string): string => `wait/${mark}`,
+  doom: (mark: string): string => `doom/${mark}`,
+  hold: (point: string, hold: string): string => `hold/${point}/${hold}`,
 };
 
 export type PackKind = "data" | "tree";
@@ -37,6 +41,11 @@ export function epochDigits(epoch: number): string {
 export function batchName(session: string, number: number): string {
   if (number > 0xffff) throw new VaultError("invalid", `session ${session} has used all of its 65536 batches`);
   return session + number.toString(16).padStart(4, "0");
+}
+
+/** The session that wrote a batch. */
+export function sessionOf(batch: string): string {
+  return batch.slice(0, 16);
 }
 
 export function isGrid(grid: number): boolean {

@@ -38,6 +38,19 @@ export interface Point {
   readonly reasons: readonly string[];
   readonly figures: Readonly<Record<string, number>>;
   readonly machine?: PointMachine;
+  /** Where it was copied from. */
+  readonly origin?: PointOrigin;
+  /** Ids under which the same point was sealed with older keys. */
+  readonly formerly?: readonly string[];
+  /** Marks of gc that its put had seen: it needs nothing of what they condemn. */
+  readonly marks?: readonly string[];
+}
+
+export interface PointOrigin {
+  /** The vault's id. */
+  readonly vault: string;
+  /** The point's id there. */
+  readonly point: string;
 }
 
 export function pointToJson(point: Point): unknown {
@@ -78,6 +91,17 @@ export function parsePoint(json: unknown, id: string): Point {
     reasons: asTexts(fields["reasons"]),
     figures: Object.fromEntries(figures),
     ...(fields["machine"] === undefined ? {} : { machine: parseMachine(asFields(fields["machine"])) }),
+    ...parseHistory(fields),
+  };
+}
+
+function parseHistory(fields: Fields): Pick<Point, "origin" | "formerly" | "marks"> {
+  const { vault, point } = asFields(fields["origin"]);
+  const [formerly, marks] = [asTexts(fields["formerly"]), asTexts(fields["marks"])];
+  return {
+    ...(typeof vault === "string" && typeof point === "string" ? { origin: { vault, point } } : {}),
+    ...(formerly.length > 0 ? { formerly } : {}),
+    ...(marks.length > 0 ? { marks } : {}),
   };
 }
 

@@ -37,17 +37,19 @@ const compareRuns = (entries: Uint8Array) => {
 };
 
 /**
- * A whole segment out of `entries` (entryLength bytes each, in any order, with pack numbers that refer to
- * `packs`), as it goes to the store under {@link objectName.index}.
+ * A whole segment out of `entries` (entryLength bytes each, in any order unless `sorted`, with pack numbers
+ * that refer to `packs`), as it goes to the store under {@link objectName.index}.
  */
 export function encodeSegment(
   keys: { readonly epoch: number; readonly key: Uint8Array },
   batch: string,
   packs: readonly IndexedPack[],
   entries: Uint8Array,
+  { sorted = false }: { readonly sorted?: boolean } = {},
 ): Uint8Array {
   const count = entries.length / entryLength;
-  const order = Uint32Array.from({ length: count }, (_, i) => i).sort(compareRuns(entries));
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  if (!sorted) order.sort(compareRuns(entries));
   const blocks = Math.ceil(count / blockEntries);
   const head = encodeHead(packs, entries, order, blocks);
   const total = segmentPrefix + head.length + tagLength + count * entryLength + blocks * tagLength;
@@ -57,14 +59,14 @@ export function encodeSegment(
   object.writeUInt32LE(head.length + tagLength, headerLength);
   const cipher = new ObjectCipher(keys.key, object.subarray(0, headerLength), objectName.index(batch));
   let at = cipher.seal([head], object, segmentPrefix);
-  const sorted = Buffer.alloc(blockEntries * entryLength);
+  const ordered = Buffer.alloc(blockEntries * entryLength);
   for (let first = 0; first < count; first += blockEntries) {
     const here = Math.min(blockEntries, count - first);
     for (let i = 0; i < here; i += 1) {
       const from = order[first + i]! * entryLength;
-      sorted.set(entries.subarray(from, from + entryLength), i * entryLength);
+      ordered.set(entries.subarray(from, from + entryLength), i * entryLength);
     }
-    at = cipher.seal([sorted.subarray(0, here * entryLength)], object, at);
+    at = cipher.seal([ordered.subarray(0, here * entryLength)], object, at);
   }
   return object;
 }

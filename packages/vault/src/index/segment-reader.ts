@@ -1,5 +1,5 @@
 import { VaultError } from "../errors.ts";
-import { headerLength, ObjectCipher, parseHeader, tagLength } from "../format/envelope.ts";
+import { headerLength, isVoid, ObjectCipher, parseHeader, tagLength } from "../format/envelope.ts";
 import {
   blockEntries,
   blockLength,
@@ -30,30 +30,39 @@ export interface Located extends RecordPlace {
 export class SegmentReader {
   readonly batch: string;
   readonly head: SegmentHead;
+  /** Whose key seals it. */
+  readonly epoch: number;
   readonly #store: BlobStore;
   readonly #cipher: ObjectCipher;
   readonly #blocksAt: number;
   readonly #cache: BlockCache;
 
-  private constructor(batch: string, store: BlobStore, cache: BlockCache, parts: { head: SegmentHead; cipher: ObjectCipher; at: number }) {
+  private constructor(
+    batch: string,
+    store: BlobStore,
+    cache: BlockCache,
+    parts: { head: SegmentHead; cipher: ObjectCipher; at: number; epoch: number },
+  ) {
     this.batch = batch;
     this.head = parts.head;
+    this.epoch = parts.epoch;
     this.#store = store;
     this.#cipher = parts.cipher;
     this.#blocksAt = parts.at;
     this.#cache = cache;
   }
 
-  /** Throws `corrupt`; a store's `not-found` when it is gone. */
+  /** Undefined for a void, which keeps the name of a batch from being used. Throws `corrupt`; a store's `not-found` when it is gone. */
   static async open(
     batch: string,
     context: { readonly store: BlobStore; readonly keys: KeyRing; readonly cache: BlockCache },
     signal: AbortSignal,
-  ): Promise<SegmentReader> {
+  ): Promise<SegmentReader | undefined> {
     const { store, keys, cache } = context;
     const name = objectName.index(batch);
     const first = new Uint8Array(firstRead);
     const got = first.subarray(0, await store.read(name, 0, first, { signal }));
+    if (isVoid(got)) return undefined;
     const header = parseHeader(got, "INDX", name);
     const frameLength = parseSegmentPrefix(got, name);
     let frame = got.subarray(segmentPrefix, segmentPrefix + frameLength);
@@ -66,7 +75,7 @@ export class SegmentReader {
     }
     const cipher = new ObjectCipher(keys.keyOf(header.epoch), Uint8Array.from(got.subarray(0, headerLength)), name);
     const head = parseSegmentHead(cipher.open(frame, segmentPrefix), name);
-    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength });
+    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength, epoch: header.epoch });
   }
 
   mayContain(names: Uint8Array, at: number): boolean {
@@ -83,18 +92,44 @@ export class SegmentReader {
     return undefined;
   }
 
-  /** The entries of a block, {@link entryLength} bytes each. */
-  async block(number: number, signal: AbortSignal): Promise<Buffer> {
+  /** The entries of a block, {@link entryLength} bytes each. Who reads all blocks once need not have them kept. */
+  async block(number: number, signal: AbortSignal, { keep = true }: { readonly keep?: boolean } = {}): Promise<Buffer> {
     const key = `${this.batch}/${number}`;
-    const cached = this.#cache.get(key);
+    const cached = keep ? this.#cache.get(key) : undefined;
     if (cached) return cached;
     const here = Math.min(blockEntries, this.head.entries - number * blockEntries);
     const frame = new Uint8Array(here * entryLength + tagLength);
     const offset = this.#blocksAt + number * blockLength;
     await this.#store.read(objectName.index(this.batch), offset, frame, { signal });
     const block = this.#cipher.open(frame, offset);
-    this.#cache.set(key, block);
+    if (keep) this.#cache.set(key, block);
     return block;
+  }
+
+  /** The number of a block's first entry in the whole segment. */
+  ordinalOf(block: number): number {
+    return block * blockEntries;
+  }
+
+  /** The number of the name's entry in the whole segment, or -1. */
+  async ordinalOfName(name: Uint8Array, signal: AbortSignal): Promise<number> {
+    const { first, last } = blocksOf(this.head, name);
+    for (let number = first; number <= last; number += 1) {
+      const entry = findEntry(await this.block(number, signal), name);
+      if (entry >= 0) return this.ordinalOf(number) + entry;
+    }
+    return -1;
+  }
+
+  /** The blocks that may hold names whose first two bytes are `from` (included) to `to` (not included). */
+  blocksBetween(from: number, to: number): { readonly first: number; readonly last: number } {
+    const { fences } = this.head;
+    const prefixOf = (block: number): number => (fences[block * 8]! << 8) | fences[block * 8 + 1]!;
+    let first = 0;
+    while (first + 1 < this.blocks && prefixOf(first + 1) < from) first += 1;
+    let last = first;
+    while (last + 1 < this.blocks && prefixOf(last + 1) < to) last += 1;
+    return { first, last: this.blocks === 0 ? -1 : last };
   }
 
   get blocks(): number {

@@ -6,6 +6,7 @@ import { type FinishedPack, packEntryLength, parseTable, parseTrailer, type Tabl
 import { type IndexedPack } from "../format/segment.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
+import { Condemned } from "./condemned.ts";
 import { HurtRecords } from "./hurt.ts";
 import { BlockCache } from "./block-cache.ts";
 import { NameTable } from "./name-table.ts";
@@ -34,6 +35,14 @@ export class VaultIndex {
   readonly #damaged: string[] = [];
   /** What verification found; `refresh` reads it. */
   readonly hurt = new HurtRecords();
+  /** What gc will delete; `refresh` reads it, before it reads anything else. */
+  readonly condemned = new Condemned();
+  readonly #voids = new Set<string>();
+  readonly #locked: string[] = [];
+  /** A segment was found gone since the last refresh. */
+  #stale = false;
+  /** Renewals to leave out, as the last ones brought nothing. */
+  #renewals = { skip: 0, next: 1 };
 
   constructor(store: BlobStore, keys: KeyRing) {
     this.#store = store;
@@ -45,33 +54,69 @@ export class VaultIndex {
     return this.#damaged;
   }
 
+  /** Batches whose segment is sealed with a key that the opened slot was not granted. */
+  get lockedSegments(): readonly string[] {
+    return this.#locked;
+  }
+
   get segments(): readonly SegmentReader[] {
     return [...this.#segments.values()];
   }
 
-  /** Opens segments that were written since the last time, and forgets those that are gone. */
+  /** Reads marks, then opens segments that were written since the last time and forgets those that are gone. */
   async refresh(signal: AbortSignal): Promise<void> {
+    await this.condemned.refresh(this.#store, this.#keys, signal);
     const present = new Set<string>();
     for await (const { name } of this.#store.list("index/", { signal })) present.add(name.slice("index/".length));
-    for (const batch of this.#segments.keys()) if (!present.has(batch)) this.#segments.delete(batch);
+    const gone = [...this.#segments.keys()].filter((batch) => !present.has(batch));
+    for (const batch of gone) this.#segments.delete(batch);
+    if (gone.length > 0) this.forgetNearby();
     this.#damaged.length = 0;
+    this.#locked.length = 0;
+    this.#stale = false;
     await this.hurt.refresh(this.#store, this.#keys, signal);
-    const missing = [...present].filter((batch) => !this.#segments.has(batch));
+    const missing = [...present].filter((batch) => !this.#segments.has(batch) && !this.#voids.has(batch));
     for (let first = 0; first < missing.length; first += parallelOpens) {
       await Promise.all(missing.slice(first, first + parallelOpens).map((batch) => this.open(batch, signal)));
     }
+  }
+
+  /**
+   * Reads the index again because something was not where it should be: gc may have moved it. False when
+   * that cannot help; after fruitless renewals ever more are left out, so that damage costs no listing a chunk.
+   */
+  async renew(signal: AbortSignal): Promise<boolean> {
+    if (!this.#stale && this.#renewals.skip > 0) {
+      this.#renewals.skip -= 1;
+      return false;
+    }
+    const before = [...this.#segments.keys()].join();
+    await this.refresh(signal);
+    if ([...this.#segments.keys()].join() !== before) {
+      this.#renewals = { skip: 0, next: 1 };
+      return true;
+    }
+    this.#renewals = { skip: this.#renewals.next, next: Math.min(this.#renewals.next * 2, 1 << 20) };
+    return false;
   }
 
   /** Opens one segment. A damaged one is noted, not thrown. */
   async open(batch: string, signal: AbortSignal): Promise<void> {
     try {
       const context = { store: this.#store, keys: this.#keys, cache: this.#cache };
-      this.#segments.set(batch, await SegmentReader.open(batch, context, signal));
+      const segment = await SegmentReader.open(batch, context, signal);
+      if (segment) this.#segments.set(batch, segment);
+      else this.#voids.add(batch);
     } catch (error) {
       if (isNotFound(error)) return;
       if (!isUnreadable(error)) throw error;
-      if (isDamage(error)) this.#damaged.push(batch);
+      (isDamage(error) ? this.#damaged : this.#locked).push(batch);
     }
+  }
+
+  /** Forgets a segment that was replaced. */
+  drop(batch: string): void {
+    this.#segments.delete(batch);
   }
 
   /** Makes the contents of a pack known that was just stored, or whose table was just read. */
@@ -126,24 +171,34 @@ export class VaultIndex {
 
   /**
    * Where the item is, or undefined when the vault does not have it. A place that verification found
-   * damaged is the last resort, and none at all with `sound`.
+   * damaged or gc condemned is the last resort, and none at all with `sound`.
    */
   async find(name: Uint8Array, signal: AbortSignal, sound = false): Promise<RecordPlace | undefined> {
     const near = this.nearby(name);
-    if (near && !this.hurt.has(near)) return near;
+    if (near && this.#isSound(near)) return near;
     let last: RecordPlace | undefined;
     for await (const place of this.places(name, signal)) {
       last = place;
-      if (this.hurt.has(place)) continue;
+      if (!this.#isSound(place)) continue;
       await this.#learnTable(place.indexed, signal);
       return place;
     }
     return sound ? undefined : last;
   }
 
+  #isSound(place: RecordPlace): boolean {
+    return !this.hurt.has(place) && !this.condemned.has(place.pack);
+  }
+
+  /** Every place that segments know and that verification and gc left alone, in packs that `excluded` does not name. */
+  async *soundPlaces(name: Uint8Array, excluded: (pack: string) => boolean, signal: AbortSignal): AsyncGenerator<RecordPlace> {
+    for await (const place of this.places(name, signal)) if (this.#isSound(place) && !excluded(place.pack)) yield place;
+  }
+
   /** As {@link find}; throws `missing`. `what` is for the message. */
   async locate(name: Uint8Array, what: string, signal: AbortSignal): Promise<RecordPlace> {
-    const place = await this.find(name, signal);
+    let place = await this.find(name, signal);
+    if (!place && (await this.renew(signal))) place = await this.find(name, signal);
     if (!place) throw new VaultError("missing", `${what} is not in the vault: no index knows it; run repair`);
     return place;
   }
@@ -156,8 +211,9 @@ export class VaultIndex {
       try {
         found = await segment.find(name, signal);
       } catch (error) {
-        if (!isDamage(error) && !isNotFound(error)) throw error;
-        if (!this.#damaged.includes(segment.batch)) this.#damaged.push(segment.batch);
+        if (isNotFound(error)) this.#stale = true;
+        else if (!isDamage(error)) throw error;
+        else if (!this.#damaged.includes(segment.batch)) this.#damaged.push(segment.batch);
       }
       if (found) yield found;
     }

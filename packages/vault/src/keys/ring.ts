@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { VaultError } from "../errors.ts";
-import { openJson, parseHeader, sealJson } from "../format/envelope.ts";
+import { type JsonKind, openJson, parseHeader, sealJson } from "../format/envelope.ts";
 import { hex, type NamingKeys, namingKeys } from "../format/names.ts";
 import { isGrid, limits, objectName } from "../format/objects.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
@@ -56,11 +56,11 @@ export class KeyRing {
   }
 
   /** Opens a sealed JSON object. Throws `corrupt`. */
-  openJson(object: Uint8Array, kind: "EPCH" | "SESS" | "PONT" | "HURT", name: string): unknown {
+  openJson(object: Uint8Array, kind: JsonKind, name: string): unknown {
     return openJson(this.keyOf(parseHeader(object, kind, name).epoch), object, name);
   }
 
-  sealJson(kind: "SESS" | "PONT" | "HURT", name: string, value: unknown, salt: Uint8Array = randomBytes(16)): Uint8Array {
+  sealJson(kind: Exclude<JsonKind, "EPCH">, name: string, value: unknown, salt: Uint8Array = randomBytes(16)): Uint8Array {
     return sealJson(this.current.key, { kind, epoch: this.current.epoch, salt }, name, value);
   }
 }
@@ -96,14 +96,17 @@ export function parseEpoch(json: unknown, name: string): EpochContent {
 export async function readRing(store: BlobStore, vault: string, top: EpochKey, signal: AbortSignal): Promise<KeyRing> {
   const older: EpochKey[] = [];
   let newest: EpochContent | undefined;
+  const present = new Set<number>();
+  for (const prefix of ["epoch/", "spare/"]) {
+    for await (const { name } of store.list(prefix, { signal })) present.add(Number.parseInt(name.slice(prefix.length), 16));
+  }
   for (let key: EpochKey | undefined = top; key;) {
     const content = await readEpoch(store, vault, key, signal);
     newest ??= content;
     if (content.previous) older.push(content.previous);
-    key = content.previous;
+    // What was sealed with keys further back has been rewritten, when they were dropped.
+    key = content.previous && present.has(content.previous.epoch) ? content.previous : undefined;
   }
-  const present = new Set<number>();
-  for await (const { name } of store.list("epoch/", { signal })) present.add(Number.parseInt(name.slice("epoch/".length), 16));
   return new KeyRing(top, newest!, older, present);
 }
 

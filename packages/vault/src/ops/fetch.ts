@@ -50,6 +50,15 @@ export async function fetchElsewhere(
   failure: unknown,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  const known = await fetchAnywhere(parts, pool, name, signal);
+  if (known) return known;
+  // Gc may have moved it since the index was read.
+  const moved = (await parts.index.renew(signal)) ? await fetchAnywhere(parts, pool, name, signal) : undefined;
+  if (moved) return moved;
+  throw failure ?? new VaultError("corrupt", `chunk ${hex(name.subarray(0, 8))}… is not where the index says`);
+}
+
+async function fetchAnywhere(parts: VaultParts, pool: WorkPool, name: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
   for await (const place of parts.index.places(name, signal)) {
     try {
       const record = await openRecord(parts, pool, place, { signal });
@@ -59,5 +68,5 @@ export async function fetchElsewhere(
       if (!isDamage(error)) throw error;
     }
   }
-  throw failure ?? new VaultError("corrupt", `chunk ${hex(name.subarray(0, 8))}… is not where the index says`);
+  return undefined;
 }

@@ -1,12 +1,12 @@
-import { randomBytes } from "node:crypto";
 import { anySignal, type BlockSource, type Extent } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import { hex } from "../format/names.ts";
 import { objectName } from "../format/objects.ts";
-import { type ConsistencyLevel, type Point, type PointDisk, type PointMachine, pointToJson } from "../format/point.ts";
+import { type ConsistencyLevel, type Point, type PointDisk, type PointMachine, type PointOrigin, pointToJson } from "../format/point.ts";
 import type { VaultParts } from "../parts.ts";
 import { workerSetup } from "../parts.ts";
 import { WorkPool } from "../work/pool.ts";
+import { whyNoBase } from "./base.ts";
 import { DiskWriter, type PutFigures } from "./disk-writer.ts";
 import { WriteSession } from "./session.ts";
 
@@ -32,6 +32,11 @@ export interface PutRequest {
   readonly machine?: PointMachine;
   /** Why this capture is what it is: why full, for instance. */
   readonly reasons?: readonly string[];
+  /** RFC 3339, of a copy for instance; now where not given. */
+  readonly time?: string;
+  /** The point's id that the point is to name as its parent; that of `base` where not given. */
+  readonly parent?: string;
+  readonly origin?: PointOrigin;
 }
 
 export interface PutProgress extends PutFigures {
@@ -59,12 +64,15 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
   const onPack = session.takePack.bind(session);
   try {
     await using pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, onPack });
-    await parts.index.refresh(signal);
     const { adoptedPacks } = await session.start(request.name);
+    const marks = parts.index.condemned.marks.map(({ id }) => id);
     pool.begin(session.batch);
     const figures: PutFigures = { readBytes: 0, chunks: 0, newChunks: 0, adoptedPacks };
     const disks: PointDisk[] = [];
     const reasons = [...(request.reasons ?? [])];
+    const noBase = request.base && (await whyNoBase(parts, request.base, signal));
+    if (noBase !== undefined) reasons.push(`the disks were read in full: ${noBase}`);
+    const base = noBase === undefined ? request.base : undefined;
     for (const disk of request.disks) {
       const writer = new DiskWriter({
         parts,
@@ -74,13 +82,13 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
         figures,
         ...(options.onProgress ? { onProgress: options.onProgress } : {}),
       });
-      const { stored, reason } = await writer.write(disk, request.base);
+      const { stored, reason } = await writer.write(disk, base);
       disks.push(stored);
-      if (reason) reasons.push(reason);
+      if (reason && noBase === undefined) reasons.push(reason);
     }
     await pool.flush();
     await session.closeBatch();
-    return await writePoint(parts, session, { request, disks, reasons, figures }, signal);
+    return await writePoint(parts, session, { request, disks, reasons, figures, marks });
   } catch (error) {
     failed.abort(error);
     throw error;
@@ -100,25 +108,27 @@ interface Outcome {
   readonly disks: readonly PointDisk[];
   readonly reasons: readonly string[];
   readonly figures: PutFigures;
+  readonly marks: readonly string[];
 }
 
-async function writePoint(parts: VaultParts, session: WriteSession, outcome: Outcome, signal: AbortSignal): Promise<Point> {
-  const { request, disks, reasons, figures } = outcome;
-  const salt = randomBytes(16);
+async function writePoint(parts: VaultParts, session: WriteSession, outcome: Outcome): Promise<Point> {
+  const { request, disks, reasons, figures, marks } = outcome;
+  const { parent = request.base?.id, origin, time = new Date(parts.clock.now()).toISOString() } = request;
   const point: Point = {
-    id: hex(salt),
+    id: hex(session.point),
     name: request.name,
-    time: new Date(parts.clock.now()).toISOString(),
+    time,
     grid: parts.keys.grid,
     consistency: request.consistency ?? { level: "crash", evidence: [] },
     disks,
-    ...(request.base ? { parent: request.base.id } : {}),
+    ...(parent === undefined ? {} : { parent }),
     reasons,
     figures: { ...figures, storedBytes: session.storedBytes, packs: session.packs },
     ...(request.machine ? { machine: request.machine } : {}),
+    ...(origin ? { origin } : {}),
+    ...(marks.length > 0 ? { marks } : {}),
   };
-  const name = objectName.point(point.id);
-  await parts.store.put(name, [parts.keys.sealJson("PONT", name, pointToJson(point), salt)], { signal });
+  await session.commit(parts.keys.sealJson("PONT", objectName.point(point.id), pointToJson(point), session.point));
   await session.end();
   return point;
 }

@@ -28,10 +28,9 @@ export async function repair(parts: VaultParts, { signal }: { readonly signal: A
     await store.delete(objectName.config, { signal });
     await writeConfig(store, parts.keys.vault, { clock: parts.clock, signal });
   }
-  await index.refresh(signal);
-  const damaged = new Set([...index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
   const session = new WriteSession(parts, signal);
   await session.start("");
+  const damaged = new Set([...index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
   const { packsIndexed, packsUnreadable } = await indexPacks(parts, session, damaged, signal);
   await session.closeBatch();
   await session.end();
@@ -67,7 +66,7 @@ async function indexPacks(
   let packsIndexed = 0;
   for (const kind of ["data", "tree"] satisfies PackKind[]) {
     for await (const pack of store.list(`${kind}/`, { signal })) {
-      if (known.has(pack.name)) continue;
+      if (known.has(pack.name) || index.condemned.has(pack.name)) continue;
       try {
         session.adopt(await readPackTable(store, keys, pack, signal));
         packsIndexed += 1;

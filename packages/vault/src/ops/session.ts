@@ -1,20 +1,24 @@
 import { randomBytes } from "node:crypto";
 import { isUnreadable, VaultError } from "../errors.ts";
-import { Namer, nameLength } from "../format/names.ts";
+import { isVoid } from "../format/envelope.ts";
+import type { SessionContent } from "../format/gc.ts";
+import { hex, Namer, nameLength } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
+import type { ItemKind } from "../format/record.ts";
 import { encodeSegment, entryLength, type IndexedPack } from "../format/segment.ts";
 import { NameTable } from "../index/name-table.ts";
 import { type PackTable, readPackTable, type StoredPack } from "../index/vault-index.ts";
 import type { VaultParts } from "../parts.ts";
 import { isNotFound } from "../store/blob-store.ts";
 import { Sealer } from "../work/sealer.ts";
+import { giveUp, readSession } from "./give-up.ts";
 
 const maxPacksInFlight = 2;
 
-interface SessionContent {
-  readonly name: string;
-  readonly started: string;
+interface Adopted {
+  readonly session: string;
+  readonly point: string | undefined;
 }
 
 /**
@@ -24,6 +28,8 @@ interface SessionContent {
  */
 export class WriteSession {
   readonly id: string = randomBytes(8).toString("hex");
+  /** The id of the point that the session makes, where it makes one. */
+  readonly point: Uint8Array = randomBytes(16);
   readonly namer: Namer;
   /** Names that this batch stores or will store. */
   readonly claims = new NameTable(0);
@@ -33,13 +39,15 @@ export class WriteSession {
   readonly #parts: VaultParts;
   readonly #signal: AbortSignal;
   readonly #nodes: Sealer;
+  /** Of chunks that are kept; a put's own are sealed by threads. */
+  readonly #chunks: Sealer;
   readonly #inFlight = new Set<Promise<void>>();
   #number = 0;
   #indexed: IndexedPack[] = [];
   #entries: Uint8Array[] = [];
   #count = 0;
   #failure: { error: unknown } | undefined;
-  #adopted: string[] = [];
+  #adopted: Adopted[] = [];
 
   constructor(parts: VaultParts, signal: AbortSignal) {
     this.#parts = parts;
@@ -52,7 +60,9 @@ export class WriteSession {
     };
     const key = parts.keys.current;
     this.#nodes = new Sealer({ kind: "tree", key, level, recordBytes, packBytes: Math.min(packBytes, 4 << 20), onPack });
+    this.#chunks = new Sealer({ kind: "data", key, level, recordBytes, packBytes, onPack });
     this.#nodes.begin(this.batch);
+    this.#chunks.begin(this.batch);
   }
 
   get batch(): string {
@@ -64,29 +74,34 @@ export class WriteSession {
     return this.#count >= this.#parts.tuning.batchEntries;
   }
 
-  /** Writes the session's object, and adopts what interrupted sessions of the same name left. */
-  async start(name: string): Promise<{ readonly adoptedPacks: number }> {
-    const { store, keys, clock } = this.#parts;
-    const sessions = await this.#sessionsOf(name);
-    const content: SessionContent = { name, started: new Date(clock.now()).toISOString() };
+  /**
+   * Writes the session's object, then reads marks and indexes: in this order, so that every gc either is seen
+   * here or waits for this session. With the name of a VM it adopts what interrupted sessions of the same
+   * name left; an empty one is for sessions that are no put, and that make a point only with `makesPoint`.
+   */
+  async start(name: string, { makesPoint = name !== "" } = {}): Promise<{ readonly adoptedPacks: number }> {
+    const { store, keys, clock, index } = this.#parts;
+    const point = makesPoint ? { point: hex(this.point) } : {};
+    const content: SessionContent = { name, started: new Date(clock.now()).toISOString(), ...point };
     const object = objectName.session(this.id);
     await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
+    await index.refresh(this.#signal);
     const before = this.#indexed.length;
-    for (const session of sessions) await this.#adopt(session);
-    this.#adopted = sessions;
+    this.#adopted = name === "" ? [] : await this.#sessionsOf(name);
+    for (const { session } of this.#adopted) await this.#adopt(session);
     return { adoptedPacks: this.#indexed.length - before };
   }
 
-  async #sessionsOf(name: string): Promise<string[]> {
-    const { store, keys } = this.#parts;
-    const sessions: string[] = [];
-    for await (const { name: object } of store.list("session/", { signal: this.#signal })) {
+  async #sessionsOf(name: string): Promise<Adopted[]> {
+    const sessions: Adopted[] = [];
+    for await (const { name: object } of this.#parts.store.list("session/", { signal: this.#signal })) {
+      const session = object.slice("session/".length);
+      if (session === this.id) continue;
       try {
-        const bytes = await store.get(object, { signal: this.#signal, maxBytes: limits.jsonBytes });
-        const content = keys.openJson(bytes, "SESS", object) as Partial<SessionContent>;
-        if (content.name === name) sessions.push(object.slice("session/".length));
+        const content = await readSession(this.#parts, session, this.#signal);
+        if (content?.name === name) sessions.push({ session, point: content.point });
       } catch (error) {
-        if (!isUnreadable(error) && !isNotFound(error)) throw error;
+        if (!isUnreadable(error)) throw error;
       }
     }
     return sessions;
@@ -108,7 +123,8 @@ export class WriteSession {
   }
 
   async #adoptPack(pack: { name: string; size: number }): Promise<void> {
-    const { store, keys } = this.#parts;
+    const { store, keys, index } = this.#parts;
+    if (index.condemned.has(pack.name)) return;
     try {
       this.adopt(await readPackTable(store, keys, pack, this.#signal));
     } catch (error) {
@@ -164,6 +180,18 @@ export class WriteSession {
     if (this.#failure) throw this.#failure.error;
   }
 
+  /** Stores an item again, whatever the vault has; the caller has claimed its name and gives it {@link room}. */
+  keep(kind: ItemKind, name: Uint8Array, content: Uint8Array): void {
+    if (kind === "chunk") this.#chunks.add(name, content);
+    else this.#nodes.add(name, content);
+  }
+
+  /** Writes a segment of the session's next batch, which has no packs of its own. */
+  async writeIndex(packs: readonly IndexedPack[], entries: Uint8Array, options: { readonly sorted: boolean }): Promise<void> {
+    if (this.#count > 0) throw new Error("the session's batch has packs of its own");
+    await this.#putIndex(encodeSegment(this.#parts.keys.current, this.batch, packs, entries, options));
+  }
+
   /** Stores a tree node, unless the vault has it. */
   readonly emitNode = async (name: Uint8Array, node: Uint8Array): Promise<void> => {
     if (this.claims.find(name) >= 0 || (await this.has(name)) || !this.claims.add(name).added) return;
@@ -185,39 +213,63 @@ export class WriteSession {
 
   /** Closes the batch: its packs durable, then its index. The caller has flushed the worker threads. */
   async closeBatch(): Promise<void> {
-    const { store, keys, index } = this.#parts;
     this.#nodes.flush();
+    this.#chunks.flush();
     await this.settle();
     if (this.#failure) throw this.#failure.error;
     if (this.#count > 0) {
       const entries = new Uint8Array(Buffer.concat(this.#entries));
-      const segment = encodeSegment(keys.current, this.batch, this.#indexed, entries);
-      const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
-      if (result === "exists") await this.#expectOwn(segment);
-      this.storedBytes += segment.length;
-      await index.open(this.batch, this.#signal);
+      await this.#putIndex(encodeSegment(this.#parts.keys.current, this.batch, this.#indexed, entries));
     }
-    this.#number += 1;
     this.#indexed = [];
     this.#entries = [];
     this.#count = 0;
     this.claims.clear();
+  }
+
+  async #putIndex(segment: Uint8Array): Promise<void> {
+    const { store, index } = this.#parts;
+    const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
+    if (result === "exists") await this.#expectOwn(segment);
+    this.storedBytes += segment.length;
+    await index.open(this.batch, this.#signal);
+    // Without gaps: who takes this session for dead takes the next number's name.
+    this.#number += 1;
     this.#nodes.begin(this.batch);
+    this.#chunks.begin(this.batch);
   }
 
   async #expectOwn(segment: Uint8Array): Promise<void> {
     const stored = await this.#parts.store.get(objectName.index(this.batch), { signal: this.#signal, maxBytes: limits.indexBytes });
+    if (isVoid(stored)) throw this.#givenUp();
     if (Buffer.compare(stored, segment) !== 0)
       throw new VaultError("invalid", `somebody else writes as session ${this.id}`, { session: this.id });
   }
 
+  /** Makes the point: the object that was sealed for {@link point}. Throws `given-up`. */
+  async commit(object: Uint8Array): Promise<void> {
+    const { store } = this.#parts;
+    const name = objectName.point(hex(this.point));
+    if ((await store.put(name, [object], { signal: this.#signal })) === "created") return;
+    const stored = await store.get(name, { signal: this.#signal, maxBytes: limits.jsonBytes });
+    if (Buffer.compare(stored, object) !== 0) throw this.#givenUp();
+  }
+
+  #givenUp(): VaultError {
+    const why = "another put of the same name finished first, or gc saw no sign of life for days";
+    return new VaultError("given-up", `session ${this.id} was taken for dead: ${why}; run it again, what it stored may be used`, {
+      session: this.id,
+    });
+  }
+
   /**
-   * Removes the session's object and those it adopted: what they hold is indexed now. Where that fails, for
-   * want of the right to delete for instance, gc does it one day; the point is safe all the same.
+   * Gives up the sessions that it adopted, and removes its own object: what they hold is indexed now. Where
+   * that fails, for want of the right to delete for instance, gc does it one day; the point is safe all the same.
    */
   async end(): Promise<void> {
     const { store } = this.#parts;
-    const removals = [this.id, ...this.#adopted].map((session) => store.delete(objectName.session(session), { signal: this.#signal }));
-    await Promise.allSettled(removals);
+    const signal = this.#signal;
+    const removals = this.#adopted.map(({ session, point }) => giveUp(this.#parts, session, point, signal));
+    await Promise.allSettled([...removals, store.delete(objectName.session(this.id), { signal })]);
   }
 }

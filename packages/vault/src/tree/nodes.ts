@@ -105,7 +105,9 @@ export class Nodes {
         const copy = await this.#fetchAt(place, name, signal).catch(() => undefined);
         if (copy) return copy;
       }
-      throw error;
+      // Gc may have moved it since the index was read.
+      if (!(await this.#index.renew(signal))) throw error;
+      return await this.#fetchAt(await this.#index.locate(name, what, signal), name, signal);
     }
   }
 

@@ -6,14 +6,19 @@ export type Fault = (operation: "put" | "delete", name: string) => "ok" | "fail-
 /** Objects in memory, with faults at will; only for tests of what the vault does about faults. */
 export class MemoryStore implements BlobStore {
   readonly location = "memory";
-  readonly enforcesRetention = false;
+  readonly enforcesRetention: boolean;
   readonly objects: Map<string, Uint8Array>;
   fault: Fault = () => "ok";
   writes = 0;
   readBytes = 0;
+  /** The storage's clock, ms. */
+  now: () => number = () => 0;
+  readonly #created = new Map<string, number>();
+  readonly #retained = new Map<string, number>();
 
-  constructor(objects: ReadonlyMap<string, Uint8Array> = new Map()) {
+  constructor(objects: ReadonlyMap<string, Uint8Array> = new Map(), { enforcesRetention = false } = {}) {
     this.objects = new Map(objects);
+    this.enforcesRetention = enforcesRetention;
   }
 
   async put(name: string, parts: readonly Uint8Array[], { signal }: PutOptions): Promise<"created" | "exists"> {
@@ -23,7 +28,10 @@ export class MemoryStore implements BlobStore {
     this.writes += 1;
     if (fault === "fail-before") throw new StoreError("failed", `injected before ${name}`);
     const taken = this.objects.has(name);
-    if (!taken) this.objects.set(name, Buffer.concat(parts));
+    if (!taken) {
+      this.objects.set(name, Buffer.concat(parts));
+      this.#created.set(name, this.now());
+    }
     if (fault === "fail-after") throw new StoreError("failed", `injected after ${name}`);
     return taken ? "exists" : "created";
   }
@@ -49,7 +57,8 @@ export class MemoryStore implements BlobStore {
     checkBlobName(name);
     await this.#step(signal);
     const object = this.objects.get(name);
-    return object && { name, size: object.length, modified: 0 };
+    const retainUntil = this.#retained.get(name);
+    return object && { ...this.#infoOf(name, object), ...(retainUntil === undefined ? {} : { retainUntil }) };
   }
 
   async *list(prefix: string, { signal, after }: { signal: AbortSignal; after?: string }): AsyncGenerator<BlobInfo> {
@@ -58,8 +67,12 @@ export class MemoryStore implements BlobStore {
     for (const name of [...this.objects.keys()].toSorted()) {
       signal.throwIfAborted();
       const object = this.objects.get(name);
-      if (object && name.startsWith(prefix) && (after === undefined || name > after)) yield { name, size: object.length, modified: 0 };
+      if (object && name.startsWith(prefix) && (after === undefined || name > after)) yield this.#infoOf(name, object);
     }
+  }
+
+  #infoOf(name: string, object: Uint8Array): BlobInfo {
+    return { name, size: object.length, modified: this.#created.get(name) ?? 0 };
   }
 
   async delete(name: string, { signal }: { signal: AbortSignal }): Promise<void> {
@@ -68,12 +81,16 @@ export class MemoryStore implements BlobStore {
     const fault = this.fault("delete", name);
     this.writes += 1;
     if (fault === "fail-before") throw new StoreError("failed", `injected before deleting ${name}`);
+    if ((this.#retained.get(name) ?? 0) > this.now()) throw new StoreError("retained", `${name} is locked`);
     this.objects.delete(name);
     if (fault === "fail-after") throw new StoreError("failed", `injected after deleting ${name}`);
   }
 
-  extendRetention(): Promise<void> {
-    return Promise.reject(new StoreError("unsupported", "memory retains nothing"));
+  async extendRetention(name: string, until: number, { signal }: { signal: AbortSignal }): Promise<void> {
+    await this.#step(signal);
+    if (!this.enforcesRetention) throw new StoreError("unsupported", "memory retains nothing");
+    this.#of(name);
+    this.#retained.set(name, Math.max(until, this.#retained.get(name) ?? 0));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

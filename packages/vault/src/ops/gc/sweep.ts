@@ -1,0 +1,109 @@
+import { objectName } from "../../format/objects.ts";
+import type { StandingMark } from "../../index/condemned.ts";
+import type { VaultParts } from "../../parts.ts";
+import { StoreError } from "../../store/blob-store.ts";
+import { WriteSession } from "../session.ts";
+import { believedDoom } from "./doom.ts";
+import { replaceable, replaceSegments } from "./segments.ts";
+import { activeSessions, sizeOf } from "./survey.ts";
+
+export interface Swept {
+  readonly deletedPacks: number;
+  /** Of the packs that were deleted, as stored. */
+  readonly freedBytes: number;
+  /** Packs that the storage's own lock keeps. */
+  readonly retained: readonly string[];
+  readonly segmentsReplaced: number;
+}
+
+const deletesAtOnce = 16;
+
+/** Deletes doomed packs, then all mention of them, then marks of which nothing is left. May be done twice, and by several at once. */
+export async function sweep(parts: VaultParts, decided: ReadonlyMap<string, readonly string[]>, signal: AbortSignal): Promise<Swept> {
+  const doomed = new Set([...decided.values()].flat());
+  const sizes = sizesOf(parts, doomed);
+  const retained: string[] = [];
+  let [deletedPacks, freedBytes] = [0, 0];
+  const remove = async (pack: string): Promise<void> => {
+    try {
+      const size = sizes.get(pack) ?? (await parts.store.stat(pack, { signal }))?.size ?? 0;
+      await parts.store.delete(pack, { signal });
+      deletedPacks += 1;
+      freedBytes += size;
+    } catch (error) {
+      if (!(error instanceof StoreError && error.kind === "retained")) throw error;
+      retained.push(pack);
+    }
+  };
+  const packs = [...doomed];
+  for (let first = 0; first < packs.length; first += deletesAtOnce)
+    await Promise.all(packs.slice(first, first + deletesAtOnce).map(remove));
+  await forgetHurts(parts, doomed, signal);
+  const segmentsReplaced = await forgetPacks(parts, signal);
+  await parts.index.refresh(signal);
+  const mentioned = mentionedPacks(parts);
+  const allRead = parts.index.damagedSegments.length === 0 && parts.index.lockedSegments.length === 0;
+  for (const [mark, packsOfMark] of decided) {
+    const remains = packsOfMark.some((pack) => mentioned.has(pack) || retained.includes(pack));
+    if (!remains && allRead) await removeMark(parts, mark, signal);
+  }
+  return { deletedPacks, freedBytes, retained, segmentsReplaced };
+}
+
+function sizesOf({ index }: VaultParts, packs: ReadonlySet<string>): Map<string, number> {
+  const sizes = new Map<string, number>();
+  for (const { head } of index.segments) for (const pack of head.packs) if (packs.has(pack.name)) sizes.set(pack.name, sizeOf(pack));
+  return sizes;
+}
+
+function mentionedPacks({ index }: VaultParts): Set<string> {
+  const mentioned = new Set<string>();
+  for (const { head } of index.segments) for (const { name } of head.packs) if (index.condemned.has(name)) mentioned.add(name);
+  return mentioned;
+}
+
+async function forgetHurts({ store, index }: VaultParts, doomed: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  for (const { pack } of index.hurt.all) {
+    if (!doomed.has(pack)) continue;
+    for await (const { name } of store.list(`hurt/${pack.split("/")[2]}/`, { signal })) await store.delete(name, { signal });
+  }
+}
+
+/** Replaces the segments that mention doomed packs, whoever doomed them. How many. */
+async function forgetPacks(parts: VaultParts, signal: AbortSignal): Promise<number> {
+  await parts.index.refresh(signal);
+  const doomed = await allDoomed(parts, parts.index.condemned.marks, signal);
+  const mentions = (packs: readonly { readonly name: string }[]): boolean => packs.some(({ name }) => doomed.has(name));
+  if (!parts.index.segments.some(({ head }) => mentions(head.packs))) return 0;
+  const session = new WriteSession(parts, signal);
+  await session.start("");
+  const dropped = await allDoomed(parts, parts.index.condemned.marks, signal);
+  const active = await activeSessions(parts, signal);
+  const wanted = replaceable(parts, active, dropped).filter(({ head }) => head.packs.some(({ name }) => dropped.has(name)));
+  const replaced = await replaceSegments(parts, wanted, { signal, session, dropped, entries: parts.tuning.batchEntries });
+  await session.end();
+  return replaced;
+}
+
+async function allDoomed(parts: VaultParts, marks: readonly StandingMark[], signal: AbortSignal): Promise<Set<string>> {
+  const doomed = new Set<string>();
+  for (const { id } of marks) for (const pack of (await believedDoom(parts, id, signal)) ?? []) doomed.add(pack);
+  return doomed;
+}
+
+/** The mark first: a wait or a doom without one is void. */
+async function removeMark({ store }: VaultParts, mark: string, signal: AbortSignal): Promise<void> {
+  await store.delete(objectName.mark(mark), { signal });
+  await store.delete(objectName.wait(mark), { signal });
+  await store.delete(objectName.doom(mark), { signal });
+}
+
+/** Removes what was left of marks that are gone. */
+export async function removeVoidVerdicts({ store }: VaultParts, signal: AbortSignal): Promise<void> {
+  for (const prefix of ["wait", "doom"]) {
+    for await (const { name } of store.list(`${prefix}/`, { signal })) {
+      const mark = name.slice(prefix.length + 1);
+      if (!(await store.stat(objectName.mark(mark), { signal }))) await store.delete(name, { signal });
+    }
+  }
+}
