@@ -101,10 +101,10 @@ test("an in-place restore writes zeros only where the target holds data", async 
   const zeroed: number[] = [];
   const sink = {
     size: target.size,
-    write: (offset: number, data: Uint8Array) => target.write(offset, data, { signal }),
+    write: (offset: number, data: Uint8Array) => target.write(offset, data),
     writeZeroes: async (offset: number, length: number) => {
       zeroed.push(length);
-      await target.writeZeroes(offset, length, { signal });
+      await target.writeZeroes(offset, length);
     },
     flush: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
