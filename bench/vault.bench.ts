@@ -2,7 +2,7 @@
  * The vault beside restic, borg and the plain tools, on data sets that it builds: whole commands by the
  * wall clock, warm caches, a fresh repository each round.
  *
- *   npm run bench -- vault [--quick] [--rounds N] [--data FOLDER] [--only CASE,CASE]
+ *   npm run bench -- vault [--quick] [--rounds N] [--data FOLDER] [--only CASE,CASE] [--tool NAME]...
  *
  * Cases: tools, changes, map, stored, memory. The data sets stay in the folder (by default below the
  * system's temporary folder), so that cases can be run one after the other.
@@ -29,6 +29,7 @@ export default async function main(args: readonly string[]): Promise<void> {
       rounds: { type: "string", default: "3" },
       data: { type: "string" },
       only: { type: "string", default: cases.join(",") },
+      tool: { type: "string", multiple: true, default: [] },
       chunks: { type: "string", default: "1,10" },
     },
   });
@@ -39,7 +40,7 @@ export default async function main(args: readonly string[]): Promise<void> {
   const sets = await prepare(folder, values.quick ? quick : full, say);
   const rounds = Number(values.rounds);
   const rows: CaseRow[] = [];
-  if (wanted.has("tools")) rows.push(...(await benchTools(sets, rounds, say)));
+  if (wanted.has("tools")) rows.push(...(await benchTools(sets, { rounds, only: values.tool }, say)));
   if (wanted.has("changes")) rows.push(...(await benchChanges(sets, rounds, say)), ...(await benchShapes(sets)));
   if (wanted.has("map")) rows.push(...(await benchMap(sets, rounds, say)));
   if (wanted.has("stored")) rows.push(...(await benchStored(sets, say)));

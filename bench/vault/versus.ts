@@ -28,18 +28,23 @@ class Results {
 }
 
 /** First, next day, unchanged and restore, of all tools in turn. */
-export async function benchTools(sets: DataSets, rounds: number, say: (text: string) => void): Promise<CaseRow[]> {
+export async function benchTools(
+  sets: DataSets,
+  { rounds, only }: { rounds: number; only: readonly string[] },
+  say: (text: string) => void,
+): Promise<CaseRow[]> {
   const places = await makePlaces(join(sets.folder, "work"));
   const godwit = new GodwitTool(places);
   const borgs = [new BorgTool(places), new BorgTool(places, `fixed,${1 << 20}`)];
-  const tools: readonly Tool[] = [godwit, new ResticTool(places), ...borgs];
+  const all: readonly Tool[] = [godwit, new ResticTool(places), ...borgs];
+  const tools = all.filter(({ name }) => only.length === 0 || only.includes(name));
   const results = new Results();
   const [floor, copies]: [number[], number[]] = [[], []];
   for (let round = 1; round <= rounds; round += 1) {
     floor.push(await floorOfPut(sets.guest));
     for (const tool of tools) {
-      say(`round ${round}: ${tool.name}`);
-      await oneRound(tool, sets, results);
+      say(`round ${round} of ${rounds}: ${tool.name}`);
+      await oneRound(tool, sets, results, say);
     }
     const target = join(places.folder, "copy.raw");
     await rm(target, { force: true });
@@ -49,18 +54,22 @@ export async function benchTools(sets: DataSets, rounds: number, say: (text: str
   return rowsOf(results, { floor, copies, borgs: borgs.map(({ name }) => name) });
 }
 
-async function oneRound(tool: Tool, sets: DataSets, results: Results): Promise<void> {
+async function oneRound(tool: Tool, sets: DataSets, results: Results, say: (text: string) => void): Promise<void> {
   const target = join(sets.folder, "work", `restored-${tool.name.replaceAll(/\W/g, "-")}`);
   await tool.init();
-  results.add(tool.name, "first", await tool.put(sets.guest));
-  results.add(tool.name, "day 2", await tool.put(sets.nextDay));
-  results.add(tool.name, "unchanged", await tool.put(sets.nextDay));
-  results.add(tool.name, "restore", await tool.restore(target));
+  const took = (step: Step | "in place", ran: Ran): void => {
+    results.add(tool.name, step, ran);
+    say(`  ${step}: ${ran.seconds.toFixed(2)} s, CPU ${ran.cpuSeconds.toFixed(2)} s, ${Math.round(ran.peakMiB)} MiB`);
+  };
+  took("first", await tool.put(sets.guest));
+  took("day 2", await tool.put(sets.nextDay));
+  took("unchanged", await tool.put(sets.nextDay));
+  took("restore", await tool.restore(target));
   if (tool instanceof GodwitTool) {
     await run("cmp", [sets.nextDay, target]);
     // From the next day back to the first: what differs is the 3 % of that day.
     const { points } = JSON.parse((await tool.vault("list", "-o", "json")).stdout) as { points: { id: string }[] };
-    results.add(tool.name, "in place", await tool.vault("restore", points[0]!.id, target, "--in-place"));
+    took("in place", await tool.vault("restore", points[0]!.id, target, "--in-place"));
     await run("cmp", [sets.guest, target]);
   }
   await rm(target, { recursive: true });

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { freeLabIndexes, hostAddress, hostNames, labCount, labNetworks, networkNames, portName, uplinkAddress, uplinkInterface } from "../src/addresses.ts";
+import {
+  freeLabIndexes,
+  hostAddress,
+  hostNames,
+  labCount,
+  labNetworks,
+  networkNames,
+  portName,
+  uplinkAddress,
+  uplinkInterface,
+} from "../src/addresses.ts";
 
 test("a lab has four networks of its own, management and migration with IPv6", () => {
   assert.deepEqual(
@@ -24,7 +34,10 @@ test("networks can be given IPv6 and an MTU", () => {
 test("no two labs, networks or hosts share an address", () => {
   const all = Array.from({ length: labCount }, (_, index) => index).flatMap((index) =>
     labNetworks(index, { storage: { ipv6: true }, spare: { ipv6: true } }).flatMap((network) =>
-      [...hostNames.keys()].map((host) => hostAddress(network, host)).concat(uplinkAddress(network)).flatMap(Object.values<string | undefined>),
+      [...hostNames.keys()]
+        .map((host) => hostAddress(network, host))
+        .concat(uplinkAddress(network))
+        .flatMap(Object.values<string | undefined>),
     ),
   );
   assert.equal(new Set(all).size, all.length);
@@ -32,7 +45,8 @@ test("no two labs, networks or hosts share an address", () => {
 });
 
 test("interface names fit the kernel's 15 characters", () => {
-  for (const host of hostNames) for (const network of networkNames) assert.ok(portName(host, network).length <= 15, portName(host, network));
+  for (const host of hostNames)
+    for (const network of networkNames) assert.ok(portName(host, network).length <= 15, portName(host, network));
   assert.ok(uplinkInterface(labCount - 1).length <= 15);
 });
 
@@ -47,7 +61,13 @@ test("numbers whose networks the machine uses are left out, other prefixes do no
 });
 
 test("a free number's networks never overlap a prefix in use", () => {
-  const prefix = fc.tuple(fc.constantFrom(9, 10, 11), fc.integer({ min: 190, max: 255 }), fc.nat(255), fc.nat(255), fc.integer({ min: 8, max: 32 }));
+  const prefix = fc.tuple(
+    fc.constantFrom(9, 10, 11),
+    fc.integer({ min: 190, max: 255 }),
+    fc.nat(255),
+    fc.nat(255),
+    fc.integer({ min: 8, max: 32 }),
+  );
   fc.assert(
     fc.property(fc.array(prefix, { maxLength: 4 }), (prefixes) => {
       const free = freeLabIndexes(prefixes.map(([a, b, c, d, length]) => `${a}.${b}.${c}.${d}/${length}`));

@@ -112,14 +112,18 @@ test("a record that another boot wrote again is lost to those who saw the first"
 
 test("a wrong checksum is torn", () => {
   const block = encodeBlock(record(3, 16));
-  assert.deepEqual(decodeBlock(Buffer.from(block.toString("latin1").replaceAll("000000000515", "000000000516"), "latin1")), { kind: "torn" });
+  assert.deepEqual(decodeBlock(Buffer.from(block.toString("latin1").replaceAll("000000000515", "000000000516"), "latin1")), {
+    kind: "torn",
+  });
 });
 
 test("any change of any record that was acknowledged is noticed, and none is invented", () => {
   const cases = fc.record({
     slots: fc.integer({ min: 2, max: 40 }),
     last: fc.integer({ min: 1, max: 100 }),
-    damage: fc.option(fc.record({ back: fc.nat(39), at: fc.nat(blockSize - 1), byte: fc.integer({ min: 1, max: 255 }) }), { nil: undefined }),
+    damage: fc.option(fc.record({ back: fc.nat(39), at: fc.nat(blockSize - 1), byte: fc.integer({ min: 1, max: 255 }) }), {
+      nil: undefined,
+    }),
   });
   fc.assert(
     fc.property(cases, ({ slots, last, damage }) => {
@@ -143,7 +147,9 @@ test("whatever the file holds, the verifier answers", () => {
 });
 
 test("acknowledgements are read in order, remarks apart, an unfinished line not at all", () => {
-  const log = parseAcknowledgements("# start 0e7aac46 0\n1 0e7aac46 500\n# error 2\n2 0e7aac46 511\n# start 11111111 2\n3 11111111 40\n4 1111");
+  const log = parseAcknowledgements(
+    "# start 0e7aac46 0\n1 0e7aac46 500\n# error 2\n2 0e7aac46 511\n# start 11111111 2\n3 11111111 40\n4 1111",
+  );
   assert.deepEqual(
     log.acknowledged.map((ack) => ack.number),
     [1, 2, 3],

@@ -75,7 +75,13 @@ test("a host has one interface on each network, and a bridge for its guests that
 });
 
 test("a guest is the same machine on every host", () => {
-  const guest = guestRecord({ name: "web", host: alpha, disk: "local", extraDisks: [{ sizeMiB: 8, format: "raw", storage: "shared" }], nics: 2 });
+  const guest = guestRecord({
+    name: "web",
+    host: alpha,
+    disk: "local",
+    extraDisks: [{ sizeMiB: 8, format: "raw", storage: "shared" }],
+    nics: 2,
+  });
   const xml = domainXml(guest);
   assert.match(xml, /<domain type='qemu'>/);
   assert.match(xml, /machine='pc-i440fx-7\.2'/);
@@ -98,5 +104,8 @@ test("workloads are switched by the command line", () => {
 test("guests that cannot be are refused with the reason", () => {
   assert.throws(() => guestRecord({ name: "Web 1", host: alpha }), { kind: "invalid", message: /cannot name a guest/ });
   assert.throws(() => guestRecord({ name: "web", host: alpha, recordSlots: 100_000 }), { kind: "invalid", message: /do not fit a disk/ });
-  assert.throws(() => guestRecord({ name: "web", host: alpha, dirtyMemory: { MiBPerSecond: 100 } }), { kind: "invalid", message: /more than 192/ });
+  assert.throws(() => guestRecord({ name: "web", host: alpha, dirtyMemory: { MiBPerSecond: 100 } }), {
+    kind: "invalid",
+    message: /more than 192/,
+  });
 });

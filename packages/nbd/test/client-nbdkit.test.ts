@@ -43,7 +43,13 @@ describe("the client on nbdkit", () => {
 
   it("obeys block sizes: reads of parts of blocks are widened, writes of parts keep their neighbours", async () => {
     const { path, content } = await image("blocks");
-    const policy = ["--filter=blocksize-policy", "blocksize-error-policy=error", "blocksize-minimum=4096", "blocksize-preferred=4096", "blocksize-maximum=65536"];
+    const policy = [
+      "--filter=blocksize-policy",
+      "blocksize-error-policy=error",
+      "blocksize-minimum=4096",
+      "blocksize-preferred=4096",
+      "blocksize-maximum=65536",
+    ];
     await using client = await connectNbd(await workshop.nbdkit("file", path, ...policy));
     assert.deepEqual(client.info.blockSize, { minimum: 4096, preferred: 4096, maximum: 65_536 });
     const into = new Uint8Array(200_001);
@@ -135,7 +141,9 @@ describe("the client on nbdkit", () => {
 
   it("uses fewer connections when the server takes no more", async () => {
     const { path, content } = await image("single");
-    await using source = await openNbdSource(await workshop.nbdkit("--filter=multi-conn", "file", path, "multi-conn-mode=disable"), { connections: 4 });
+    await using source = await openNbdSource(await workshop.nbdkit("--filter=multi-conn", "file", path, "multi-conn-mode=disable"), {
+      connections: 4,
+    });
     const into = new Uint8Array(content.length);
     await source.read(0, into, { signal });
     assert.equal(source.client.connections, 1);

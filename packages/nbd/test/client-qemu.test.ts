@@ -82,7 +82,12 @@ describe("the client on qemu-nbd, raw", () => {
       await sink.flush({ signal });
     }
     const content = await readFile(path);
-    assert.ok(content.subarray(1000, MiB - 1).subarray(0, 300_000).equals(pattern(300_000, 4)));
+    assert.ok(
+      content
+        .subarray(1000, MiB - 1)
+        .subarray(0, 300_000)
+        .equals(pattern(300_000, 4)),
+    );
     assert.ok(content.subarray(MiB, MiB + 512).equals(pattern(512, 9)));
     assert.ok(content.subarray(2 * MiB, 3 * MiB + 4096).every((byte) => byte === 0));
     assert.ok(content.subarray(3 * MiB + 4096).equals(pattern(4 * MiB, 3).subarray(3 * MiB + 4096)));
@@ -126,7 +131,10 @@ describe("the client on qemu-nbd, qcow2", () => {
         { offset: 20 * MiB, length: 256 << 10, kind: "data" },
       ],
     );
-    assert.equal(changes.reduce((sum, { offset, length }) => (assert.equal(offset, sum), sum + length), 0), 64 * MiB);
+    assert.equal(
+      changes.reduce((sum, { offset, length }) => (assert.equal(offset, sum), sum + length), 0),
+      64 * MiB,
+    );
     const depth = await Array.fromAsync(source.client.statuses("qemu:allocation-depth"));
     assert.deepEqual(depth[0], { offset: 0, length: 8 * MiB, status: 1 });
     await assert.rejects(openNbdSource(uri, { dirtyBitmaps: ["missing"] }), { kind: "unsupported", reason: "usage" });
@@ -162,7 +170,10 @@ describe("cancelling", () => {
       const into = new Uint8Array(100_000);
       await client.read(12_345, into);
       assert.ok(Buffer.compare(into, content.subarray(12_345, 112_345)) === 0);
-      assert.ok(buffers.every((buffer) => buffer.every((byte) => byte === 0xee)), "a cancelled read wrote to its buffer later");
+      assert.ok(
+        buffers.every((buffer) => buffer.every((byte) => byte === 0xee)),
+        "a cancelled read wrote to its buffer later",
+      );
     }
   });
 });
@@ -173,7 +184,25 @@ describe("TLS with qemu-nbd", () => {
     const [pki, stranger] = [await makeCertificates(workshop), await makeCertificates(workshop, "stranger")];
     const port = await freePort();
     const creds = `tls-creds-x509,id=tls0,endpoint=server,dir=${pki},verify-peer=on`;
-    await workshop.serve(port, "qemu-nbd", "-t", "-e", "8", "-r", "-f", "raw", "-b", "127.0.0.1", "-p", String(port), "--object", creds, "--tls-creds", "tls0", path);
+    await workshop.serve(
+      port,
+      "qemu-nbd",
+      "-t",
+      "-e",
+      "8",
+      "-r",
+      "-f",
+      "raw",
+      "-b",
+      "127.0.0.1",
+      "-p",
+      String(port),
+      "--object",
+      creds,
+      "--tls-creds",
+      "tls0",
+      path,
+    );
     const uri = `nbds://localhost:${port}/`;
     const tls = await loadTlsDirectory(pki, "client");
     {
@@ -190,6 +219,9 @@ describe("TLS with qemu-nbd", () => {
     await assert.rejects(connectNbd(`nbd://localhost:${port}/`), { reason: "tls" });
     // A server that has no TLS is refused rather than talked to in plain text.
     const plain = await workshop.qemuNbd(path, "-r", "-f", "raw");
-    await assert.rejects(connectNbd(plain.replace("nbd+unix", "nbds+unix")), (error) => error instanceof NbdError && /switch to TLS/.test(error.message));
+    await assert.rejects(
+      connectNbd(plain.replace("nbd+unix", "nbds+unix")),
+      (error) => error instanceof NbdError && /switch to TLS/.test(error.message),
+    );
   });
 });

@@ -19,7 +19,10 @@ after(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function served(disk: MemoryDisk, options: Partial<NbdServeOptions["exports"][number]> = {}): Promise<{ uri: string } & AsyncDisposable> {
+async function served(
+  disk: MemoryDisk,
+  options: Partial<NbdServeOptions["exports"][number]> = {},
+): Promise<{ uri: string } & AsyncDisposable> {
   const server = await serveNbd({ exports: [{ name: "x", source: disk, ...options }], listen: { path: fresh() } });
   return { uri: server.uri(), [Symbol.asyncDispose]: () => server.close() };
 }

@@ -6,7 +6,17 @@ import { type Request, Transaction } from "../src/client/transaction.ts";
 import { NbdError, type ReplyMode } from "../src/index.ts";
 import { CHUNK } from "../src/protocol/constants.ts";
 import { pattern } from "./support/memory.ts";
-import { chunk, dataPayload, done, errorPayload, extendedChunk, holePayload, simpleReply, statusPayload, words } from "./support/replies.ts";
+import {
+  chunk,
+  dataPayload,
+  done,
+  errorPayload,
+  extendedChunk,
+  holePayload,
+  simpleReply,
+  statusPayload,
+  words,
+} from "./support/replies.ts";
 
 /** A reader with requests in flight (cookies 1, 2 …) and no socket. */
 class Bench {
@@ -33,7 +43,7 @@ class Bench {
 
   /** Feeds bytes as a socket would, at most `step` at a time. */
   feed(bytes: Uint8Array, step = Number.MAX_SAFE_INTEGER): this {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const window = this.reader.window();
       const count = Math.min(window.length, bytes.length - at, step);
       window.set(bytes.subarray(at, at + count));
@@ -52,19 +62,24 @@ class Bench {
   }
 }
 
-const data = (offset: number, bytes: Uint8Array, last = false): Buffer => chunk({ cookie: 1, type: CHUNK.data, payload: dataPayload(offset, bytes), done: last });
-const hole = (offset: number, length: number, last = false): Buffer => chunk({ cookie: 1, type: CHUNK.hole, payload: holePayload(offset, length), done: last });
+const data = (offset: number, bytes: Uint8Array, last = false): Buffer =>
+  chunk({ cookie: 1, type: CHUNK.data, payload: dataPayload(offset, bytes), done: last });
+const hole = (offset: number, length: number, last = false): Buffer =>
+  chunk({ cookie: 1, type: CHUNK.hole, payload: holePayload(offset, length), done: last });
 
 describe("structured replies", () => {
   it("assemble from pieces and holes in any order", async () => {
-    const bench = new Bench("structured", {}).feed(Buffer.concat([data(112, pattern(4, 1)), hole(104, 8), data(100, pattern(4, 2)), done(1)]));
+    const bench = new Bench("structured", {}).feed(
+      Buffer.concat([data(112, pattern(4, 1)), hole(104, 8), data(100, pattern(4, 2)), done(1)]),
+    );
     await bench.result();
     assert.deepEqual(bench.into(), new Uint8Array([...pattern(4, 2), ...new Uint8Array(8), ...pattern(4, 1)]));
   });
 
   it("of several requests interleave", async () => {
     const bench = new Bench("structured", {}, { offset: 0 });
-    const other = (offset: number, bytes: Uint8Array): Buffer => chunk({ cookie: 2, type: CHUNK.data, payload: dataPayload(offset, bytes) });
+    const other = (offset: number, bytes: Uint8Array): Buffer =>
+      chunk({ cookie: 2, type: CHUNK.data, payload: dataPayload(offset, bytes) });
     bench.feed(Buffer.concat([other(0, pattern(8, 1)), data(100, pattern(16, 2), true), other(8, pattern(8, 3)), done(2)]), 3);
     await Promise.all([bench.result(0), bench.result(1)]);
     assert.deepEqual(bench.into(1), new Uint8Array([...pattern(8, 1), ...pattern(8, 3)]));
@@ -74,7 +89,11 @@ describe("structured replies", () => {
     const payload = Buffer.concat([errorPayload(5, "bad\nsector"), words([64, 108])]);
     const bench = new Bench("structured", {}, {});
     bench.feed(Buffer.concat([data(100, pattern(8)), chunk({ cookie: 1, type: CHUNK.errorOffset, payload, done: true })]));
-    await assert.rejects(bench.result(), (error) => error instanceof NbdError && error.errno === "EIO" && /bad sector/.test(error.message) && error.context["failedAt"] === 108);
+    await assert.rejects(
+      bench.result(),
+      (error) =>
+        error instanceof NbdError && error.errno === "EIO" && /bad sector/.test(error.message) && error.context["failedAt"] === 108,
+    );
     bench.feed(chunk({ cookie: 2, type: CHUNK.data, payload: dataPayload(100, pattern(16)), done: true }));
     await bench.result(1);
   });
@@ -111,14 +130,25 @@ describe("structured replies", () => {
     ["a data chunk for a block status", statusRequest, data(100, pattern(4))],
     ["a block status without extents", statusRequest, status(statusPayload(0))],
     ["a block status of a broken length", statusRequest, status(pattern(9))],
-    ["a block status of gigabytes", statusRequest, Buffer.concat([chunk({ cookie: 1, type: CHUNK.blockStatus, length: 0xffff_fff4 }), words([32, 0])])],
-    ["two block statuses of one context", statusRequest, Buffer.concat([1, 2].map(() => chunk({ cookie: 1, type: CHUNK.blockStatus, payload: statusPayload(0, [512, 0]) })))],
+    [
+      "a block status of gigabytes",
+      statusRequest,
+      Buffer.concat([chunk({ cookie: 1, type: CHUNK.blockStatus, length: 0xffff_fff4 }), words([32, 0])]),
+    ],
+    [
+      "two block statuses of one context",
+      statusRequest,
+      Buffer.concat([1, 2].map(() => chunk({ cookie: 1, type: CHUNK.blockStatus, payload: statusPayload(0, [512, 0]) }))),
+    ],
     ["a block status that is empty", statusRequest, done(1)],
     ["success without block status", statusRequest, simpleReply(1, 0)],
   ] as const) {
     it(`are refused when they are ${what}`, () => {
       const bench = new Bench("structured", request);
-      assert.throws(() => bench.feed(bytes), (error) => error instanceof NbdError && error.kind === "protocol" && error.reason === "malformed");
+      assert.throws(
+        () => bench.feed(bytes),
+        (error) => error instanceof NbdError && error.kind === "protocol" && error.reason === "malformed",
+      );
     });
   }
 
@@ -144,7 +174,9 @@ describe("simple replies", () => {
 
 describe("extended replies", () => {
   it("must repeat the request's offset", async () => {
-    const good = new Bench("extended", {}).feed(extendedChunk({ cookie: 1, type: CHUNK.data, payload: dataPayload(100, pattern(16)), done: true }, 100));
+    const good = new Bench("extended", {}).feed(
+      extendedChunk({ cookie: 1, type: CHUNK.data, payload: dataPayload(100, pattern(16)), done: true }, 100),
+    );
     await good.result();
     assert.throws(() => new Bench("extended", {}).feed(extendedChunk({ cookie: 1, type: CHUNK.none, done: true }, 101)), /another offset/);
   });
@@ -152,7 +184,8 @@ describe("extended replies", () => {
   it("count their extents", async () => {
     const extent = [[64, 2 ** 40] as const, [64, 3] as const];
     const payload = (count: number): Buffer => words([32, 7], [32, count], ...extent);
-    const shape = (count: number): Buffer => extendedChunk({ cookie: 1, type: CHUNK.blockStatusExt, payload: payload(count), done: true }, 100);
+    const shape = (count: number): Buffer =>
+      extendedChunk({ cookie: 1, type: CHUNK.blockStatusExt, payload: payload(count), done: true }, 100);
     const good = new Bench("extended", { command: "blockStatus", length: 2 ** 41 }).feed(shape(1));
     assert.deepEqual([...((await good.result()) as Map<number, Uint8Array>).keys()], [7]);
     assert.throws(() => new Bench("extended", { command: "blockStatus" }).feed(shape(2)), /miscounts/);
@@ -161,7 +194,11 @@ describe("extended replies", () => {
 
 describe("abandoned reads", () => {
   it("are consumed without another byte in their buffer, wherever they are given up", async () => {
-    const bytes = Buffer.concat([data(100, pattern(8)), data(108, pattern(8), true), chunk({ cookie: 2, type: CHUNK.data, payload: dataPayload(100, pattern(16, 7)), done: true })]);
+    const bytes = Buffer.concat([
+      data(100, pattern(8)),
+      data(108, pattern(8), true),
+      chunk({ cookie: 2, type: CHUNK.data, payload: dataPayload(100, pattern(16, 7)), done: true }),
+    ]);
     for (let at = 0; at <= bytes.length; at += 1) {
       const bench = new Bench("structured", {}, {}).feed(bytes.subarray(0, at));
       bench.transactions[0]!.abandoned = true;
@@ -191,19 +228,25 @@ describe("replies of any cut", () => {
     const cuts = fc.uniqueArray(fc.integer({ min: 1, max: 4095 }), { maxLength: 12 });
     const shuffle = fc.integer({ min: 1, max: 1000 });
     await fc.assert(
-      fc.asyncProperty(cuts, fc.array(fc.boolean(), { minLength: 13, maxLength: 13 }), shuffle, fc.integer({ min: 1, max: 700 }), async (cuts, zero, seed, step) => {
-        const edges = [0, ...cuts.toSorted((a, b) => a - b), 4096];
-        const expected = pattern(4096, seed);
-        const chunks = edges.slice(1).map((end, index) => {
-          const start = edges[index]!;
-          if (zero[index]) expected.fill(0, start, end);
-          return zero[index] ? hole(100 + start, end - start) : data(100 + start, expected.slice(start, end));
-        });
-        const order = chunks.map((bytes, index) => ({ bytes, key: (index * seed * 7919) % 1013 })).toSorted((a, b) => a.key - b.key);
-        const bench = new Bench("structured", { length: 4096 }).feed(Buffer.concat([...order.map(({ bytes }) => bytes), done(1)]), step);
-        await bench.result();
-        assert.ok(Buffer.compare(bench.into(), expected) === 0);
-      }),
+      fc.asyncProperty(
+        cuts,
+        fc.array(fc.boolean(), { minLength: 13, maxLength: 13 }),
+        shuffle,
+        fc.integer({ min: 1, max: 700 }),
+        async (cuts, zero, seed, step) => {
+          const edges = [0, ...cuts.toSorted((a, b) => a - b), 4096];
+          const expected = pattern(4096, seed);
+          const chunks = edges.slice(1).map((end, index) => {
+            const start = edges[index]!;
+            if (zero[index]) expected.fill(0, start, end);
+            return zero[index] ? hole(100 + start, end - start) : data(100 + start, expected.slice(start, end));
+          });
+          const order = chunks.map((bytes, index) => ({ bytes, key: (index * seed * 7919) % 1013 })).toSorted((a, b) => a.key - b.key);
+          const bench = new Bench("structured", { length: 4096 }).feed(Buffer.concat([...order.map(({ bytes }) => bytes), done(1)]), step);
+          await bench.result();
+          assert.ok(Buffer.compare(bench.into(), expected) === 0);
+        },
+      ),
       { numRuns: 200 },
     );
   });

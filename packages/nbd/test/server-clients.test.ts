@@ -43,7 +43,14 @@ describe("real clients on our server", () => {
     ];
     await using server = await serveNbd({ exports, listen });
     const listed = JSON.parse(await workshop.run("nbdinfo", "--list", "--json", server.uri(""))) as { exports: Record<string, unknown>[] };
-    const facts = listed.exports.map((each) => [each["export-name"], each["export-size"], each["is_read_only"], each["block_minimum"], each["can_fua"], each["can_multi_conn"]]);
+    const facts = listed.exports.map((each) => [
+      each["export-name"],
+      each["export-size"],
+      each["is_read_only"],
+      each["block_minimum"],
+      each["can_fua"],
+      each["can_multi_conn"],
+    ]);
     assert.deepEqual(facts, [
       ["disk", MiB, true, 1, false, true],
       ["ü €", 512, false, 512, true, true],
@@ -68,7 +75,10 @@ describe("real clients on our server", () => {
     await workshop.run("nbdcopy", server.uri(), workshop.path("copy"));
     assert.ok((await readFile(workshop.path("copy"))).equals(content));
     assert.match(await workshop.run("qemu-img", "compare", "-f", "raw", "-F", "raw", path, server.uri()), /identical/);
-    const qemuMap = JSON.parse(await workshop.run("qemu-img", "map", "--output=json", "-f", "raw", server.uri())) as { start: number; zero: boolean }[];
+    const qemuMap = JSON.parse(await workshop.run("qemu-img", "map", "--output=json", "-f", "raw", server.uri())) as {
+      start: number;
+      zero: boolean;
+    }[];
     assert.deepEqual(
       qemuMap.map(({ start, zero }) => [start / MiB, zero]),
       [
@@ -86,7 +96,16 @@ describe("real clients on our server", () => {
   it("write, zero, discard and flush (qemu-io), and copy in (nbdcopy, qemu-img)", async () => {
     const disk = new MemoryDisk(16 * MiB);
     await using server = await serveNbd({ exports: [{ name: "rw", source: disk, sink: disk }], listen: { host: "127.0.0.1", port: 0 } });
-    const commands = ["write -P 7 1000 70000", "write -z 4M 1M", "write -P 9 8M 1M", "write -z -u 8M 64k", "discard 9M 64k", "write -f -P 3 0 512", "flush", "read -P 7 1000 70000"];
+    const commands = [
+      "write -P 7 1000 70000",
+      "write -z 4M 1M",
+      "write -P 9 8M 1M",
+      "write -z -u 8M 64k",
+      "discard 9M 64k",
+      "write -f -P 3 0 512",
+      "flush",
+      "read -P 7 1000 70000",
+    ];
     await workshop.run("qemu-io", "-f", "raw", ...commands.flatMap((command) => ["-c", command]), server.uri());
     assert.ok(disk.bytes.subarray(1000, 71_000).every((byte) => byte === 7));
     assert.ok(disk.bytes.subarray(8 * MiB, 8 * MiB + (64 << 10)).every((byte) => byte === 0));
@@ -105,7 +124,7 @@ describe("real clients on our server", () => {
     const bitmap: NbdContext = {
       name: "qemu:dirty-bitmap:mine",
       async *statuses(offset, length) {
-        for (let at = offset; at < offset + length; ) {
+        for (let at = offset; at < offset + length;) {
           const end = Math.min(offset + length, (Math.floor(at / MiB) + 1) * MiB);
           yield { offset: at, length: end - at, status: Math.floor(at / MiB) % 2 };
           at = end;
@@ -115,7 +134,10 @@ describe("real clients on our server", () => {
     const exports = [{ name: "d", source: new MemoryDisk(4 * MiB), contexts: [bitmap] }];
     await using server = await serveNbd({ exports, listen: { path: workshop.socket() } });
     const map = JSON.parse(await workshop.run("nbdinfo", "--map=qemu:dirty-bitmap:mine", "--json", server.uri())) as MapEntry[];
-    assert.deepEqual(map.map(({ type }) => type), [0, 1, 0, 1]);
+    assert.deepEqual(
+      map.map(({ type }) => type),
+      [0, 1, 0, 1],
+    );
     const options = `driver=nbd,server.type=unix,server.path=${"path" in server.address ? server.address.path : ""},export=d,x-dirty-bitmap=qemu:dirty-bitmap:mine`;
     const qemu = JSON.parse(await workshop.run("qemu-img", "map", "--output=json", "--image-opts", options)) as { data: boolean }[];
     assert.equal(qemu.length, 4);
@@ -126,7 +148,22 @@ describe("real clients on our server", () => {
     const before = base.bytes.slice();
     await using overlay = await openOverlay(base, workshop.path("overlay"));
     await using server = await serveNbd({ exports: [{ name: "vm", source: overlay, sink: overlay }], listen: { path: workshop.socket() } });
-    await workshop.run("qemu-io", "-f", "raw", "-c", "write -P 1 100k 300k", "-c", "write -z 1M 1M", "-c", "flush", "-c", "read -P 1 100k 300k", "-c", "read -P 0 1M 1M", server.uri());
+    await workshop.run(
+      "qemu-io",
+      "-f",
+      "raw",
+      "-c",
+      "write -P 1 100k 300k",
+      "-c",
+      "write -z 1M 1M",
+      "-c",
+      "flush",
+      "-c",
+      "read -P 1 100k 300k",
+      "-c",
+      "read -P 0 1M 1M",
+      server.uri(),
+    );
     const copy = workshop.path("vm.raw");
     await workshop.run("nbdcopy", server.uri(), copy);
     const expected = before.slice();
@@ -143,7 +180,12 @@ describe("TLS on our server", () => {
     const tls = { mode: "required" as const, ...(await loadTlsDirectory(pki, "server")) };
     const errors: Error[] = [];
     const exports = [{ name: "t", source: new MemoryDisk(pattern(MiB)) }];
-    await using server = await serveNbd({ exports, listen: { path: workshop.socket() }, tls, onClientError: (error) => errors.push(error) });
+    await using server = await serveNbd({
+      exports,
+      listen: { path: workshop.socket() },
+      tls,
+      onClientError: (error) => errors.push(error),
+    });
     const uri = `${server.uri()}&tls-certificates=${pki}`;
     assert.match(server.uri(), /^nbds\+unix:/);
     assert.equal((await workshop.run("nbdinfo", "--size", uri)).trim(), String(MiB));
@@ -161,7 +203,11 @@ describe("TLS on our server", () => {
     const keys = workshop.path("keys.psk");
     await workshop.run("psktool", "-u", "bob", "-p", keys);
     const tls = { mode: "allowed" as const, psk: await loadPskFile(keys) };
-    await using server = await serveNbd({ exports: [{ name: "p", source: new MemoryDisk(MiB) }], listen: { path: workshop.socket() }, tls });
+    await using server = await serveNbd({
+      exports: [{ name: "p", source: new MemoryDisk(MiB) }],
+      listen: { path: workshop.socket() },
+      tls,
+    });
     const uri = server.uri();
     assert.equal((await workshop.run("nbdinfo", "--size", uri)).trim(), String(MiB));
     const secure = uri.replace("nbd+unix://", "nbds+unix://bob@").concat(`&tls-psk-file=${keys}`);

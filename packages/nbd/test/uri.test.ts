@@ -39,14 +39,23 @@ describe("NBD URIs", () => {
     `nbd+unix:///?socket=/${"x".repeat(120)}`,
   ]) {
     it(`refuses ${uri.slice(0, 40)}`, () => {
-      assert.throws(() => parseNbdUri(uri), (error) => error instanceof NbdError && error.reason === "usage");
+      assert.throws(
+        () => parseNbdUri(uri),
+        (error) => error instanceof NbdError && error.reason === "usage",
+      );
     });
   }
 
   it("reads back what it writes", () => {
     const name = fc.string({ unit: "grapheme" }).filter((text) => !text.includes("\0") && text.isWellFormed());
     const path = fc.string({ minLength: 1, maxLength: 40 }).filter((text) => !text.slice(1).includes("\0"));
-    const address = fc.oneof(path.map((path) => ({ path })), fc.record({ host: fc.constantFrom("a.example", "::1", "10.0.0.1"), port: fc.integer({ min: 1, max: 65_535 }) }, { noNullPrototype: true }));
+    const address = fc.oneof(
+      path.map((path) => ({ path })),
+      fc.record(
+        { host: fc.constantFrom("a.example", "::1", "10.0.0.1"), port: fc.integer({ min: 1, max: 65_535 }) },
+        { noNullPrototype: true },
+      ),
+    );
     fc.assert(
       fc.property(address, fc.oneof(name, fc.constantFrom("..", "a/../b")), fc.boolean(), (address, exportName, requireTls) => {
         const target = parseNbdUri(formatNbdUri({ address, exportName, requireTls }));

@@ -47,7 +47,10 @@ export function blockSourceContract(name: string, open: (content: Uint8Array) =>
       await using source = await open(mixedContent());
       for (const offset of [source.size - 5, source.size, source.size + 4096, -1]) {
         const into = new Uint8Array(16).fill(7);
-        await assert.rejects(source.read(offset, into, { signal: idle() }), (error) => error instanceof BlockError && error.kind === "out-of-range");
+        await assert.rejects(
+          source.read(offset, into, { signal: idle() }),
+          (error) => error instanceof BlockError && error.kind === "out-of-range",
+        );
         assert.deepEqual(into, new Uint8Array(16).fill(7));
       }
     });
@@ -71,7 +74,10 @@ export function blockSourceContract(name: string, open: (content: Uint8Array) =>
 }
 
 /** What every {@link BlockSink} promises; `open` gives it over `content`, and `peek` what it then reads as. */
-export function blockSinkContract(name: string, open: (content: Uint8Array) => Promise<{ sink: BlockSink; peek(): Promise<Uint8Array> }>): void {
+export function blockSinkContract(
+  name: string,
+  open: (content: Uint8Array) => Promise<{ sink: BlockSink; peek(): Promise<Uint8Array> }>,
+): void {
   describe(`${name} is a block sink`, () => {
     it("that keeps what is written and zeroed, at any offset, and leaves the rest as it was", async () => {
       const model = mixedContent();

@@ -23,7 +23,7 @@ export class MemoryDisk implements RangedSource, TrimmingSink {
 
   async *extentsIn(offset: number, length: number, { signal }: { signal: AbortSignal }): AsyncGenerator<Extent> {
     let run: { offset: number; length: number; kind: Extent["kind"] } | undefined;
-    for (let at = offset; at < offset + length; ) {
+    for (let at = offset; at < offset + length;) {
       signal.throwIfAborted();
       const end = Math.min(offset + length, at - (at % this.#block) + this.#block);
       const kind = this.bytes.subarray(at, end).every((byte) => byte === 0) ? "zero" : "data";

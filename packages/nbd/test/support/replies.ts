@@ -32,14 +32,26 @@ export function chunk({ cookie, type, done = false, payload = new Uint8Array(), 
   return Buffer.concat([header, payload]);
 }
 
-export function extendedChunk({ cookie, type, done = false, payload = new Uint8Array(), length = payload.length }: ChunkShape, offset: number): Buffer {
-  const header = words([32, MAGIC.extendedReply], [16, done ? 1 : 0], [16, type], [32, COOKIE_HIGH], [32, cookie], [64, offset], [64, length]);
+export function extendedChunk(
+  { cookie, type, done = false, payload = new Uint8Array(), length = payload.length }: ChunkShape,
+  offset: number,
+): Buffer {
+  const header = words(
+    [32, MAGIC.extendedReply],
+    [16, done ? 1 : 0],
+    [16, type],
+    [32, COOKIE_HIGH],
+    [32, cookie],
+    [64, offset],
+    [64, length],
+  );
   return Buffer.concat([header, payload]);
 }
 
 export const dataPayload = (offset: number, data: Uint8Array): Buffer => Buffer.concat([words([64, offset]), data]);
 export const holePayload = (offset: number, length: number): Buffer => words([64, offset], [32, length]);
-export const errorPayload = (errno: number, message = ""): Buffer => Buffer.concat([words([32, errno], [16, Buffer.byteLength(message)]), Buffer.from(message)]);
+export const errorPayload = (errno: number, message = ""): Buffer =>
+  Buffer.concat([words([32, errno], [16, Buffer.byteLength(message)]), Buffer.from(message)]);
 export const statusPayload = (contextId: number, ...extents: readonly (readonly [number, number])[]): Buffer =>
   words([32, contextId], ...extents.flatMap(([length, status]) => [[32, length] as const, [32, status] as const]));
 export const done = (cookie: number): Buffer => chunk({ cookie, type: CHUNK.none, done: true });
