@@ -48,9 +48,9 @@ export function encodeRecord(
 
 /**
  * Throws `corrupt` on anything that {@link encodeRecord} does not write. The payload is valid until the next
- * call on this thread.
+ * call on this thread, or lies in `into` where that has room.
  */
-export function decodeRecord(content: Buffer, where: string): Record {
+export function decodeRecord(content: Buffer, where: string, into?: Uint8Array): Record {
   const corrupt = (why: string): VaultError => new VaultError("corrupt", `${where} holds a record that makes no sense: ${why}`);
   if (content.length < fixedLength) throw corrupt("too short");
   const [kind, codec] = [content[0]!, content[1]!];
@@ -71,7 +71,7 @@ export function decodeRecord(content: Buffer, where: string): Record {
   }
   if (offset !== unpacked) throw corrupt("items are shorter than the payload");
   const body = content.subarray(start);
-  const payload = codec === 0 ? body : decompress(body, unpacked);
+  const payload = codec === 0 ? body : decompress(body, unpacked, into);
   if (payload?.length !== unpacked) throw corrupt(`the payload does not unpack to ${unpacked} bytes`);
   return { kind: kind === 0 ? "chunk" : "node", items, payload };
 }

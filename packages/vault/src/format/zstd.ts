@@ -85,23 +85,23 @@ let decoder: Native | undefined;
 let decoderWorks: boolean | undefined;
 let scratch: Uint8Array = new Uint8Array(0);
 
-function decodeFast(packed: Uint8Array, length: number): boolean {
-  if (scratch.length < length + 1) scratch = new Uint8Array(Math.max(length + 1, 260 << 10));
+function decodeFast(packed: Uint8Array, length: number, into: Uint8Array | undefined): Uint8Array | undefined {
+  if (!into && scratch.length < length + 1) scratch = new Uint8Array(Math.max(length + 1, 260 << 10));
   // A byte more than it should be, so that more than it should be is seen.
-  const output = scratch.subarray(0, length + 1);
+  const output = (into ?? scratch).subarray(0, length + 1);
   decoder ??= new Native(zlib.createZstdDecompress());
-  return (
-    decoder.write(constants.ZSTD_e_continue, packed, output) === length && decoder.write(constants.ZSTD_e_continue, skippable, one) === 0
-  );
+  const whole =
+    decoder.write(constants.ZSTD_e_continue, packed, output) === length && decoder.write(constants.ZSTD_e_continue, skippable, one) === 0;
+  return whole ? output.subarray(0, length) : undefined;
 }
 
 function decoderPasses(): boolean {
   try {
     const packed = zstdCompressSync(sample);
-    const good = decodeFast(packed, sample.length) && sample.equals(scratch.subarray(0, sample.length));
-    const refuses = !decodeFast(packed.subarray(0, packed.length - 4), sample.length);
+    const unpacked = decodeFast(packed, sample.length, undefined);
+    const refuses = decodeFast(packed.subarray(0, packed.length - 4), sample.length, undefined) === undefined;
     decoder = undefined;
-    return good && refuses;
+    return unpacked !== undefined && sample.equals(unpacked) && refuses;
   } catch {
     return false;
   }
@@ -109,12 +109,13 @@ function decoderPasses(): boolean {
 
 /**
  * Unpacks a frame that must hold exactly `length` bytes; undefined when it does not. The result is valid
- * until the next call on this thread.
+ * until the next call on this thread, or mostly lies in `into`, where that has room for a byte more.
  */
-export function decompress(packed: Uint8Array, length: number): Uint8Array | undefined {
+export function decompress(packed: Uint8Array, length: number, into?: Uint8Array): Uint8Array | undefined {
   decoderWorks ??= decoderPasses();
   if (decoderWorks) {
-    if (decodeFast(packed, length)) return scratch.subarray(0, length);
+    const unpacked = decodeFast(packed, length, into && into.length > length ? into : undefined);
+    if (unpacked) return unpacked;
     decoder = undefined;
   }
   try {

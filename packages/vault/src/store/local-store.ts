@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type BlobInfo, type BlobStore, checkBlobName, checkBlobPrefix, isNotFound, type PutOptions, StoreError } from "./blob-store.ts";
 import { codeOf, DirectorySync, readAt, storeErrorOf, writeAll } from "./local-files.ts";
+import { OpenFiles } from "./open-files.ts";
 
 export interface LocalStoreOptions {
   readonly signal: AbortSignal;
@@ -32,6 +33,7 @@ export class LocalStore implements BlobStore {
   readonly location: string;
   readonly enforcesRetention = false;
   readonly #sync = new DirectorySync();
+  readonly #files = new OpenFiles();
   /** Directories that this store has made sure of. */
   readonly #made = new Map<string, Promise<void>>();
   #hardLinks: boolean;
@@ -83,10 +85,8 @@ export class LocalStore implements BlobStore {
   }
 
   async read(name: string, offset: number, into: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<number> {
-    return await this.#reading(name, signal, async (path) => {
-      await using file = await open(path, "r");
-      return await readAt(file, offset, into);
-    });
+    const readPart = (path: string): Promise<number> => this.#files.use(path, (file) => readAt(file, offset, into));
+    return await this.#reading(name, signal, readPart);
   }
 
   async stat(name: string, { signal }: { readonly signal: AbortSignal }): Promise<BlobInfo | undefined> {
@@ -110,6 +110,7 @@ export class LocalStore implements BlobStore {
     checkBlobName(name);
     signal.throwIfAborted();
     const path = join(this.location, name);
+    this.#files.forget(path);
     try {
       await unlink(path);
       // Durable, as what is deleted after it counts on this one not coming back.
@@ -125,7 +126,9 @@ export class LocalStore implements BlobStore {
     return Promise.reject(new StoreError("unsupported", `a directory cannot lock ${name} against deletion`));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#files[Symbol.asyncDispose]();
+  }
 
   async #put(name: string, parts: readonly Uint8Array[], signal: AbortSignal): Promise<"created" | "exists"> {
     const path = join(this.location, name);

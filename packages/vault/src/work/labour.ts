@@ -81,7 +81,8 @@ export class Labour {
 
   #open({ id, memory, length, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
     const content = this.#cipherOf(pack, header).open(new Uint8Array(memory, 0, length), offset);
-    const { kind, items, payload } = decodeRecord(content, pack);
+    // The frame is of no use any more: what it held takes its place.
+    const { kind, items, payload } = decodeRecord(content, pack, new Uint8Array(memory));
     if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
     const names = new Uint8Array(items.length * nameLength);
     items.forEach((item, i) => names.set(item.name, i * nameLength));
@@ -95,7 +96,7 @@ export class Labour {
     const lengths = Uint32Array.from(items, (item) => item.length);
     const opened = { type: "opened", id, length: payload.length, names, lengths } as const;
     if (payload.length <= memory.byteLength) {
-      new Uint8Array(memory).set(payload);
+      if (payload.buffer !== memory) new Uint8Array(memory).set(payload);
       this.#report(opened, []);
     } else {
       const own = new Uint8Array(payload).buffer;
