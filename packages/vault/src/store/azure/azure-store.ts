@@ -124,10 +124,8 @@ export class AzureStore implements BlobStore {
   ): AsyncGenerator<BlobInfo, void, undefined> {
     checkBlobPrefix(prefix);
     signal.throwIfAborted();
-    const pages = this.#container
-      .listBlobsFlat({ prefix: this.#prefix + prefix, abortSignal: signal })
-      .byPage({ maxPageSize: this.#pageSize })
-      [Symbol.asyncIterator]();
+    const listing = this.#container.listBlobsFlat({ prefix: this.#prefix + prefix, abortSignal: signal });
+    const pages = listing.byPage({ maxPageSize: this.#pageSize });
     for (let last = ""; ;) {
       const { value: page, done } = await this.#call(`list ${prefix}`, signal, async () => await pages.next());
       if (done === true) return;
