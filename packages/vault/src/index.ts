@@ -31,6 +31,9 @@ export {
 } from "./store/blob-store.ts";
 export { LocalStore, type LocalStoreOptions } from "./store/local-store.ts";
 export { openStore, type OpenStoreOptions } from "./store/open-store.ts";
+export { CachingStore, type CacheOptions } from "./store/caching-store.ts";
+export { LimitedStore, type StoreLimits } from "./store/limited-store.ts";
+export { type RetryOptions, RetryStore } from "./store/retry-store.ts";
 export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";
 export { FileImage } from "./file/image.ts";
 export { FileTarget } from "./file/target.ts";

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { type BlobStore, StoreError } from "./blob-store.ts";
 import { LocalStore } from "./local-store.ts";
+import { Retrier, RetryStore } from "./retry-store.ts";
 
 export interface OpenStoreOptions {
   readonly signal: AbortSignal;
@@ -16,14 +17,21 @@ type Opener = (location: string, options: OpenStoreOptions) => Promise<BlobStore
 const schemes: Readonly<Record<string, Opener>> = {
   azure: async (location, { signal, environment = process.env }) => {
     const { AzureStore, parseAzureLocation } = await import("./azure/index.ts");
-    return await AzureStore.open(parseAzureLocation(location), { signal, environment });
+    const where = parseAzureLocation(location);
+    return await overNetwork(signal, (signal) => AzureStore.open(where, { signal, environment }));
   },
   s3: async (location, { signal }) => {
     const { S3Store, parseS3Location } = await import("./s3/index.ts");
-    return await S3Store.open(parseS3Location(location), { signal });
+    const where = parseS3Location(location);
+    return await overNetwork(signal, (signal) => S3Store.open(where, { signal }));
   },
   file: async (location, options) => await LocalStore.open(fileURLToPath(location), options),
 };
+
+/** A store whose line may fail: opened and used with patience. */
+async function overNetwork(signal: AbortSignal, open: (signal: AbortSignal) => Promise<BlobStore>): Promise<BlobStore> {
+  return new RetryStore(await new Retrier().run("open the store", 0, signal, open));
+}
 
 /**
  * Opens the store at a location as people write it: a directory's path, or a URL of a scheme that we know.
