@@ -36,7 +36,7 @@ export interface JobError {
 }
 
 export interface JobSubject {
-  readonly type: "vm" | "host" | "cluster";
+  readonly type: "vm" | "host" | "cluster" | "vault";
   readonly id: string;
   readonly name: string;
 }

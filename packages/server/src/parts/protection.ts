@@ -4,6 +4,8 @@ import {
   captureJob,
   Captures,
   findPoint,
+  gcJob,
+  type GcInput,
   isFinal,
   type Inventory,
   type JobKind,
@@ -14,6 +16,7 @@ import {
   ProtectionGroups,
   Recoveries,
   recoverJob,
+  retainJob,
   type Store,
   Vaults,
 } from "@godwit/engine";
@@ -66,7 +69,21 @@ export function protectionPart({ store, inventory, log, alerts, jobs }: Given): 
     clock: systemClock,
     log,
     alerts,
+    retain: async ({ vaultId }, { vmId, vm, runs }) => {
+      const { name: vault } = await vaults.find(vaultId);
+      const idempotencyKey = `retain:${vaultId}:${vmId}:${runs.at(-1)?.jobId ?? ""}`;
+      await jobs().submit("vault.retain", { vmId, vm, vaultId, vault }, { idempotencyKey });
+    },
   });
+  const retention = {
+    vaults,
+    groups: store.groups,
+    members: store.groupMembers,
+    submitGc: async (input: GcInput) => {
+      const idempotencyKey = `gc:${input.vaultId}:${new Date(systemClock.now()).toISOString().slice(0, 10)}`;
+      await jobs().submit("vault.gc", input, { idempotencyKey });
+    },
+  };
   const recoveries = new Recoveries({ captures, open: libvirtRecovery });
   return {
     vaults,
@@ -75,7 +92,7 @@ export function protectionPart({ store, inventory, log, alerts, jobs }: Given): 
       await ready;
       await Promise.all([groups.run({ signal }), nudgeByJobs(groups, jobs(), signal), nudgeByVms(groups, inventory, signal)]);
     },
-    kinds: [captureJob(captures), recoverJob(recoveries)],
+    kinds: [captureJob(captures), recoverJob(recoveries), retainJob(retention), gcJob(retention)],
     service: {
       vaults: () => vaults.list(),
       addVault: (vault, cancellable) => vaults.add(vault, cancellable),

@@ -1,0 +1,69 @@
+import type { GcResult } from "@godwit/vault";
+import type { JobKind } from "../jobs/job.ts";
+import type { Collection } from "../ports/store.ts";
+import type { MemberRecord, ProtectionGroup } from "./groups/model.ts";
+import { policiesFor, strictest } from "./groups/retention.ts";
+import type { Vaults } from "./vaults.ts";
+
+export type RetainInput = { readonly vmId: string; readonly vm: string; readonly vaultId: string; readonly vault: string };
+export type GcInput = { readonly vaultId: string; readonly vault: string };
+
+export interface RetentionOptions {
+  readonly vaults: Vaults;
+  readonly groups: Collection<ProtectionGroup>;
+  readonly members: Collection<MemberRecord>;
+  /** Queues a gc; at most one a day and vault. */
+  readonly submitGc: (input: GcInput) => Promise<void>;
+}
+
+/** What one retention run did. */
+export interface RetainResult {
+  readonly kept: number;
+  readonly deleted: readonly { readonly id: string; readonly time: string; readonly reasons: readonly string[] }[];
+  readonly skipped: readonly { readonly id: string; readonly why: string }[];
+}
+
+/** At a time: what more is dead waits for the next run. */
+const rewriteBytes = 2 ** 30;
+
+/** Lets the points of one VM go that the retention of no group keeps. May run twice. */
+export function retainJob({ vaults, groups, members, submitGc }: RetentionOptions): JobKind<RetainInput> {
+  return {
+    kind: "vault.retain",
+    title: ({ vm, vault }) => `let old points of ${vm} go from ${vault}`,
+    subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
+    locks: ({ vmId, vaultId }) => [`retain:${vaultId}:${vmId}`],
+    slots: () => [],
+    async run(context): Promise<RetainResult> {
+      const { input, signal } = context;
+      const policies = policiesFor(await groups.list(), await members.list(), input);
+      const vault = await vaults.open(input.vaultId, { signal });
+      const plans = [];
+      for (const { group, timeZone, policy } of policies)
+        plans.push({ group, plan: await vault.planPrune({ byName: { [input.vm]: policy }, timeZone }, { signal }) });
+      const plan = strictest(plans, input.vm);
+      const { deleted, skipped } = await vault.applyPrune(plan, { signal });
+      const gone = plan.points.filter(({ id }) => deleted.includes(id));
+      for (const { time, reasons } of gone)
+        await context.reason({ code: "let-go", text: `the point of ${time} goes: ${reasons.join("; ")}` });
+      if (gone.length > 0) await submitGc({ vaultId: input.vaultId, vault: input.vault });
+      return { kept: plan.points.length - gone.length, deleted: gone.map(({ id, time, reasons }) => ({ id, time, reasons })), skipped };
+    },
+  };
+}
+
+/** Frees what no point of a vault needs, in bounded runs. */
+export function gcJob({ vaults }: Pick<RetentionOptions, "vaults">): JobKind<GcInput> {
+  return {
+    kind: "vault.gc",
+    title: ({ vault }) => `free space of ${vault}`,
+    subject: ({ vaultId, vault }) => ({ type: "vault", id: vaultId, name: vault }),
+    locks: ({ vaultId }) => [`gc:${vaultId}`],
+    slots: () => [],
+    async run(context): Promise<GcResult> {
+      const { input, signal } = context;
+      const vault = await vaults.open(input.vaultId, { signal });
+      return await vault.gc({ signal, maxRewriteBytes: rewriteBytes, onProgress: ({ step }) => context.progress({ phase: step }) });
+    },
+  };
+}
