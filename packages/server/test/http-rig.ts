@@ -278,7 +278,7 @@ function logger(lines: string[]): Logger {
   return pino({ level: "debug" }, { write: (line: string) => void lines.push(line) });
 }
 
-const kindNames = ["vm.start", "vm.stop", "vm.migrate", "vm.move-storage", "vm.capture"] as const;
+const kindNames = ["vm.start", "vm.stop", "vm.migrate", "vm.move-storage", "vm.capture", "vm.recover"] as const;
 
 function kindOf(kind: string, world: World): JobKind {
   return {
