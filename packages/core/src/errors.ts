@@ -46,7 +46,7 @@ export function describeError(thrown: unknown): string {
       return [...parts, error.errors.map(describeError).join("; ")].join(": ");
     }
     const { message, cause } = toError(error);
-    if (message !== "" && parts.at(-1) !== message) parts.push(message);
+    if (message !== "" && !parts.includes(message)) parts.push(message);
     error = cause;
   }
   return parts.join(": ") || "unknown error";

@@ -10,7 +10,7 @@
 
 main() {
   set -u
-  dir=$1 uplink=$2 lock=$1.lock # not local: the trap needs them
+  dir=$1 uplink=$2 lock=$1.lock child= # not local: the traps need them
   local mode=$3
   exec 9>"$lock" || exit 76 # the folder went away: another lab's keeper tidied up
   flock --nonblock 9 || exit 75
@@ -30,9 +30,15 @@ main() {
 
   setpriv --pdeathsig KILL unshare --mount --propagation private --ipc --uts --pid --fork --kill-child --mount-proc \
     bash "$(dirname -- "$0")/lab-init.sh" "$dir" "$mode" <&0 9>&- &
-  local child=$!
+  child=$!
   exec </dev/null >/dev/null
-  trap 'kill -KILL "$child"' TERM INT HUP
+  # The init itself: unshare ends after it, and it after all the rest. Before there is one, unshare.
+  end_lab() {
+    local init
+    read -r init <"/proc/$child/task/$child/children" 2>/dev/null
+    kill -KILL "${init:-$child}"
+  }
+  trap end_lab TERM INT HUP
   while kill -0 "$child" 2>/dev/null; do wait "$child"; done
 }
 

@@ -71,7 +71,7 @@ export class LabHost {
   }
 
   /** Runs a command on the host, as root in its namespaces, to its end; see {@link run} for what it throws. */
-  exec(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  async exec(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     // Killing nsenter must kill what it started, too.
     return run([...this.enter(), "setpriv", "--pdeathsig", "KILL", "--", ...argv], options);
   }

@@ -48,11 +48,16 @@ export async function labIndexes(): Promise<number[]> {
     .sort((a, b) => a - b);
 }
 
+/** Whether a lab of that number lives: its folder alone may be what a killed one left. */
+export async function isLabUp(index: number): Promise<boolean> {
+  return (await keeperPid(labDir(index))) !== undefined;
+}
+
 /** Ends a lab that some other process started, and resolves when nothing of it is left. */
 export async function stopLab(index: number, signal?: AbortSignal): Promise<void> {
   const dir = labDir(index);
-  const pid = Number(await readFile(labPaths(dir).keeperPid, "utf8").catch(() => ""));
-  if (pid > 0 && (await isKeeper(pid, dir))) process.kill(pid, "SIGTERM");
+  const pid = await keeperPid(dir);
+  if (pid !== undefined) process.kill(pid, "SIGTERM");
   await until(
     `lab ${index} to end`,
     async () => {
@@ -63,9 +68,12 @@ export async function stopLab(index: number, signal?: AbortSignal): Promise<void
   );
 }
 
-async function isKeeper(pid: number, dir: string): Promise<boolean> {
+/** The pid of the process that keeps the lab of that folder; undefined: it is dead. */
+async function keeperPid(dir: string): Promise<number | undefined> {
+  const pid = Number(await readFile(labPaths(dir).keeperPid, "utf8").catch(() => ""));
+  if (pid <= 0) return undefined;
   const argv = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-  return argv[1] === script("keeper.sh") && argv[2] === dir;
+  return argv[1] === script("keeper.sh") && argv[2] === dir ? pid : undefined;
 }
 
 async function tryClaim(index: number, lifetime: Lifetime, signal: AbortSignal): Promise<Claim | undefined> {

@@ -5,7 +5,7 @@ import { hostNames, labNetworks, type NetworkName, type NetworkOptions } from ".
 import { LabError } from "./error.ts";
 import { guestImage } from "./guest/image.ts";
 import type { LabHost } from "./host.ts";
-import { type Claim, claimLab, labIndexes, type Lifetime } from "./keeper.ts";
+import { type Claim, claimLab, isLabUp, labIndexes, type Lifetime } from "./keeper.ts";
 import { Lab, type LabRecord } from "./lab.ts";
 import { labDir, labPaths } from "./paths.ts";
 import { findSshd } from "./sshd.ts";
@@ -49,7 +49,9 @@ export async function openLab(id: string): Promise<Lab> {
 
 /** Every lab that is up on this machine. */
 export async function listLabs(): Promise<LabRecord[]> {
-  const texts = await Promise.all((await labIndexes()).map((index) => readFile(labPaths(labDir(index)).state, "utf8").catch(() => "")));
+  const read = async (index: number): Promise<string> =>
+    (await isLabUp(index)) ? readFile(labPaths(labDir(index)).state, "utf8").catch(() => "") : "";
+  const texts = await Promise.all((await labIndexes()).map(read));
   return texts.filter((text) => text !== "").map((text) => JSON.parse(text) as LabRecord);
 }
 

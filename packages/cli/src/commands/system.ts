@@ -14,15 +14,26 @@ function changeLine(change: Change): string {
   return printable(`${signs[change.action]} ${change.subject} (${change.path}): ${what}`);
 }
 
+const verdicts = { pass: "ok", warn: "warn", fail: "FAIL", "not-applicable": "–" } as const;
+
 function reportTable(report: DoctorReport): string {
   const lines = report.sections.flatMap((section) => [
     `${section.subject}\n`,
     ...section.checks.map(
       (check) =>
-        `  ${check.verdict.padEnd(5)} ${check.id}: ${printable(check.text)}\n${check.remedy === undefined ? "" : `        → ${printable(check.remedy)}\n`}`,
+        `  ${verdicts[check.verdict].padEnd(4)} ${check.id}: ${printable(check.text)}\n${check.remedy === undefined ? "" : `       → ${printable(check.remedy)}\n`}`,
     ),
   ]);
-  return lines.join("");
+  return `${lines.join("")}${reportSummary(report)}\n`;
+}
+
+function reportSummary({ sections }: DoctorReport): string {
+  const checks = sections.flatMap((section) => section.checks);
+  const count = (verdict: keyof typeof verdicts): number => checks.filter((check) => check.verdict === verdict).length;
+  const [failed, warned] = [count("fail"), count("warn")];
+  if (failed + warned === 0) return `all ${checks.length} checks passed`;
+  const warnings = warned === 0 ? "" : `${failed === 0 ? "" : ", "}${warned} ${warned === 1 ? "warning" : "warnings"}`;
+  return `${failed === 0 ? "" : `${failed} failed`}${warnings}: each arrow says what to do`;
 }
 
 async function readDocument(path: string): Promise<string> {

@@ -40,7 +40,9 @@ function stateDir({ stateDir: { path, problem, mode } }: ServerMachineFacts): Ch
 function space({ stateDir: { path, freeBytes } }: ServerMachineFacts): Check {
   const id = "free-space";
   if (freeBytes === undefined) return { id, verdict: "not-applicable", text: `the free space of ${path} is not known` };
-  const text = `${Math.floor(freeBytes / (1 << 20))} MiB are free at ${path}`;
+  const GiB = 1 << 30;
+  const amount = freeBytes >= GiB ? `${(freeBytes / GiB).toFixed(1)} GiB` : `${Math.floor(freeBytes / (1 << 20))} MiB`;
+  const text = `${amount} are free at ${path}`;
   if (freeBytes < noSpaceBytes) return { id, verdict: "fail", text, remedy: "free some space: jobs cannot be written down without it" };
   if (freeBytes < lowSpaceBytes) return { id, verdict: "warn", text, remedy: "free some space before jobs can no longer be written down" };
   return { id, verdict: "pass", text };
@@ -69,16 +71,20 @@ function clock({ clockSynchronized }: ServerMachineFacts): Check {
   const id = "clock";
   if (clockSynchronized === true) return { id, verdict: "pass", text: "the clock is synchronized" };
   if (clockSynchronized === undefined)
-    return { id, verdict: "not-applicable", text: "nothing here says whether the clock is synchronized" };
+    return {
+      id,
+      verdict: "not-applicable",
+      text: "systemd-timesyncd does not run here, so whether the clock is synchronized is not known",
+    };
   return { id, verdict: "warn", text: "the clock is not synchronized", remedy: "enable time synchronization: timedatectl set-ntp true" };
 }
 
 function hosts({ hosts }: ServerMachineFacts): Check {
-  if (hosts >= 2) return { id: "hosts", verdict: "pass", text: `${hosts} hosts are registered` };
+  if (hosts >= 2) return { id: "hosts", verdict: "pass", text: `${hosts} hosts have been added` };
   return {
     id: "hosts",
     verdict: "warn",
-    text: hosts === 0 ? "no host is registered" : "one host is registered: a VM has nowhere to go",
+    text: hosts === 0 ? "no host has been added yet" : "only one host has been added: a VM has nowhere to go",
     remedy: "godwit host add NAME qemu+ssh://root@HOST/system",
   };
 }
