@@ -22,6 +22,8 @@ export function codeOfKind(kind: string): ExitCode {
     case "no-vault":
       return exitCode.notFound;
     case "refused":
+    case "held":
+    case "retained":
       return exitCode.refused;
     case "invalid":
     case "ambiguous":

@@ -1,77 +1,29 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { connectNbd } from "@godwit/nbd";
-import { runCommand } from "../src/index.ts";
-
-const mib = 1 << 20;
-
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
+import { mib, type Ran, type RunOptions, VaultCli } from "./support/vault-cli.ts";
 
 describe("godwit vault", () => {
+  let cli: VaultCli;
   let folder: string;
-  let env: NodeJS.ProcessEnv;
-  const at = (name: string): string => join(folder, name);
-
-  async function godwit(args: readonly string[], options: { signal?: AbortSignal; onOut?: (text: string) => void } = {}): Promise<Ran> {
-    let out = "";
-    let err = "";
-    const code = await runCommand(["vault", ...args], {
-      env,
-      version: "1.2.3",
-      signal: options.signal ?? new AbortController().signal,
-      out: {
-        isTerminal: false,
-        columns: 80,
-        write: (text) => {
-          out += text;
-          options.onOut?.(out);
-        },
-      },
-      err: { isTerminal: false, columns: 80, write: (text) => void (err += text) },
-    });
-    return { code, out, err };
-  }
-
-  async function json<T>(...args: readonly string[]): Promise<T> {
-    let out = "";
-    const { code, err } = await godwit([...args, "-o", "json"], { onOut: (text) => void (out = text) });
-    assert.equal(code, 0, err);
-    return JSON.parse(out) as T;
-  }
-
-  /** A sparse image with random data in two places. */
-  async function makeImage(name: string): Promise<Buffer> {
-    const content = Buffer.alloc(8 * mib);
-    content.set(randomBytes(mib), mib);
-    content.set(randomBytes(300_000), 6 * mib + 4096);
-    await using file = await open(at(name), "w");
-    await file.truncate(content.length);
-    await file.write(content, mib, mib, mib);
-    await file.write(content, 6 * mib, mib, 6 * mib);
-    return content;
-  }
+  const at = (name: string): string => cli.at(name);
+  const godwit = (args: readonly string[], options: RunOptions = {}): Promise<Ran> => cli.run(args, options);
+  const json = <T>(...args: readonly string[]): Promise<T> => cli.json<T>(...args);
 
   let image: Buffer;
   let first: string;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "godwit-vault-"));
-    env = { GODWIT_VAULT: at("vault"), GODWIT_KEY_FILE: at("first.key") };
-    await writeFile(at("first.key"), randomBytes(32));
-    image = await makeImage("vda.raw");
-    await json("init");
+    cli = await VaultCli.make();
+    folder = cli.folder;
+    image = await cli.makeImage("vda.raw");
     const point = await json<{ id: string }>("put", "--name", "web", `vda=${at("vda.raw")}`);
     first = point.id;
   });
-  after(() => rm(folder, { recursive: true }));
+  after(() => cli[Symbol.asyncDispose]());
 
   it("stores an image with holes, reads only its data, and gives it back sparse", async () => {
     const shown = await json<{ figures: { readBytes: number }; disks: { name: string; size: number }[] }>("show", "web");
@@ -230,9 +182,10 @@ describe("godwit vault", () => {
       assert.match(ran.err, text, args.join(" "));
       assert.equal(ran.code, code, args.join(" "));
     }
-    env = { ...env, GODWIT_KEY_FILE: undefined };
+    const { env } = cli;
+    cli.env = { ...env, GODWIT_KEY_FILE: undefined };
     assert.match((await godwit(["list"])).err, /say how to open the vault/);
-    env = { ...env, GODWIT_KEY_FILE: at("first.key") };
+    cli.env = env;
   });
 
   it("is cancelled with 130, leaving nothing listed", async () => {
@@ -257,10 +210,9 @@ describe("godwit vault", () => {
     const bytes = await readFile(path);
     bytes[200_000]! ^= 4;
     await writeFile(path, bytes);
-    let out = "";
-    const ran = await godwit(["verify", "-o", "json"], { onOut: (text) => void (out = text) });
+    const ran = await godwit(["verify", "-o", "json"]);
     assert.equal(ran.code, 4);
-    const result = JSON.parse(out) as { damage: { object: string }[]; hurt: { disk: string; extents: { offset: number }[] }[] };
+    const result = JSON.parse(ran.out) as { damage: { object: string }[]; hurt: { disk: string; extents: { offset: number }[] }[] };
     assert.ok(result.damage.some(({ object }) => object.endsWith(pack.name)));
     assert.ok(result.hurt.some(({ disk, extents }) => disk === "vda" && extents.length > 0));
     await assert.doesNotReject(json("put", "--name", "web", `vda=${at("vda.raw")}`));

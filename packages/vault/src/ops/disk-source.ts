@@ -6,12 +6,25 @@ import type { RecordPlace } from "../format/objects.ts";
 import type { Point, PointDisk } from "../format/point.ts";
 import { type VaultParts, workerSetup } from "../parts.ts";
 import { childOf, type Tree, walkLeaves } from "../tree/nodes.ts";
+import { MemoryPool } from "../work/memory.ts";
 import { type OpenedRecord, WorkPool } from "../work/pool.ts";
 import { treeOf } from "./disk-writer.ts";
 import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
 
-const cachedBytes = 48 << 20;
+const cachedBytes = 96 << 20;
+/** Room for a record of our writers, as its frame and unpacked. */
+const memoryBytes = (256 + 16) << 10;
 const cachedLeaves = 4096;
+
+/** A record that is open, or about to be. */
+interface Held {
+  readonly opening: Promise<OpenedRecord>;
+  memory: SharedArrayBuffer | undefined;
+  bytes: number;
+  /** Readers that wait for it or copy from it. */
+  users: number;
+  evicted: boolean;
+}
 
 /**
  * A disk of a recovery point, to be read at random by several readers at once. Damage is a `BlockError` of
@@ -25,7 +38,8 @@ export class PointDiskSource implements BlockSource {
   readonly #name: string;
   readonly #pool: WorkPool;
   readonly #leaves = new Map<number, Promise<Uint8Array | undefined>>();
-  readonly #records = new Map<string, { readonly opening: Promise<OpenedRecord>; bytes: number }>();
+  readonly #records = new Map<string, Held>();
+  readonly #memory = new MemoryPool(memoryBytes);
   /** Loads are shared between readers, so that none of them may cancel one: they end with the source. */
   readonly #closed = new AbortController();
   #recordBytes = 0;
@@ -90,27 +104,31 @@ export class PointDiskSource implements BlockSource {
         into.fill(0);
         return;
       }
-      const content = await this.#chunk(name, chunk);
-      into.set(content.subarray(skip, skip + into.length));
+      await this.#copyChunk(name, chunk, skip, into);
     } catch (error) {
       if (!isDamage(error)) throw error;
       throw new BlockError("corrupt", `disk ${this.#name} is damaged at offset ${chunk * this.#grid}`, { chunk }, { cause: error });
     }
   }
 
-  async #chunk(name: Uint8Array, chunk: number): Promise<Uint8Array> {
+  async #copyChunk(name: Uint8Array, chunk: number, skip: number, into: Uint8Array): Promise<void> {
     const { signal } = this.#closed;
     const place = this.#parts.index.nearby(name) ?? (await this.#parts.index.locate(name, `chunk ${chunk} of disk ${this.#name}`, signal));
+    const held = this.#hold(place);
     let failure: unknown;
     try {
-      const record = await this.#record(place);
+      const record = await held.opening;
       const found = chunkIn(record, name, 0);
-      if (found) return record.payload.subarray(found.start, found.start + found.length);
+      if (found) return into.set(record.payload.subarray(found.start + skip, found.start + skip + into.length));
     } catch (error) {
       if (!isDamage(error)) throw error;
       failure = error;
+    } finally {
+      held.users -= 1;
+      this.#release(held);
     }
-    return await fetchElsewhere(this.#parts, this.#pool, name, failure, signal);
+    const content = await fetchElsewhere(this.#parts, this.#pool, name, failure, signal);
+    into.set(content.subarray(skip, skip + into.length));
   }
 
   #leaf(number: number): Promise<Uint8Array | undefined> {
@@ -129,35 +147,49 @@ export class PointDiskSource implements BlockSource {
     return undefined;
   }
 
-  /** Opens a record once for all who ask, and keeps it while there is room. */
-  async #record(place: RecordPlace): Promise<OpenedRecord> {
+  /** Opens a record once for all who ask, and keeps it while there is room. The caller is a user of it now. */
+  #hold(place: RecordPlace): Held {
     const key = `${place.pack}/${place.offset}`;
-    const known = this.#records.get(key);
-    if (known) {
-      this.#records.delete(key);
-      this.#records.set(key, known);
-      return await known.opening;
-    }
-    const entry = { opening: openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal }), bytes: 0 };
-    this.#records.set(key, entry);
-    try {
-      const record = await entry.opening;
-      entry.bytes = record.payload.length;
-      this.#recordBytes += entry.bytes;
+    let held = this.#records.get(key);
+    if (held) this.#records.delete(key);
+    else held = this.#open(place, key);
+    this.#records.set(key, held);
+    held.users += 1;
+    return held;
+  }
+
+  #open(place: RecordPlace, key: string): Held {
+    const take = (bytes: number): SharedArrayBuffer => (held.memory = this.#memory.take(bytes));
+    const opening = openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal, take });
+    const held: Held = { opening, memory: undefined, bytes: 0, users: 0, evicted: false };
+    const opened = ({ payload }: OpenedRecord): void => {
+      held.bytes = payload.length;
+      this.#recordBytes += held.bytes;
       this.#evict();
-      return record;
-    } catch (error) {
+    };
+    opening.then(opened, () => {
       this.#records.delete(key);
-      throw error;
-    }
+      held.evicted = true;
+      this.#release(held);
+    });
+    return held;
   }
 
   #evict(): void {
-    for (const [key, { bytes }] of this.#records) {
+    for (const [key, held] of this.#records) {
       if (this.#recordBytes <= cachedBytes) return;
-      if (bytes === 0) continue;
+      if (held.bytes === 0) continue;
       this.#records.delete(key);
-      this.#recordBytes -= bytes;
+      this.#recordBytes -= held.bytes;
+      held.evicted = true;
+      this.#release(held);
     }
+  }
+
+  /** Its memory is for others when it is not kept and nobody reads from it any more. */
+  #release(held: Held): void {
+    if (!held.evicted || held.users > 0 || !held.memory) return;
+    this.#memory.give(held.memory);
+    held.memory = undefined;
   }
 }

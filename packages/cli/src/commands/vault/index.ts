@@ -1,25 +1,22 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Format } from "../../context.ts";
 import type { Surroundings } from "../../root.ts";
 import type { VerifyFlags } from "./care.ts";
 import { type AccessFlags, accessOptions, type VaultContext } from "./context.ts";
 import type { InitFlags } from "./init.ts";
-import type { AddKeyFlags } from "./keys.ts";
+import type { CopyFlags } from "./copy.ts";
+import type { GcFlags } from "./gc.ts";
+import type { HoldFlags } from "./holds.ts";
+import type { AddKeyFlags, RekeyFlags } from "./keys.ts";
 import type { MapFlags } from "./map.ts";
+import type { PruneFlags } from "./prune.ts";
 import type { PutFlags } from "./put.ts";
 import type { RestoreFlags } from "./restore.ts";
+import type { StatusFlags } from "./status.ts";
+import { byteCount, collect, count, date, span } from "./values.ts";
 
 /** Makes the context when a verb runs: the global options are known only then. */
 type Enter = () => VaultContext;
-
-const collect = (value: string, before: readonly string[]): string[] => [...before, value];
-
-/** `64K`, `1MiB`, `10G`; K, M, G, T are powers of 1024. */
-export function byteCount(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text);
-  if (!match) throw new InvalidArgumentError("a size such as 64K or 10G is needed.");
-  return Math.round(Number(match[1]) * 1024 ** " KMGT".indexOf((match[2] || " ").toUpperCase()));
-}
 
 function addInit(vault: Command, enter: Enter): void {
   accessOptions(vault.command("init [location]"))
@@ -47,8 +44,10 @@ function addPut(vault: Command, enter: Enter): void {
 
 function addLooking(vault: Command, enter: Enter): void {
   accessOptions(vault.command("status"))
-    .description("what the vault holds")
-    .action(async (flags: AccessFlags) => await (await import("./status.ts")).vaultStatus(flags, enter()));
+    .description("what the vault holds, what is under way, and what is held until when")
+    .option("--estimate", "also walk all trees, and say what is of no use any more", false)
+    .option("--check-locks", "also ask the storage until when it keeps what locked points need", false)
+    .action(async (flags: StatusFlags) => await (await import("./status.ts")).vaultStatus(flags, enter()));
   accessOptions(vault.command("list"))
     .description("list recovery points")
     .option("--name <vm>", "only of this VM")
@@ -116,7 +115,64 @@ function addKeys(vault: Command, enter: Enter): void {
     .action(async (flags: AccessFlags & { label: string }) => await (await import("./keys.ts")).exportKey(flags, enter()));
   accessOptions(key.command("rekey"))
     .description("seal what is stored from now on with a new key")
-    .action(async (flags: AccessFlags) => await (await import("./keys.ts")).rekey(flags, enter()));
+    .option("--rewrite", "instead, seal what is stored already with the present key, and drop the old ones when all is done", false)
+    .option("--max-rewrite <size>", "bytes to rewrite in this run (4G)", byteCount)
+    .action(async (flags: RekeyFlags) => await (await import("./keys.ts")).rekey(flags, enter()));
+}
+
+function addPruning(vault: Command, enter: Enter): void {
+  accessOptions(vault.command("prune"))
+    .description("delete the points that no rule keeps; says of each point why it stays or goes")
+    .option("--name <vm>", "only this VM's points; may be repeated", collect, [])
+    .option("--keep-last <n>", "the newest points", count)
+    .option("--keep-hourly <n>", "the newest of each of the newest n hours that have one", count)
+    .option("--keep-daily <n>", "and so for days", count)
+    .option("--keep-weekly <n>", "weeks", count)
+    .option("--keep-monthly <n>", "months", count)
+    .option("--keep-yearly <n>", "years", count)
+    .option("--keep-within <span>", "everything so long before the newest, such as 30d", span)
+    .option("--time-zone <name>", "whose days are meant, such as Europe/Paris (UTC)")
+    .option("--dry-run", "only say what would go", false)
+    .action(async (flags: PruneFlags) => await (await import("./prune.ts")).pruneVault(flags, enter()));
+  accessOptions(vault.command("delete <point>"))
+    .description("delete one point, by its id")
+    .action(async (point: string, flags: AccessFlags) => await (await import("./prune.ts")).deletePoint(point, flags, enter()));
+  accessOptions(vault.command("gc"))
+    .description("free what no point needs; safe beside captures on any machine")
+    .option("--dry-run", "only say what would be freed", false)
+    .option("--max-rewrite <size>", "bytes of half-empty packs to rewrite in this run (4G)", byteCount)
+    .option("--wait <span>", "how long to wait for captures that are under way", span)
+    .action(async (flags: GcFlags) => await (await import("./gc.ts")).collectGarbage(flags, enter()));
+  accessOptions(vault.command("copy [point...]"))
+    .description("copy points, or all, to another vault, sending only what it lacks")
+    .requiredOption("--to <location>", "the other vault")
+    .option("--to-passphrase-file <path>", "its passphrase; the first vault's secret unless given")
+    .option("--to-key-file <path>", "its key file")
+    .action(async (points: string[], flags: CopyFlags) => await (await import("./copy.ts")).copyVault(points, flags, enter()));
+}
+
+function addHolds(vault: Command, enter: Enter): void {
+  const hold = vault.command("hold").description("points that must not be deleted");
+  const holding = (command: Command): Command =>
+    accessOptions(command)
+      .requiredOption("--reason <text>", "who wants this, and why")
+      .option("--until <date>", "when it ends", date)
+      .option("--for <span>", "how long from now, such as 30d", span);
+  holding(hold.command("add <point>"))
+    .description("hold a point until it is released, or until a date")
+    .action(async (point: string, flags: HoldFlags) => await (await import("./holds.ts")).addHold(point, flags, enter()));
+  holding(hold.command("lock <point>"))
+    .description("lock a point until a date: nobody releases it before, and the storage itself enforces it where it can")
+    .action(async (point: string, flags: HoldFlags) => await (await import("./holds.ts")).lockPoint(point, flags, enter()));
+  accessOptions(hold.command("release <point> [hold]"))
+    .description("release one hold, or all of a point's that are no locks")
+    .action(
+      async (point: string, one: string | undefined, flags: AccessFlags) =>
+        await (await import("./holds.ts")).releaseHold(point, one, flags, enter()),
+    );
+  accessOptions(hold.command("list [point]"))
+    .description("list holds and locks")
+    .action(async (point: string | undefined, flags: AccessFlags) => await (await import("./holds.ts")).listHolds(point, flags, enter()));
 }
 
 /** The verbs of `godwit vault`. Each loads its code when it runs: starting must cost little. */
@@ -124,5 +180,5 @@ export function addVaultCommands(program: Command, surroundings: Surroundings): 
   const { env, out, err, signal } = surroundings;
   const enter: Enter = () => ({ env, out, err, signal, format: program.opts<{ output: Format }>().output });
   const vault = program.command("vault").description("a deduplicating, encrypted store of recovery points; needs no server");
-  for (const add of [addInit, addPut, addLooking, addRestoring, addCare, addKeys]) add(vault, enter);
+  for (const add of [addInit, addPut, addLooking, addRestoring, addCare, addPruning, addHolds, addKeys]) add(vault, enter);
 }

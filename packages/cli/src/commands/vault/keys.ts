@@ -1,7 +1,9 @@
-import { makeRecoveryCode, type Secret } from "@godwit/vault";
+import { makeRecoveryCode, type RewriteEpochsResult, type Secret } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
+import { renderFields } from "../../output/table.ts";
 import { openVault, readKeyFile, readPassphrase } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
+import { gcOptions } from "./gc.ts";
 import { slotsTable } from "./tables.ts";
 
 /** `godwit vault key list`. */
@@ -64,12 +66,32 @@ export async function exportKey(flags: AccessFlags & { readonly label: string },
   );
 }
 
+export interface RekeyFlags extends AccessFlags {
+  readonly rewrite: boolean;
+  readonly maxRewrite?: number;
+}
+
 /** `godwit vault key rekey`. */
-export async function rekey(flags: AccessFlags, context: VaultContext): Promise<void> {
+export async function rekey(flags: RekeyFlags, context: VaultContext): Promise<void> {
+  const { signal } = context;
   await using opened = await openVault(flags, context);
-  const result = await opened.vault.rekey({ signal: context.signal });
+  if (flags.rewrite) {
+    const result = await opened.vault.rewriteOldEpochs(gcOptions(flags, signal));
+    return await show(context, result, rewriteTable);
+  }
+  const result = await opened.vault.rekey({ signal });
   await show(context, result, ({ epoch, leftOut }) => {
     const left = leftOut.map((slot) => `slot ${slot} was left out: no owner of the key made it\n`).join("");
-    return `what is stored from now on is sealed with a new key, of epoch ${epoch}\n${left}`;
+    return `what is stored from now on is sealed with a new key, of epoch ${epoch}; 'key rekey --rewrite' seals the rest with it\n${left}`;
   });
+}
+
+function rewriteTable({ gc, points, remaining, dropped }: RewriteEpochsResult): string {
+  const left = Object.entries(remaining).map(([kind, count]) => `${count} ${kind}`);
+  return renderFields([
+    ["packs rewritten", gc.rewrittenPacks],
+    ["points resealed", points],
+    ["left for the next run", left.length > 0 ? left.join(", ") : undefined],
+    ["old keys gone for good", dropped.length > 0 ? `epochs ${dropped.join(", ")}` : undefined],
+  ]);
 }

@@ -1,73 +1,57 @@
-import type { BlobStore } from "@godwit/vault";
-import { renderFields, renderTable } from "../../output/table.ts";
+import type { VaultStatus } from "@godwit/vault";
+import { renderFields } from "../../output/table.ts";
 import { formatBytes } from "../../output/units.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
+import { holdsTable } from "./holds.ts";
 
-interface Status {
+export interface StatusFlags extends AccessFlags {
+  readonly estimate: boolean;
+  readonly checkLocks: boolean;
+}
+
+interface Shown extends VaultStatus {
   readonly location: string;
   readonly id: string;
   readonly grid: number;
-  readonly points: number;
-  readonly damagedPoints: number;
-  readonly vms: readonly { readonly name: string; readonly points: number; readonly first: string; readonly latest: string }[];
-  /** Objects and bytes by the first part of their name. */
-  readonly objects: readonly { readonly kind: string; readonly count: number; readonly bytes: number }[];
-  readonly storedBytes: number;
-  /** Puts that are under way, or that were interrupted. */
-  readonly openSessions: number;
 }
 
-async function countObjects(store: BlobStore, signal: AbortSignal): Promise<{ kind: string; count: number; bytes: number }[]> {
-  const kinds = new Map<string, { kind: string; count: number; bytes: number }>();
-  for await (const { name, size } of store.list("", { signal })) {
-    const kind = name.split("/", 1)[0]!;
-    const entry = kinds.get(kind) ?? { kind, count: 0, bytes: 0 };
-    kinds.set(kind, entry);
-    entry.count += 1;
-    entry.bytes += size;
-  }
-  return [...kinds.values()];
-}
-
-function statusTable(status: Status): string {
+function statusTable(status: Shown): string {
+  const { stored, epochs, dead } = status;
   const fields = renderFields([
     ["vault", status.location],
     ["id", status.id],
     ["chunk size", formatBytes(status.grid)],
-    ["points", status.damagedPoints > 0 ? `${status.points}, and ${status.damagedPoints} damaged` : status.points],
-    ["stored", formatBytes(status.storedBytes)],
-    ["unfinished puts", status.openSessions > 0 ? status.openSessions : undefined],
+    ["points", `${status.points} of ${status.machines} VMs, ${formatBytes(status.logicalBytes)}`],
+    ["stored", `${formatBytes(stored.all.bytes)} in ${stored.all.objects} objects, 1 byte for ${status.dedupeFactor.toFixed(1)}`],
+    ["indexes", `${formatBytes(stored.index.bytes)} for ${status.items} chunks and nodes`],
+    ["key", `epoch ${epochs.at(-1)?.epoch ?? 0}`],
+    ["older keys", epochs.slice(0, -1).some(({ packs }) => packs > 0) ? "seal packs still: 'key rekey --rewrite' ends that" : undefined],
+    ["of no use", dead ? `${formatBytes(dead.bytes)} in ${dead.packs} packs` : undefined],
+    ["waiting to go", status.condemnedPacks > 0 ? `${status.condemnedPacks} packs` : undefined],
+    ["damaged", countsOf(status)],
   ]);
-  const vms = renderTable(
-    [
-      { title: "VM", value: (vm) => vm.name },
-      { title: "POINTS", value: (vm) => vm.points, align: "right" },
-      { title: "FIRST", value: (vm) => vm.first },
-      { title: "LATEST", value: (vm) => vm.latest },
-    ],
-    status.vms,
+  const sessions = status.sessions.map(({ id, name, started }) => `  ${id} for ${name || "repair"}, since ${started}\n`).join("");
+  const enforced = status.holds.flatMap(({ id, enforcedUntil }) =>
+    enforcedUntil === undefined ? [] : [`  ${id}: the storage itself keeps it until ${new Date(enforcedUntil).toISOString()}\n`],
   );
-  return `${fields}\n${vms}`;
+  return [
+    fields,
+    sessions && `under way, or interrupted:\n${sessions}`,
+    status.holds.length > 0 ? `\n${holdsTable(status.holds)}` : "",
+    ...enforced,
+  ].join("");
+}
+
+function countsOf({ damagedPoints, hurt, damagedSegments }: VaultStatus): string | undefined {
+  if (damagedPoints.length + hurt.length + damagedSegments.length === 0) return undefined;
+  return `${damagedPoints.length} points, ${hurt.length} packs, ${damagedSegments.length} indexes; 'verify' says more`;
 }
 
 /** `godwit vault status`. */
-export async function vaultStatus(flags: AccessFlags, context: VaultContext): Promise<void> {
-  const { signal } = context;
+export async function vaultStatus(flags: StatusFlags, context: VaultContext): Promise<void> {
   await using opened = await openVault(flags, context);
-  const { points, damaged, locked } = await opened.vault.points({ signal });
-  const objects = await countObjects(opened.store, signal);
-  const byName = Map.groupBy(points, (point) => point.name);
-  const status: Status = {
-    location: opened.vault.location,
-    id: opened.vault.id,
-    grid: opened.vault.grid,
-    points: points.length + locked.length,
-    damagedPoints: damaged.length,
-    vms: [...byName].map(([name, own]) => ({ name, points: own.length, first: own[0]!.time, latest: own.at(-1)!.time })),
-    objects,
-    storedBytes: objects.reduce((sum, { bytes }) => sum + bytes, 0),
-    openSessions: objects.find(({ kind }) => kind === "session")?.count ?? 0,
-  };
-  await show(context, status, statusTable);
+  const { vault } = opened;
+  const status = await vault.status({ signal: context.signal, estimateDead: flags.estimate, checkLocks: flags.checkLocks });
+  await show(context, { location: vault.location, id: vault.id, grid: vault.grid, ...status }, statusTable);
 }
