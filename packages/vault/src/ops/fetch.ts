@@ -18,8 +18,10 @@ export interface OpenRecordOptions {
 export async function openRecord(parts: VaultParts, pool: WorkPool, place: RecordPlace, options: OpenRecordOptions): Promise<OpenedRecord> {
   const { signal, take = freshMemory, check = false } = options;
   try {
-    const header = await parts.ciphers.header(place.pack, signal);
-    const memory = await readFrame(parts.store, place, take, signal);
+    const both = [parts.ciphers.header(place.pack, signal), readFrame(parts.store, place, take, signal)] as const;
+    // Nobody may get the memory back while it is still being read into.
+    await Promise.allSettled(both);
+    const [header, memory] = await Promise.all(both);
     return await pool.open(memory, place, header, check);
   } catch (error) {
     throw error instanceof StoreError ? asMissing(error, place.pack) : error;

@@ -1,4 +1,4 @@
-import { anySignal, type BlockSink, type BlockSource, type Extent } from "@godwit/core";
+import { anySignal, type BlockSink, type BlockSource, type Extent, Semaphore } from "@godwit/core";
 import { isDamage, VaultError } from "../errors.ts";
 import { isZeroName, nameLength, sameName } from "../format/names.ts";
 import { fanOut } from "../format/node.ts";
@@ -8,6 +8,7 @@ import { type VaultParts, workerSetup } from "../parts.ts";
 import { type Leaf, walkLeaves } from "../tree/nodes.ts";
 import { MemoryPool } from "../work/memory.ts";
 import { type OpenedRecord, WorkPool } from "../work/pool.ts";
+import { ahead } from "./ahead.ts";
 import { treeOf } from "./disk-writer.ts";
 import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
 import { DataPlaces } from "./present.ts";
@@ -49,6 +50,11 @@ interface Wanted {
 }
 
 const tasksPerThread = 6;
+/** Records asked for at once: as many as it takes to fill a long line, as far as memory goes. */
+const recordsInFlight = 48;
+const bytesInFlight = 13 << 20;
+/** How far ahead of the writing it is found out where chunks are. */
+const planBytes = 32 << 20;
 
 /**
  * Writes a disk of a recovery point to `target`, in disk order but for what is in flight, each chunk
@@ -69,7 +75,9 @@ export async function restoreDisk(
   await using pool = new WorkPool({ ...workerSetup(parts), grid: point.grid }, { threads: parts.tuning.threads });
   const work = new Restore(parts, pool, target, { ...options, signal, disk, grid: point.grid });
   try {
-    for await (const leaf of walkLeaves(parts.nodes, treeOf(disk, point.grid), { from: 0, to: Infinity }, signal)) await work.leaf(leaf);
+    const leaves = walkLeaves(parts.nodes, treeOf(disk, point.grid), { from: 0, to: Infinity }, signal);
+    const depth = Math.min(64, Math.max(4, planBytes / (fanOut * point.grid)));
+    for await (const planned of ahead(leaves, depth, (leaf) => work.plan(leaf))) await work.leaf(planned);
     await work.finish();
   } catch (error) {
     failed.abort(error);
@@ -77,6 +85,11 @@ export async function restoreDisk(
     throw error;
   }
   return work.result;
+}
+
+/** A leaf, and the records that hold its chunks, where they are known beforehand. */
+interface PlannedLeaf extends Leaf {
+  readonly records: readonly [RecordPlace, Wanted[]][];
 }
 
 class Restore {
@@ -87,7 +100,9 @@ class Restore {
   readonly #inFlight = new Set<Promise<void>>();
   readonly #damaged: Extent[] = [];
   readonly #limit: number;
+  readonly #fetching: Semaphore;
   readonly #memory = new MemoryPool(1 << 20);
+  readonly #recordMemory: MemoryPool;
   /** Where the target holds data: only there must zeros be written. */
   readonly #places: DataPlaces | undefined;
   /** First chunk that nothing has been decided about. */
@@ -102,7 +117,11 @@ class Restore {
     this.#pool = pool;
     this.#target = target;
     this.#options = options;
-    this.#limit = pool.threads * tasksPerThread;
+    const recordBytes = Math.max(parts.tuning.recordBytes, options.grid) + (16 << 10);
+    const records = Math.min(recordsInFlight, Math.max(8, Math.floor(bytesInFlight / recordBytes)));
+    this.#recordMemory = new MemoryPool(recordBytes);
+    this.#fetching = new Semaphore(records);
+    this.#limit = options.present ? pool.threads * tasksPerThread : records;
     this.#places = options.present && new DataPlaces(options.present, options.signal);
   }
 
@@ -110,12 +129,22 @@ class Restore {
     return { writtenBytes: this.#written, keptBytes: this.#kept, damaged: this.#damaged.toSorted((a, b) => a.offset - b.offset) };
   }
 
-  async leaf({ first, names }: Leaf): Promise<void> {
+  /** Finds out where a leaf's chunks are, unless the target may hold them already. */
+  async plan(leaf: Leaf): Promise<PlannedLeaf> {
+    const records = this.#options.present ? [] : await this.#byRecord(leaf.first, leaf.names, this.#end(leaf) - leaf.first);
+    return { ...leaf, records };
+  }
+
+  #end({ first }: Leaf): number {
+    return Math.min(first + fanOut, Math.ceil(this.#options.disk.size / this.#options.grid));
+  }
+
+  async leaf({ first, names, records }: PlannedLeaf): Promise<void> {
     await this.#zero(this.#next, first);
-    const last = Math.min(first + fanOut, Math.ceil(this.#options.disk.size / this.#options.grid));
+    const last = this.#end({ first, names });
     this.#next = last;
     const pieceChunks = Math.max(1, Math.min(last - first, Math.floor((1 << 20) / this.#options.grid)));
-    if (!this.#options.present) return await this.#take(first, names, last - first);
+    if (!this.#options.present) return await this.#take({ first, names, records }, last - first);
     for (let at = first; at < last; at += pieceChunks) {
       const count = Math.min(pieceChunks, last - at);
       await this.#start(this.#compare(at, names.subarray((at - first) * nameLength, (at - first + count) * nameLength)));
@@ -156,18 +185,19 @@ class Restore {
       }
     }
     this.#kept += kept * grid;
-    for (const [place, wanted] of await this.#byRecord(first, differing, differing.length / nameLength)) await this.#fetch(place, wanted);
+    const records = await this.#byRecord(first, differing, differing.length / nameLength);
+    await allOf(records.map(([place, wanted]) => this.#fetch(place, wanted)));
   }
 
   /** Everything of a leaf: a task for each record, a hole for each run of zeros. */
-  async #take(first: number, names: Uint8Array, count: number): Promise<void> {
+  async #take({ first, names, records }: PlannedLeaf, count: number): Promise<void> {
     for (let i = 0; i < count; i += 1) {
       if (!isZeroName(names, i * nameLength)) continue;
       const from = i;
       while (i + 1 < count && isZeroName(names, (i + 1) * nameLength)) i += 1;
       await this.#zero(first + from, first + i + 1);
     }
-    for (const [place, wanted] of await this.#byRecord(first, names, count)) await this.#start(this.#fetch(place, wanted));
+    for (const [place, wanted] of records) await this.#start(this.#fetch(place, wanted));
   }
 
   async #byRecord(first: number, names: Uint8Array, count: number): Promise<[RecordPlace, Wanted[]][]> {
@@ -209,16 +239,17 @@ class Restore {
   }
 
   async #fetch(place: RecordPlace, wanted: readonly Wanted[]): Promise<void> {
+    using _ = await this.#fetching.acquire({ signal: this.#options.signal });
     let failure: unknown;
     let memory: SharedArrayBuffer | undefined;
-    const take = (bytes: number): SharedArrayBuffer => (memory = this.#memory.take(bytes));
+    const take = (bytes: number): SharedArrayBuffer => (memory = this.#recordMemory.take(bytes));
     const record = await openRecord(this.#parts, this.#pool, place, { signal: this.#options.signal, take }).catch((error: unknown) => {
       if (!isDamage(error)) throw error;
       failure = error;
       return undefined;
     });
     await this.#writeFound(record, wanted, failure);
-    if (memory) this.#memory.give(memory);
+    if (memory) this.#recordMemory.give(memory);
   }
 
   async #writeFound(record: OpenedRecord | undefined, wanted: readonly Wanted[], failure: unknown): Promise<void> {
@@ -299,4 +330,10 @@ class Restore {
     this.#reported = now;
     onProgress({ offset: Math.min(this.#next * grid, disk.size), size: disk.size, writtenBytes: this.#written });
   }
+}
+
+/** Resolves when all do; rejects with the first error, but not before everything has ended. */
+async function allOf(tasks: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(tasks);
+  await Promise.all(tasks);
 }
