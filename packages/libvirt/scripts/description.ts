@@ -8,6 +8,7 @@
  *   struct NAME (FIELDS)
  *   union NAME (NUMBER word: TYPE, …)             an i32 that says which one follows
  *   call NUMBER NAME ARGUMENTS [-> RESULT] [download | upload | duplex] [since VERSION]
+ *   skip NUMBER NAME                              a call that gets no stub; a comment says why
  *   event NUMBER NAME MESSAGE [since VERSION]     ARGUMENTS, RESULT, MESSAGE: `(FIELDS)` or the name of a struct
  *
  * FIELDS are `name: TYPE, …`. A TYPE is `i32 u32 i64 u64 f64 string uuid`, a declared name, `bytes[N]`, `bytes[<=N]`,
@@ -51,6 +52,11 @@ export interface Call {
   readonly stream: "download" | "upload" | "duplex" | undefined;
   readonly since: string | undefined;
 }
+/** A call of the protocol without a stub. */
+export interface Skipped {
+  readonly number: number;
+  readonly name: string;
+}
 export interface Event {
   readonly number: number;
   readonly name: string;
@@ -66,6 +72,7 @@ export interface Program {
   readonly structs: readonly Struct[];
   readonly unions: readonly Union[];
   readonly calls: readonly Call[];
+  readonly skipped: readonly Skipped[];
   readonly events: readonly Event[];
 }
 
@@ -120,6 +127,7 @@ const patterns = {
   struct: /^struct (\w+) \((.+)\)$/,
   union: /^union (\w+) \((.+)\)$/,
   call: new RegExp(String.raw`^call (\d+) (\w+) ${shapePattern}(?: -> ${shapePattern})?(?: (download|upload|duplex))?${sincePattern}$`),
+  skip: /^skip (\d+) (\w+)$/,
   event: new RegExp(String.raw`^event (\d+) (\w+) ${shapePattern}${sincePattern}$`),
 };
 
@@ -132,6 +140,7 @@ export function parseDescription(text: string): Program {
   const structs: Struct[] = [];
   const unions: Union[] = [];
   const calls: Call[] = [];
+  const skipped: Skipped[] = [];
   const events: Event[] = [];
   const readers: Record<keyof typeof patterns, (words: readonly (string | undefined)[]) => unknown> = {
     program: ([, name = "", number, version]) => Object.assign(program, { name, number: Number(number), version: Number(version) }),
@@ -162,6 +171,7 @@ export function parseDescription(text: string): Program {
         stream: stream as Call["stream"],
         since,
       }),
+    skip: ([, number, name = ""]) => skipped.push({ number: Number(number), name }),
     event: ([, number, name = "", message, since]) => events.push({ number: Number(number), name, message: reader.shape(message), since }),
   };
   for (const [index, line] of text.split("\n").entries()) {
@@ -171,7 +181,7 @@ export function parseDescription(text: string): Program {
     if (!words) throw new Error(`line ${index + 1} is not a declaration: ${line}`);
     readers[keyword](words);
   }
-  return { ...program, uses, enums, structs, unions, calls, events };
+  return { ...program, uses, enums, structs, unions, calls, skipped, events };
 }
 
 /** The description of a program that is checked in. */

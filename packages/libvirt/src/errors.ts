@@ -8,7 +8,6 @@ import { ErrorCode, ErrorDomain } from "./constants/error.ts";
  * - `protocol`: the peer sent what the protocol does not allow
  * - `timeout`: opening the connection took too long
  * - `auth`: no way to authenticate that both sides accept, or it was refused
- * - `unsupported`: the daemon is too old for what was asked, or a feature is missing here
  * - `invalid-argument`: a value that the wire type does not have; nothing was sent
  */
 export type LibvirtErrorKind =
@@ -18,7 +17,6 @@ export type LibvirtErrorKind =
   | "protocol"
   | "timeout"
   | "auth"
-  | "unsupported"
   | "invalid-argument";
 
 /** A name of {@link ErrorCode}, such as `NO_DOMAIN`. */

@@ -14,6 +14,8 @@ export interface PrivateLibvirtd extends AsyncDisposable {
   file(name: string, text: string): string;
   /** Makes a directory that the daemon can write to, and returns its path. */
   directoryFor(name: string): string;
+  /** Makes a file of ours the daemon's and its guests'. */
+  own(path: string): void;
   /** Stops (SIGSTOP) or continues the daemon: a peer that is there and says nothing. */
   freeze(frozen: boolean): void;
 }
@@ -76,6 +78,9 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
       mkdirSync(path);
       if (process.getuid?.() === 0) chownSync(path, nobody, nobody);
       return path;
+    },
+    own(path) {
+      if (process.getuid?.() === 0) chownSync(path, nobody, nobody);
     },
     freeze: (frozen) => void child.kill(frozen ? "SIGSTOP" : "SIGCONT"),
     async [Symbol.asyncDispose]() {

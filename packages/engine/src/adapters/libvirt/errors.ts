@@ -10,7 +10,7 @@ export function engineError(thrown: unknown, what: string): Error {
   const error = toError(thrown);
   if (error instanceof EngineError || isCancelled(error)) return error;
   if (isLibvirtError(error, "NO_DOMAIN")) return new EngineError("not-found", `${what}: there is no such VM`, {}, { cause: error });
-  if (isLibvirtError(error) || !(error instanceof LibvirtError) || error.kind === "unsupported" || error.kind === "invalid-argument") {
+  if (isLibvirtError(error) || !(error instanceof LibvirtError) || error.kind === "invalid-argument") {
     return new EngineError("hypervisor", `${what} failed`, {}, { cause: error });
   }
   return new EngineError("host-lost", `${what}: the hypervisor does not answer`, {}, { cause: error });
@@ -21,7 +21,7 @@ export async function orElse<T, U>(call: Promise<T>, otherwise: U): Promise<T | 
   try {
     return await call;
   } catch (error) {
-    if (isLibvirtError(error) || (error instanceof LibvirtError && error.kind === "unsupported")) return otherwise;
+    if (isLibvirtError(error)) return otherwise;
     throw error;
   }
 }

@@ -64,19 +64,6 @@ export const ConnectDomainMonitorEventDeregisterArgs: Codec<ConnectDomainMonitor
   },
   read: (from) => ({ callbackId: from.i32() }),
 };
-export interface DomainMonitorCommandWithFilesArgs {
-  readonly dom: Domain;
-  readonly cmd: string;
-  readonly flags: number;
-}
-export const DomainMonitorCommandWithFilesArgs: Codec<DomainMonitorCommandWithFilesArgs> = {
-  write(to, value) {
-    Domain.write(to, value.dom);
-    to.string(value.cmd);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ dom: Domain.read(from), cmd: from.string(), flags: from.u32() }),
-};
 export interface DomainMonitorEventMessage {
   readonly callbackId: number;
   readonly dom: Domain;
@@ -106,14 +93,12 @@ export const qemuProcedures: {
   readonly domainAgentCommand: Procedure<DomainAgentCommandArgs, string | null>;
   readonly connectDomainMonitorEventRegister: Procedure<ConnectDomainMonitorEventRegisterArgs, number>;
   readonly connectDomainMonitorEventDeregister: Procedure<ConnectDomainMonitorEventDeregisterArgs, void>;
-  readonly domainMonitorCommandWithFiles: Procedure<DomainMonitorCommandWithFilesArgs, string>;
 } = {
   domainMonitorCommand: { name: "domainMonitorCommand", number: 1, args: DomainMonitorCommandArgs, result: { write: (to, value) => to.string(value), read: (from) => from.string() } },
   domainAttach: { name: "domainAttach", number: 2, args: DomainAttachArgs, result: { write: (to, value) => Domain.write(to, value), read: (from) => Domain.read(from) } },
   domainAgentCommand: { name: "domainAgentCommand", number: 3, args: DomainAgentCommandArgs, result: { write: (to, value) => to.optional(value, xdr.string), read: (from) => from.optional(xdr.string) } },
   connectDomainMonitorEventRegister: { name: "connectDomainMonitorEventRegister", number: 4, args: ConnectDomainMonitorEventRegisterArgs, result: { write: (to, value) => to.i32(value), read: (from) => from.i32() } },
   connectDomainMonitorEventDeregister: { name: "connectDomainMonitorEventDeregister", number: 5, args: ConnectDomainMonitorEventDeregisterArgs, result: xdr.nothing },
-  domainMonitorCommandWithFiles: { name: "domainMonitorCommandWithFiles", number: 7, args: DomainMonitorCommandWithFilesArgs, result: { write: (to, value) => to.string(value), read: (from) => from.string() } },
 };
 
 /** Every message that the daemon sends unasked, by name. */
@@ -154,10 +139,5 @@ export class QemuProgram {
   /** Procedure 5. */
   connectDomainMonitorEventDeregister(args: ConnectDomainMonitorEventDeregisterArgs, options?: CallOptions): Promise<void> {
     return this.#caller.call(qemuProgram, qemuProcedures.connectDomainMonitorEventDeregister, args, options);
-  }
-
-  /** Procedure 7. */
-  domainMonitorCommandWithFiles(args: DomainMonitorCommandWithFilesArgs, options?: CallOptions): Promise<string> {
-    return this.#caller.call(qemuProgram, qemuProcedures.domainMonitorCommandWithFiles, args, options);
   }
 }

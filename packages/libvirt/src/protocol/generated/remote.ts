@@ -2745,19 +2745,6 @@ export const DomainSnapshotListChildrenNamesArgs: Codec<DomainSnapshotListChildr
   },
   read: (from) => ({ snap: DomainSnapshot.read(from), maxnames: from.i32(), flags: from.u32() }),
 };
-export interface DomainOpenGraphicsArgs {
-  readonly dom: Domain;
-  readonly idx: number;
-  readonly flags: number;
-}
-export const DomainOpenGraphicsArgs: Codec<DomainOpenGraphicsArgs> = {
-  write(to, value) {
-    Domain.write(to, value.dom);
-    to.u32(value.idx);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ dom: Domain.read(from), idx: from.u32(), flags: from.u32() }),
-};
 export interface NodeSuspendForDurationArgs {
   readonly target: number;
   readonly duration: bigint;
@@ -3733,28 +3720,6 @@ export const DomainSetMemoryStatsPeriodArgs: Codec<DomainSetMemoryStatsPeriodArg
   },
   read: (from) => ({ dom: Domain.read(from), period: from.i32(), flags: from.u32() }),
 };
-export interface DomainCreateXmlWithFilesArgs {
-  readonly xmlDesc: string;
-  readonly flags: number;
-}
-export const DomainCreateXmlWithFilesArgs: Codec<DomainCreateXmlWithFilesArgs> = {
-  write(to, value) {
-    to.string(value.xmlDesc);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ xmlDesc: from.string(), flags: from.u32() }),
-};
-export interface DomainCreateWithFilesArgs {
-  readonly dom: Domain;
-  readonly flags: number;
-}
-export const DomainCreateWithFilesArgs: Codec<DomainCreateWithFilesArgs> = {
-  write(to, value) {
-    Domain.write(to, value.dom);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ dom: Domain.read(from), flags: from.u32() }),
-};
 export interface ConnectGetCpuModelNamesArgs {
   readonly arch: string;
   readonly needResults: number;
@@ -3954,19 +3919,6 @@ export const ConnectGetDomainCapabilitiesArgs: Codec<ConnectGetDomainCapabilitie
     to.u32(value.flags);
   },
   read: (from) => ({ emulatorbin: from.optional(xdr.string), arch: from.optional(xdr.string), machine: from.optional(xdr.string), virttype: from.optional(xdr.string), flags: from.u32() }),
-};
-export interface DomainOpenGraphicsFdArgs {
-  readonly dom: Domain;
-  readonly idx: number;
-  readonly flags: number;
-}
-export const DomainOpenGraphicsFdArgs: Codec<DomainOpenGraphicsFdArgs> = {
-  write(to, value) {
-    Domain.write(to, value.dom);
-    to.u32(value.idx);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ dom: Domain.read(from), idx: from.u32(), flags: from.u32() }),
 };
 export interface ConnectGetAllDomainStatsArgs {
   readonly doms: readonly Domain[];
@@ -5037,19 +4989,6 @@ export const DomainAbortJobFlagsArgs: Codec<DomainAbortJobFlagsArgs> = {
   },
   read: (from) => ({ dom: Domain.read(from), flags: from.u32() }),
 };
-export interface DomainFdAssociateArgs {
-  readonly dom: Domain;
-  readonly name: string;
-  readonly flags: number;
-}
-export const DomainFdAssociateArgs: Codec<DomainFdAssociateArgs> = {
-  write(to, value) {
-    Domain.write(to, value.dom);
-    to.string(value.name);
-    to.u32(value.flags);
-  },
-  read: (from) => ({ dom: Domain.read(from), name: from.string(), flags: from.u32() }),
-};
 export interface NetworkSetMetadataArgs {
   readonly network: Network;
   readonly type: number;
@@ -5880,7 +5819,6 @@ export const remoteProcedures: {
   readonly domainReset: Procedure<DomainResetArgs, void>;
   readonly domainSnapshotNumChildren: Procedure<DomainSnapshotNumChildrenArgs, number>;
   readonly domainSnapshotListChildrenNames: Procedure<DomainSnapshotListChildrenNamesArgs, readonly string[]>;
-  readonly domainOpenGraphics: Procedure<DomainOpenGraphicsArgs, void>;
   readonly nodeSuspendForDuration: Procedure<NodeSuspendForDurationArgs, void>;
   readonly domainBlockResize: Procedure<DomainBlockResizeArgs, void>;
   readonly domainSetBlockIoTune: Procedure<DomainSetBlockIoTuneArgs, void>;
@@ -5935,8 +5873,6 @@ export const remoteProcedures: {
   readonly domainMigrateFinish3Params: Procedure<DomainMigrateFinish3ParamsArgs, DomainMigrateFinish3ParamsResult>;
   readonly domainMigrateConfirm3Params: Procedure<DomainMigrateConfirm3ParamsArgs, void>;
   readonly domainSetMemoryStatsPeriod: Procedure<DomainSetMemoryStatsPeriodArgs, void>;
-  readonly domainCreateXmlWithFiles: Procedure<DomainCreateXmlWithFilesArgs, Domain>;
-  readonly domainCreateWithFiles: Procedure<DomainCreateWithFilesArgs, Domain>;
   readonly connectGetCpuModelNames: Procedure<ConnectGetCpuModelNamesArgs, ConnectGetCpuModelNamesResult>;
   readonly connectNetworkEventRegisterAny: Procedure<ConnectNetworkEventRegisterAnyArgs, number>;
   readonly connectNetworkEventDeregisterAny: Procedure<ConnectNetworkEventDeregisterAnyArgs, void>;
@@ -5950,7 +5886,6 @@ export const remoteProcedures: {
   readonly nodeGetFreePages: Procedure<NodeGetFreePagesArgs, readonly bigint[]>;
   readonly networkGetDhcpLeases: Procedure<NetworkGetDhcpLeasesArgs, NetworkGetDhcpLeasesResult>;
   readonly connectGetDomainCapabilities: Procedure<ConnectGetDomainCapabilitiesArgs, string>;
-  readonly domainOpenGraphicsFd: Procedure<DomainOpenGraphicsFdArgs, void>;
   readonly connectGetAllDomainStats: Procedure<ConnectGetAllDomainStatsArgs, readonly DomainStatsRecord[]>;
   readonly domainBlockCopy: Procedure<DomainBlockCopyArgs, void>;
   readonly nodeAllocPages: Procedure<NodeAllocPagesArgs, number>;
@@ -6033,7 +5968,6 @@ export const remoteProcedures: {
   readonly domainSaveParams: Procedure<DomainSaveParamsArgs, void>;
   readonly domainRestoreParams: Procedure<DomainRestoreParamsArgs, void>;
   readonly domainAbortJobFlags: Procedure<DomainAbortJobFlagsArgs, void>;
-  readonly domainFdAssociate: Procedure<DomainFdAssociateArgs, void>;
   readonly networkSetMetadata: Procedure<NetworkSetMetadataArgs, void>;
   readonly networkGetMetadata: Procedure<NetworkGetMetadataArgs, string>;
   readonly nodeDeviceUpdate: Procedure<NodeDeviceUpdateArgs, void>;
@@ -6281,7 +6215,6 @@ export const remoteProcedures: {
   domainReset: { name: "domainReset", number: 245, args: DomainResetArgs, result: xdr.nothing },
   domainSnapshotNumChildren: { name: "domainSnapshotNumChildren", number: 246, args: DomainSnapshotNumChildrenArgs, result: { write: (to, value) => to.i32(value), read: (from) => from.i32() } },
   domainSnapshotListChildrenNames: { name: "domainSnapshotListChildrenNames", number: 247, args: DomainSnapshotListChildrenNamesArgs, result: { write: (to, value) => to.list(value, 16384, xdr.string), read: (from) => from.list(16384, xdr.string) } },
-  domainOpenGraphics: { name: "domainOpenGraphics", number: 249, args: DomainOpenGraphicsArgs, result: xdr.nothing },
   nodeSuspendForDuration: { name: "nodeSuspendForDuration", number: 250, args: NodeSuspendForDurationArgs, result: xdr.nothing },
   domainBlockResize: { name: "domainBlockResize", number: 251, args: DomainBlockResizeArgs, result: xdr.nothing },
   domainSetBlockIoTune: { name: "domainSetBlockIoTune", number: 252, args: DomainSetBlockIoTuneArgs, result: xdr.nothing },
@@ -6336,8 +6269,6 @@ export const remoteProcedures: {
   domainMigrateFinish3Params: { name: "domainMigrateFinish3Params", number: 306, args: DomainMigrateFinish3ParamsArgs, result: DomainMigrateFinish3ParamsResult },
   domainMigrateConfirm3Params: { name: "domainMigrateConfirm3Params", number: 307, args: DomainMigrateConfirm3ParamsArgs, result: xdr.nothing },
   domainSetMemoryStatsPeriod: { name: "domainSetMemoryStatsPeriod", number: 308, args: DomainSetMemoryStatsPeriodArgs, result: xdr.nothing },
-  domainCreateXmlWithFiles: { name: "domainCreateXmlWithFiles", number: 309, args: DomainCreateXmlWithFilesArgs, result: { write: (to, value) => Domain.write(to, value), read: (from) => Domain.read(from) } },
-  domainCreateWithFiles: { name: "domainCreateWithFiles", number: 310, args: DomainCreateWithFilesArgs, result: { write: (to, value) => Domain.write(to, value), read: (from) => Domain.read(from) } },
   connectGetCpuModelNames: { name: "connectGetCpuModelNames", number: 312, args: ConnectGetCpuModelNamesArgs, result: ConnectGetCpuModelNamesResult },
   connectNetworkEventRegisterAny: { name: "connectNetworkEventRegisterAny", number: 313, args: ConnectNetworkEventRegisterAnyArgs, result: { write: (to, value) => to.i32(value), read: (from) => from.i32() } },
   connectNetworkEventDeregisterAny: { name: "connectNetworkEventDeregisterAny", number: 314, args: ConnectNetworkEventDeregisterAnyArgs, result: xdr.nothing },
@@ -6351,7 +6282,6 @@ export const remoteProcedures: {
   nodeGetFreePages: { name: "nodeGetFreePages", number: 340, args: NodeGetFreePagesArgs, result: { write: (to, value) => to.list(value, 1024, xdr.u64), read: (from) => from.list(1024, xdr.u64) } },
   networkGetDhcpLeases: { name: "networkGetDhcpLeases", number: 341, args: NetworkGetDhcpLeasesArgs, result: NetworkGetDhcpLeasesResult },
   connectGetDomainCapabilities: { name: "connectGetDomainCapabilities", number: 342, args: ConnectGetDomainCapabilitiesArgs, result: { write: (to, value) => to.string(value), read: (from) => from.string() } },
-  domainOpenGraphicsFd: { name: "domainOpenGraphicsFd", number: 343, args: DomainOpenGraphicsFdArgs, result: xdr.nothing },
   connectGetAllDomainStats: { name: "connectGetAllDomainStats", number: 344, args: ConnectGetAllDomainStatsArgs, result: { write: (to, value) => to.list(value, 16384, DomainStatsRecord), read: (from) => from.list(16384, DomainStatsRecord) } },
   domainBlockCopy: { name: "domainBlockCopy", number: 345, args: DomainBlockCopyArgs, result: xdr.nothing },
   nodeAllocPages: { name: "nodeAllocPages", number: 347, args: NodeAllocPagesArgs, result: { write: (to, value) => to.i32(value), read: (from) => from.i32() } },
@@ -6434,7 +6364,6 @@ export const remoteProcedures: {
   domainSaveParams: { name: "domainSaveParams", number: 440, args: DomainSaveParamsArgs, result: xdr.nothing },
   domainRestoreParams: { name: "domainRestoreParams", number: 441, args: DomainRestoreParamsArgs, result: xdr.nothing },
   domainAbortJobFlags: { name: "domainAbortJobFlags", number: 442, args: DomainAbortJobFlagsArgs, result: xdr.nothing },
-  domainFdAssociate: { name: "domainFdAssociate", number: 443, args: DomainFdAssociateArgs, result: xdr.nothing },
   networkSetMetadata: { name: "networkSetMetadata", number: 444, args: NetworkSetMetadataArgs, result: xdr.nothing },
   networkGetMetadata: { name: "networkGetMetadata", number: 445, args: NetworkGetMetadataArgs, result: { write: (to, value) => to.string(value), read: (from) => from.string() } },
   nodeDeviceUpdate: { name: "nodeDeviceUpdate", number: 447, args: NodeDeviceUpdateArgs, result: xdr.nothing },
@@ -7754,11 +7683,6 @@ export class RemoteProgram {
     return this.#caller.call(remoteProgram, remoteProcedures.domainSnapshotListChildrenNames, args, options);
   }
 
-  /** Procedure 249. */
-  domainOpenGraphics(args: DomainOpenGraphicsArgs, options?: CallOptions): Promise<void> {
-    return this.#caller.call(remoteProgram, remoteProcedures.domainOpenGraphics, args, options);
-  }
-
   /** Procedure 250. */
   nodeSuspendForDuration(args: NodeSuspendForDurationArgs, options?: CallOptions): Promise<void> {
     return this.#caller.call(remoteProgram, remoteProcedures.nodeSuspendForDuration, args, options);
@@ -8029,16 +7953,6 @@ export class RemoteProgram {
     return this.#caller.call(remoteProgram, remoteProcedures.domainSetMemoryStatsPeriod, args, options);
   }
 
-  /** Procedure 309. */
-  domainCreateXmlWithFiles(args: DomainCreateXmlWithFilesArgs, options?: CallOptions): Promise<Domain> {
-    return this.#caller.call(remoteProgram, remoteProcedures.domainCreateXmlWithFiles, args, options);
-  }
-
-  /** Procedure 310. */
-  domainCreateWithFiles(args: DomainCreateWithFilesArgs, options?: CallOptions): Promise<Domain> {
-    return this.#caller.call(remoteProgram, remoteProcedures.domainCreateWithFiles, args, options);
-  }
-
   /** Procedure 312. */
   connectGetCpuModelNames(args: ConnectGetCpuModelNamesArgs, options?: CallOptions): Promise<ConnectGetCpuModelNamesResult> {
     return this.#caller.call(remoteProgram, remoteProcedures.connectGetCpuModelNames, args, options);
@@ -8102,11 +8016,6 @@ export class RemoteProgram {
   /** Procedure 342. */
   connectGetDomainCapabilities(args: ConnectGetDomainCapabilitiesArgs, options?: CallOptions): Promise<string> {
     return this.#caller.call(remoteProgram, remoteProcedures.connectGetDomainCapabilities, args, options);
-  }
-
-  /** Procedure 343. */
-  domainOpenGraphicsFd(args: DomainOpenGraphicsFdArgs, options?: CallOptions): Promise<void> {
-    return this.#caller.call(remoteProgram, remoteProcedures.domainOpenGraphicsFd, args, options);
   }
 
   /** Procedure 344. */
@@ -8517,11 +8426,6 @@ export class RemoteProgram {
   /** Procedure 442. */
   domainAbortJobFlags(args: DomainAbortJobFlagsArgs, options?: CallOptions): Promise<void> {
     return this.#caller.call(remoteProgram, remoteProcedures.domainAbortJobFlags, args, options);
-  }
-
-  /** Procedure 443. */
-  domainFdAssociate(args: DomainFdAssociateArgs, options?: CallOptions): Promise<void> {
-    return this.#caller.call(remoteProgram, remoteProcedures.domainFdAssociate, args, options);
   }
 
   /** Procedure 444. Since libvirt 9.7. */
