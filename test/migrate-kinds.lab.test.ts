@@ -14,7 +14,10 @@ describe("every way to move a VM", () => {
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration,storage"]);
-    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), { extraDisks: [{ sizeMiB: 16, storage: "local" }] });
+    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), {
+      memoryMiB: 160,
+      extraDisks: [{ sizeMiB: 16, storage: "local" }],
+    });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
   });
   after(async () => site?.[Symbol.asyncDispose]());
