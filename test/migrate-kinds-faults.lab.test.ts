@@ -29,6 +29,7 @@ describe("a move of a VM that stands still, or of its disks, that is hit", () =>
     guest = await site.lab.createGuest({
       name: "web",
       host: alpha,
+      memoryMiB: 160,
       disk: "local",
       extraDisks: [{ sizeMiB: 20, format: "raw", storage: "local" }],
     });

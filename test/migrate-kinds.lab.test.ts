@@ -14,7 +14,10 @@ describe("every way to move a VM", () => {
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration,storage"]);
-    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), { extraDisks: [{ sizeMiB: 16, storage: "local" }] });
+    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), {
+      memoryMiB: 160,
+      extraDisks: [{ sizeMiB: 16, storage: "local" }],
+    });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
   });
   after(async () => site?.[Symbol.asyncDispose]());
@@ -22,13 +25,36 @@ describe("every way to move a VM", () => {
   const disks = async (): Promise<Map<string, string>> =>
     new Map((await site.godwit.json<Vm>(["vm", "show", "web"])).disks.map((disk) => [disk.target, disk.source.path ?? ""]));
 
-  it("live, with one disk shared and the other copied", async () => {
-    const result = await migrate(site.godwit, "web", "bravo", "--storage", "vdb=local");
+  it("live, with one disk shared, the other copied with what is below it, and another bridge there", async () => {
+    const [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
+    const above = "/srv/local/above.qcow2";
+    await alpha.virsh([
+      "snapshot-create-as",
+      "web",
+      "--disk-only",
+      "--no-metadata",
+      "--diskspec",
+      "vda,snapshot=no",
+      "--diskspec",
+      `vdb,file=${above}`,
+    ]);
+    await bravo.exec(["bash", "-c", "ip link add br-other type bridge && ip link set br-other up"]);
+    const bridge = (await site.godwit.json<Vm>(["vm", "show", "web"])).nics[0]?.source ?? "";
+    const result = await migrate(site.godwit, "web", "bravo", "--storage", "vdb=local", "--network", `${bridge}=br-other`);
+    assert.deepEqual(
+      (await site.godwit.json<Vm>(["vm", "show", "web"])).nics.map((nic) => nic.source),
+      ["br-other"],
+    );
+    const { stdout } = await bravo.exec(["qemu-img", "info", "-U", "--output", "json", above]);
+    assert.equal((JSON.parse(stdout) as Record<string, unknown>)["backing-filename"], undefined, "the chain was not made one image");
+    assert.match((await bravo.virsh(["dumpxml", "web", "--inactive"])).stdout, /bridge='br-other'/);
+    assert.equal(await exists(alpha, "/srv/local/web-vdb.qcow2"), true, "what is below may be used by others");
+    await alpha.exec(["rm", "/srv/local/web-vdb.qcow2"]);
     assert.equal(result.kind, "shared-nothing");
     assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
     await assertNothingLeft(guest, site.lab.host("alpha"));
-    assert.equal((await disks()).get("vdb"), "/srv/local/web-vdb.qcow2");
-    assert.equal(await exists(site.lab.host("alpha"), "/srv/local/web-vdb.qcow2"), false);
+    assert.equal((await disks()).get("vdb"), above);
+    assert.equal(await exists(alpha, above), false, "the original is still there");
   });
 
   it("disks only, while the guest runs, into another format, and back", async () => {
@@ -46,7 +72,7 @@ describe("every way to move a VM", () => {
       [...(await disks())],
       [
         ["vda", "/srv/shared/web-vda.qcow2"],
-        ["vdb", "/srv/shared/web-vdb.qcow2"],
+        ["vdb", "/srv/shared/above.qcow2"],
       ],
     );
     assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
@@ -55,7 +81,7 @@ describe("every way to move a VM", () => {
   it("quick over shared storage: the guest stands still and goes on as it was", async () => {
     const boot = async (): Promise<string> => (await guest.exec(["cat", "/proc/sys/kernel/random/boot_id"])).toString();
     const before = await boot();
-    const result = await migrate(site.godwit, "web", "alpha", "--kind", "quick");
+    const result = await migrate(site.godwit, "web", "alpha", "--kind", "quick", "--network", "br-other=br-guests");
     assert.equal(result.kind, "quick");
     assert.ok(result.pauseMs !== undefined && result.pauseMs > 0 && result.pauseMs <= result.totalMs);
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
@@ -103,7 +129,7 @@ describe("every way to move a VM", () => {
   it("disks of a VM that is off", async () => {
     await site.godwit.run(["vm", "stop", "web", "--off"]);
     await site.godwit.run(["vm", "move-storage", "web", "--to", "shared", "--format", "raw"]);
-    assert.deepEqual([...(await disks()).values()], ["/srv/shared/web-vda.raw", "/srv/shared/web-vdb.raw"]);
+    assert.deepEqual([...(await disks()).values()], ["/srv/shared/web-vda.raw", "/srv/shared/above.raw"]);
     await site.godwit.run(["vm", "start", "web"]);
     await guest.waitForAgent({ host: site.lab.host("alpha") });
   });

@@ -19,9 +19,11 @@ export type NetworkVerdict = z.infer<typeof NetworkVerdict>;
 
 export const PausePolicy = z.enum(["strict", "auto-converge", "post-copy", "suspend-at-last"]);
 
-/** What a live migration is expected to take. Milliseconds, bytes. */
+/** What a move is expected to take. Milliseconds, bytes. */
 export const Forecast = z.object({
   totalMs: z.number(),
+  /** Of a move that stands still: what the rule says before past moves correct it. */
+  ruleMs: z.number().optional(),
   pauseMs: z.number(),
   bytes: z.int(),
   rounds: z.int(),
@@ -95,7 +97,7 @@ export const MigrationPlan = z.object({
   checks: z.array(Check),
   /** False when a check failed: nothing would be started. */
   possible: z.boolean(),
-  /** Only of a live migration that a network would carry. */
+  /** Of every move that may begin. */
   forecast: Forecast.optional(),
 });
 export type MigrationPlan = z.infer<typeof MigrationPlan>;

@@ -1,7 +1,7 @@
 import type { NetworkVerdict, NetworkView } from "../model/network.ts";
 import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
-import { type Estimate, type Forecast, forecastLive } from "./forecast.ts";
-import { type PastMove, pathOf } from "./history.ts";
+import { type Estimate, type Forecast, forecastLive, forecastStandstill } from "./forecast.ts";
+import { type PastLiveMove, type PastMove, pathOf, standstillRatio } from "./history.ts";
 import type { MigrationInput } from "./model.ts";
 import { contractOf } from "./model.ts";
 
@@ -17,36 +17,57 @@ export interface ForecastWish {
   readonly history: readonly PastMove[];
   /** Take a second to measure how fast the guest changes memory; otherwise its last move has to tell. */
   readonly measure: boolean;
+  /** Saved memory is copied, because it waits on storage that is not shared. */
+  readonly memoryCopied: boolean;
   readonly signal: AbortSignal;
 }
 
 /** Gathers what a forecast stands on, and makes it; undefined when no network would carry the move. */
 export async function makeForecast(from: HostMigration, wish: ForecastWish): Promise<Forecast | undefined> {
+  const { kind = "live" } = wish.input;
+  return kind === "live" ? await ofLive(from, wish) : await ofStandstill(kind, from, wish);
+}
+
+async function ofStandstill(kind: "quick" | "cold", from: HostMigration, wish: ForecastWish): Promise<Forecast> {
+  const { input, vm, history, memoryCopied, signal } = wish;
+  const measured = kind === "quick" ? await from.measure(input.vmId, { seconds: 0, signal }) : {};
+  const residentBytes = kind === "quick" ? Math.min(vm.vm.memoryBytes, measured.residentBytes ?? vm.vm.memoryBytes) : 0;
+  const copyBytes = diskBytes(wish) + (memoryCopied ? residentBytes : 0);
+  return forecastStandstill({ kind, residentBytes, copyBytes, ratio: standstillRatio(history, kind) });
+}
+
+/** What is allocated of the disks to copy. */
+function diskBytes({ vm, copies }: ForecastWish): number {
+  return copies.reduce((sum, { target }) => sum + (vm.vm.disks.find((disk) => disk.target === target)?.allocatedBytes ?? 0), 0);
+}
+
+async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast | undefined> {
   const chosen = wish.verdicts.find(({ verdict }) => verdict === "chosen");
   if (!chosen) return undefined;
-  const { input, vm, copies, history, signal } = wish;
+  const { input, vm, history, signal } = wish;
   const measured = await from.measure(input.vmId, { seconds: wish.measure ? measureSeconds : 0, signal });
   const contract = contractOf(input);
-  const moves = history.filter(({ networkId }) => networkId === chosen.networkId);
+  const live = history.filter((move) => move.kind === "live");
+  const moves = live.filter(({ networkId }) => networkId === chosen.networkId);
   const { bandwidth, overhead } = pathOf(moves, {
     network: chosen.network,
     speedMbps: slowest(chosen, wish),
     limitBytesPerSecond: input.bandwidthBytesPerSecond,
   });
-  const { memoryBytes, disks } = vm.vm;
+  const { memoryBytes } = vm.vm;
   return forecastLive({
     memoryBytes,
     residentBytes: Math.min(memoryBytes, measured.residentBytes ?? memoryBytes),
-    dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, history),
+    dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, live),
     bandwidth,
     overhead,
-    diskBytes: copies.reduce((sum, { target }) => sum + (disks.find((disk) => disk.target === target)?.allocatedBytes ?? 0), 0),
+    diskBytes: diskBytes(wish),
     maximumPauseMs: contract.maximumPauseMs,
     policy: contract.policy,
   });
 }
 
-function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastMove[]): Estimate | undefined {
+function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastLiveMove[]): Estimate | undefined {
   if (measured !== undefined) return { value: measured, text: `measured for ${measureSeconds} s` };
   const last = history.find((move) => move.vmId === vmId && move.dirtyBytesPerSecond !== undefined);
   return last?.dirtyBytesPerSecond === undefined

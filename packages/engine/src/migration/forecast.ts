@@ -33,6 +33,8 @@ export interface ForecastOption {
 
 export interface Forecast {
   readonly totalMs: number;
+  /** Of a move that stands still: what the rule alone says, for later ones to learn from. */
+  readonly ruleMs?: number;
   readonly pauseMs: number;
   readonly bytes: number;
   readonly rounds: number;
@@ -182,4 +184,43 @@ function optionsOf(facts: ForecastFacts, plain: Rounds): ForecastOption[] {
 
 function option(name: ForecastOption["option"], pauseMs: number, totalMs: number, text: string): ForecastOption {
   return { option: name, pauseMs: Math.round(pauseMs), totalMs: Math.round(totalMs), text };
+}
+
+/** Bytes, milliseconds. */
+export interface StandstillFacts {
+  readonly kind: "quick" | "cold";
+  /** Memory that is written and read again; 0 of a VM that is off. */
+  readonly residentBytes: number;
+  /** Files that are copied through the server: disks, and memory that is not on shared storage. */
+  readonly copyBytes: number;
+  /** Of past moves of this kind: what they took, over what the rule had said. */
+  readonly ratio?: Estimate | undefined;
+}
+
+/** The rule: what defining and starting takes, and what a page cache and a stream through the server carry, per second. */
+const standstillRule = { fixedMs: 1000, stateBytesPerSecond: 300 * 2 ** 20, streamBytesPerSecond: 50 * 2 ** 20 } as const;
+
+/** The same for a VM that stands still meanwhile: for a quick move all of it is the pause. Pure. */
+export function forecastStandstill({ kind, residentBytes, copyBytes, ratio }: StandstillFacts): Forecast {
+  const { fixedMs, stateBytesPerSecond, streamBytesPerSecond } = standstillRule;
+  // Copied files are read back as well.
+  const ruleMs = fixedMs + ((2 * residentBytes) / stateBytesPerSecond + (2 * copyBytes) / streamBytesPerSecond) * 1000;
+  const totalMs = Math.round(ruleMs * (ratio?.value ?? 1));
+  const still = kind === "quick" ? ", during which it stands still" : "";
+  return {
+    totalMs,
+    ruleMs: Math.round(ruleMs),
+    pauseMs: kind === "quick" ? totalMs : 0,
+    bytes: copyBytes,
+    rounds: 0,
+    converges: true,
+    bandwidthBytesPerSecond: Math.round(streamBytesPerSecond / (ratio?.value ?? 1)),
+    text: `about ${span(totalMs)}${still}, and ${mib(copyBytes)} through the server`,
+    reasons: [
+      ...(residentBytes > 0 ? [`${mib(residentBytes)} of memory to write and read`] : []),
+      `${mib(copyBytes)} to copy and read back`,
+      ratio === undefined ? "as a rule, until such moves were seen" : ratio.text,
+    ],
+    options: [],
+  };
 }

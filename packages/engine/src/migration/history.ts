@@ -2,7 +2,16 @@ import type { JsonObject } from "@godwit/core";
 import type { Estimate } from "./forecast.ts";
 
 /** What is known of a move that was done. Bytes, milliseconds. */
-export interface PastMove {
+export type PastMove = PastLiveMove | PastStandstill;
+
+/** A move in which the VM stood still: what it took over what the rule had said. */
+export interface PastStandstill {
+  readonly kind: "quick" | "cold";
+  readonly ratio: number;
+}
+
+export interface PastLiveMove {
+  readonly kind: "live";
   readonly vmId: string;
   readonly networkId: string;
   /** Memory and disks that were sent. */
@@ -30,7 +39,7 @@ export function middle(values: readonly number[]): number | undefined {
  * slopes between any two moves of different sizes (Theil–Sen), so that single odd moves do not count. The path
  * is what sent, hosts included.
  */
-export function learn(moves: readonly PastMove[]): { readonly bandwidth: Estimate; readonly overhead: Estimate } | undefined {
+export function learn(moves: readonly PastLiveMove[]): { readonly bandwidth: Estimate; readonly overhead: Estimate } | undefined {
   const told = moves.filter(({ bytes, sendMs }) => bytes > 0 && sendMs > 0);
   if (told.length === 0) return undefined;
   const slopes = told.flatMap((a, at) =>
@@ -57,7 +66,7 @@ export interface PathFacts {
 
 /** Without any moves: nine tenths of the interfaces' speed, or of a gigabit. */
 export function pathOf(
-  moves: readonly PastMove[],
+  moves: readonly PastLiveMove[],
   { network, speedMbps, limitBytesPerSecond }: PathFacts,
 ): { bandwidth: Estimate; overhead: Estimate } {
   const known = learn(moves);
@@ -76,17 +85,34 @@ export function pathOf(
   };
 }
 
-/** What the forecast may learn of a job that was done; undefined of what is no live move or was slowed on purpose. */
+/** The middle of how much longer, or shorter, than the rule such moves took. */
+export function standstillRatio(moves: readonly PastMove[], kind: PastStandstill["kind"]): Estimate | undefined {
+  const ratios = moves.flatMap((move) => (move.kind === kind ? [move.ratio] : []));
+  const value = middle(ratios);
+  return value === undefined
+    ? undefined
+    : { value, text: `as the last ${ratios.length === 1 ? "such move" : `${ratios.length} such moves`}` };
+}
+
+function pastStandstill(kind: PastStandstill["kind"], { totalMs, forecast }: Record<string, unknown>): PastStandstill | undefined {
+  const ruleMs = typeof forecast === "object" && forecast !== null ? (forecast as Record<string, unknown>)["ruleMs"] : undefined;
+  if (typeof totalMs !== "number" || typeof ruleMs !== "number" || ruleMs <= 0 || totalMs <= 0) return undefined;
+  return { kind, ratio: totalMs / ruleMs };
+}
+
+/** What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. */
 export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undefined {
   if (typeof result !== "object" || result === null || input["bandwidthBytesPerSecond"] !== undefined) return undefined;
   const { vmId, networkId, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond } = result as Record<
     string,
     unknown
   >;
+  if (kind === "quick" || kind === "cold") return pastStandstill(kind, result as Record<string, unknown>);
   if (kind !== "live" && kind !== "shared-nothing") return undefined;
   if (typeof vmId !== "string" || typeof networkId !== "string" || typeof endedAt !== "string") return undefined;
   if (typeof memoryBytes !== "number" || typeof sendMs !== "number" || typeof totalMs !== "number") return undefined;
   return {
+    kind: "live",
     vmId,
     networkId,
     endedAt,

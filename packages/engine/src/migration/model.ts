@@ -81,7 +81,7 @@ export interface MigrationPlan {
   readonly networks: NetworkVerdict[];
   readonly checks: Check[];
   readonly possible: boolean;
-  /** Only of a live migration that a network would carry. */
+  /** Of every move that may begin. */
   readonly forecast?: Forecast;
 }
 

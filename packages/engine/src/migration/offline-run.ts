@@ -39,6 +39,7 @@ export class OfflineRun {
     if (!begun) context.signal.throwIfAborted();
     const ready = await context.step("plan", () => this.#migrations.ready(this.#input, { signal: context.signal }));
     if (begun) return this.#afterRestart(ready);
+    if (ready.plan.forecast) await context.reason({ code: "forecast", text: `forecast: ${ready.plan.forecast.text}` });
     await this.#evidence.begin();
     let failure: unknown;
     try {
@@ -192,6 +193,7 @@ export class OfflineRun {
       endedAt,
       totalMs: Date.parse(endedAt) - Date.parse(startedAt),
       ...(kind === "quick" && resumedAt !== undefined && { pauseMs: Date.parse(resumedAt) - Date.parse(startedAt) }),
+      ...(ready.plan.forecast && { forecast: ready.plan.forecast }),
       memoryBytes: files.find(({ from }) => from === ready.memory?.path)?.dataBytes ?? 0,
       diskBytes: files.filter(({ from }) => from !== ready.memory?.path).reduce((sum, file) => sum + file.dataBytes, 0),
       interfaces,

@@ -134,7 +134,7 @@ function chains({ vm, copies, kind }: PreflightFacts): Check[] {
   return chained.map(({ target, backing }) =>
     pass(
       "storage",
-      `disk ${target} becomes one image: ${backing.length === 1 ? "the image" : `the ${backing.length} images`} below it is copied into it`,
+      `disk ${target} becomes one image: ${backing.length === 1 ? "the image" : `the ${backing.length} images`} below it is copied into it, and stays where it is`,
     ),
   );
 }

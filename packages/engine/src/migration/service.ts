@@ -111,7 +111,8 @@ export class Migrations {
     const possible = checks.every((check) => check.verdict !== "fail");
     const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
     const measured = { input, vm, copies, verdicts, networks: networks.list(), history: (await this.options.history?.()) ?? [], signal };
-    const forecast = possible && kind === "live" ? await makeForecast(from, { ...measured, measure }) : undefined;
+    const memoryCopied = place?.pool !== undefined;
+    const forecast = possible ? await makeForecast(from, { ...measured, measure, memoryCopied }) : undefined;
     const plan: MigrationPlan = {
       ...names(input),
       kind: kind === "live" && copies.length > 0 ? "shared-nothing" : kind,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type ForecastFacts, forecastLive } from "../../src/migration/forecast.ts";
-import { learn, type PastMove, pastMoveOf, pathOf } from "../../src/migration/history.ts";
+import { type ForecastFacts, forecastLive, forecastStandstill } from "../../src/migration/forecast.ts";
+import { learn, type PastLiveMove, pastMoveOf, pathOf, standstillRatio } from "../../src/migration/history.ts";
 
 const mib = 2 ** 20;
 const facts: ForecastFacts = {
@@ -106,8 +106,31 @@ describe("the forecast of a live migration", () => {
   });
 });
 
+describe("the forecast of a move that stands still", () => {
+  const quick = { kind: "quick" as const, residentBytes: 300 * mib, copyBytes: 0 };
+
+  it("says how long it stands still, and what goes through the server", () => {
+    const forecast = forecastStandstill(quick);
+    assert.equal(forecast.text, "about 3.0 s, during which it stands still, and 0.0 MiB through the server");
+    assert.equal(forecast.pauseMs, forecast.totalMs);
+    const cold = forecastStandstill({ kind: "cold", residentBytes: 0, copyBytes: 1000 * mib });
+    assert.equal(cold.text, "about 41.0 s, and 1000 MiB through the server");
+    assert.equal(cold.pauseMs, 0);
+  });
+
+  it("is corrected by what such moves took, over what the rule had said", () => {
+    const past = (kind: string, totalMs: number) => pastMoveOf({}, { kind, totalMs, forecast: { ruleMs: 1000 } }) ?? [];
+    const history = [past("quick", 2000), past("quick", 3000), past("quick", 100_000), past("cold", 500)].flat();
+    assert.equal(forecastStandstill({ ...quick, ratio: standstillRatio(history, "quick") }).totalMs, 9000);
+    assert.equal(standstillRatio(history, "cold")?.value, 0.5);
+    assert.equal(standstillRatio([], "cold"), undefined);
+    assert.equal(pastMoveOf({}, { kind: "quick", totalMs: 5 }), undefined);
+  });
+});
+
 describe("what past moves teach", () => {
-  const move = (bytes: number, sendMs: number, more: Partial<PastMove> = {}): PastMove => ({
+  const move = (bytes: number, sendMs: number, more: Partial<PastLiveMove> = {}): PastLiveMove => ({
+    kind: "live",
     vmId: "v",
     networkId: "n",
     bytes,
@@ -118,7 +141,7 @@ describe("what past moves teach", () => {
   });
 
   it("tells time that is spent anyway from time that is spent on bytes, and single odd moves do not count", () => {
-    const at = (size: number): PastMove => move(size * mib, 200 + (size / 100) * 1000);
+    const at = (size: number): PastLiveMove => move(size * mib, 200 + (size / 100) * 1000);
     const { bandwidth, overhead } = learn([at(100), at(200), at(300), at(400), move(250 * mib, 60_000)]) ?? assert.fail();
     assert.ok(Math.abs(bandwidth.value / mib - 100) < 5, `${bandwidth.value / mib} MiB/s`);
     assert.ok(Math.abs(overhead.value - 700) < 50, `${overhead.value} ms`);

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Job, MigrationPlan, MigrationResult } from "@godwit/api";
+import type { LabGuest } from "@godwit/lab";
+import {
+  assertNothingLeft,
+  assertOneWholeGuest,
+  ended,
+  eventually,
+  migrate,
+  runGuest,
+  type Site,
+  startSite,
+  vmHost,
+} from "./support/site.ts";
+
+describe("the pause that was promised, for a guest that changes memory faster than it can be sent", () => {
+  let site: Site;
+  let guest: LabGuest;
+  const slow = ["--bandwidth", "16M"];
+
+  before(async () => {
+    site = await startSite({ hosts: 2 });
+    await site.godwit.run(["live-migration", "set", "--order", "migration"]);
+    guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 224, dirtyMemory: { MiBPerSecond: 40 } });
+    await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "busy").catch(() => "")) === "alpha running");
+  });
+  after(async () => site?.[Symbol.asyncDispose]());
+
+  it("is told before: that it cannot be held, and what else could be done", async () => {
+    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "busy", "--to", "bravo", "--dry-run", ...slow]);
+    assert.ok((plan.forecast?.dirtyBytesPerSecond ?? 0) > 16 * 2 ** 20, JSON.stringify(plan.forecast));
+    assert.equal(plan.forecast?.converges, false);
+    assert.ok(plan.forecast?.options.some(({ option }) => option === "suspend-at-last"));
+    const free = await site.godwit.run(["vm", "migrate", "busy", "--to", "bravo", "--dry-run"]);
+    assert.match(free, /forecast: about .* a pause of about/);
+  });
+
+  it("strict: is given up with the guest untouched", async () => {
+    const id = (await site.godwit.run(["vm", "migrate", "busy", "--to", "bravo", "--no-wait", ...slow])).trim();
+    const job: Job = await ended(site.godwit, id, 90_000);
+    assert.equal(job.state, "failed");
+    assert.match(job.error?.detail ?? "", /given up: after \d+ rounds.*300 ms that were promised/);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+    await assertNothingLeft(guest, site.lab.host("bravo"));
+  });
+
+  it("suspend at last: moves with a longer pause, and the result says so", async () => {
+    const result: MigrationResult = await migrate(site.godwit, "busy", "bravo", "--policy", "suspend-at-last", ...slow);
+    assert.match(result.contract?.atLast ?? "", /it is paused until the rest is there/);
+    assert.equal(result.contract?.limitMs, 300);
+    assert.ok(result.forecast !== undefined && result.pauseMs !== undefined);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
+    await assertNothingLeft(guest, site.lab.host("alpha"));
+  });
+
+  it("post-copy: goes on there, and its memory follows", async () => {
+    const result = await migrate(site.godwit, "busy", "alpha", "--policy", "post-copy", ...slow);
+    assert.match(result.contract?.atLast ?? "", /its memory follows/);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+    await assertNothingLeft(guest, site.lab.host("bravo"));
+  });
+});
