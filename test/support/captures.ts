@@ -14,16 +14,20 @@ const cost = { memoryKiB: 1024, passes: 1, lanes: 1 };
 
 const secret = { kind: "passphrase", passphrase: "correct horse" } as const;
 const locationOf = (site: Site): string => join(site.lab.dir, "vault");
+const passphraseFileOf = (site: Site): string => join(site.lab.dir, "passphrase");
 
 /** Makes a vault that the site's server knows as `main`. */
 export async function startVault(site: Site): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
   const location = locationOf(site);
-  const passphraseFile = join(site.lab.dir, "passphrase");
-  await writeFile(passphraseFile, `${secret.passphrase}\n`, { mode: 0o600 });
+  await writeFile(passphraseFileOf(site), `${secret.passphrase}\n`, { mode: 0o600 });
   await using store = await openStore(location, { signal, create: true });
   await Vault.init(store, { secret, label: "test", cost, signal });
-  await site.godwit.run(["vault-location", "add", "main", location, "--passphrase-file", passphraseFile]);
+  await registerVault(site);
+}
+
+export async function registerVault(site: Site): Promise<void> {
+  await site.godwit.run(["vault-location", "add", "main", locationOf(site), "--passphrase-file", passphraseFileOf(site)]);
 }
 
 /** Captures, and gives the result with what the guest had acknowledged before. */

@@ -1,5 +1,6 @@
 import { type Connection, type Domain, DomainJobType, DomainState, DomainXmlFlags } from "@godwit/libvirt";
 import type { BackupDisk, BackupFacts } from "../../../ports/backup.ts";
+import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
 import { operationName } from "../migration/stats.ts";
 import { describeSource, type DiskXml, parseDomain } from "../xml/index.ts";
@@ -7,7 +8,10 @@ import { describeSource, type DiskXml, parseDomain } from "../xml/index.ts";
 /** Every name that a capture leaves on a host begins with it, so that leftovers are known as ours. */
 export const MARK = "godwit-";
 
-export async function readBackupFacts(host: LibvirtAccess, vmId: string, signal: AbortSignal): Promise<BackupFacts> {
+/** Paths come one a line: the version of each qcow2 image, big-endian behind its magic number (qcow2.txt, "Header"). */
+const versions = `while IFS= read -r path; do set -- $(od -An -tu1 -N8 "$path" 2>/dev/null); echo "$8"; done`;
+
+export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmId: string, signal: AbortSignal): Promise<BackupFacts> {
   const { connection } = host;
   const { remote } = connection;
   const dom = await needDomain(connection, vmId, signal);
@@ -21,11 +25,14 @@ export async function readBackupFacts(host: LibvirtAccess, vmId: string, signal:
   const domain = parseDomain(xml);
   const drives = domain.disks.map((disk) => [disk, whyLeftOut(disk)] as const);
   const disks = drives.flatMap(([disk, reason]) => (reason === undefined ? [disk] : []));
+  const old = await oldImages(shell, disks, signal);
   return {
     vmId,
     name: domain.name,
     state: state === DomainState.SHUTOFF || state === DomainState.CRASHED ? "off" : state === DomainState.RUNNING ? "running" : "paused",
-    disks: await Promise.all(disks.map((disk) => readDisk({ connection, dom, persistent: persistent !== 0 }, disk, signal))),
+    disks: await Promise.all(
+      disks.map((disk) => readDisk({ connection, dom, persistent: persistent !== 0, old: old.has(disk.target) }, disk, signal)),
+    ),
     leftOut: drives.flatMap(([disk, reason]) => (reason === undefined ? [] : [{ target: disk.target, reason }])),
     agent: domain.agent,
     ...job,
@@ -45,11 +52,22 @@ interface Of {
   readonly connection: Connection;
   readonly dom: Domain;
   readonly persistent: boolean;
+  readonly old: boolean;
 }
 
-async function readDisk({ connection, dom, persistent }: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
+/** Disks whose images are of a version that keeps no lists of changes. libvirt makes such ones unless it is told otherwise. */
+async function oldImages(shell: HostShell, disks: readonly DiskXml[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const files = disks.filter(({ format, source }) => format === "qcow2" && source?.path?.startsWith("/") === true);
+  if (files.length === 0) return new Set();
+  const stdin = files.map(({ source }) => `${source?.path ?? ""}\n`).join("");
+  const { stdout } = await shell.run(["/bin/sh", "-c", versions], { signal, stdin });
+  const found = stdout.split("\n");
+  return new Set(files.flatMap(({ target }, at) => (found[at]?.trim() === "2" ? [target] : [])));
+}
+
+async function readDisk({ connection, dom, persistent, old }: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
   const info = await connection.remote.domainGetBlockInfo({ dom, path: disk.target, flags: 0 }, { signal });
-  const untracked = whyUntracked(disk, persistent);
+  const untracked = whyUntracked(disk, persistent, old);
   return {
     target: disk.target,
     capacityBytes: Number(info.capacity),
@@ -59,9 +77,12 @@ async function readDisk({ connection, dom, persistent }: Of, disk: DiskXml, sign
   };
 }
 
-function whyUntracked(disk: DiskXml, persistent: boolean): string | undefined {
+function whyUntracked(disk: DiskXml, persistent: boolean, old: boolean): string | undefined {
   if (disk.format !== "qcow2") {
     return `${disk.target} is ${disk.format ?? "of unknown format"}: QEMU keeps lists of changes only in qcow2 (a qcow2 wrapper with the image as its raw data file makes it possible)`;
+  }
+  if (old) {
+    return `${disk.target} is a qcow2 image of version 2, which has no room for lists of changes: 'qemu-img amend -o compat=1.1' makes it a newer one while the VM is off`;
   }
   return persistent ? undefined : "the VM is transient: libvirt keeps checkpoints only of VMs that are defined";
 }

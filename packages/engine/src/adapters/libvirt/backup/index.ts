@@ -22,7 +22,7 @@ const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
 export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {
   if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
   const capturing: Capturing = { host, shell, clock };
-  const facts = (vmId: string, signal: AbortSignal): Promise<BackupFacts> => readBackupFacts(host, vmId, signal);
+  const facts = (vmId: string, signal: AbortSignal): Promise<BackupFacts> => readBackupFacts(host, shell, vmId, signal);
   return {
     facts: (vmId, { signal }) => explained(`reading VM ${vmId}`, facts(vmId, signal)),
     machine: (vmId, { signal }) => explained(`reading the definition of VM ${vmId}`, readMachine(capturing, vmId, signal)),

@@ -11,6 +11,7 @@ import type { LibvirtAccess } from "../migration/access.ts";
 import { deleteImages } from "../migration/copies.ts";
 import { judgeOn } from "../migration/destination.ts";
 import { escapeXml, mapDefinition } from "../xml/edit.ts";
+import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
 import { NVRAM_FILE, TPM_FILE } from "./machine.ts";
 import { dialled, openExport } from "./pull.ts";
@@ -146,7 +147,7 @@ async function createImage(
 ): Promise<string> {
   const { remote } = host.connection;
   const pool = await remote.storagePoolLookupByName({ name: poolName }, { signal });
-  const xml = `<volume><name>${escapeXml(name)}</name><capacity unit='bytes'>${capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='qcow2'/></target></volume>`;
+  const xml = volumeXml({ name, capacityBytes, format: "qcow2" });
   try {
     const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
     return await remote.storageVolGetPath({ vol }, { signal });

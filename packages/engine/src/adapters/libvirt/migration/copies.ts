@@ -2,8 +2,8 @@ import { type Connection, DomainXmlFlags, isLibvirtError, type StorageVol } from
 import { basename, join } from "node:path";
 import { EngineError } from "../../../model/errors.ts";
 import type { CopyWish, MovableDisk, SourceFacts } from "../../../ports/migration.ts";
-import { escapeXml } from "../xml/edit.ts";
 import { parsePool } from "../xml/index.ts";
+import { volumeXml } from "../xml/volume.ts";
 import { saying, unlessRefused } from "./access.ts";
 
 /** A disk to copy, with the image that waits for it on the destination. */
@@ -57,7 +57,7 @@ export async function createImages(
   try {
     for (const disk of wanted(source, wishes)) {
       const pool = await remote.storagePoolLookupByName({ name: disk.pool }, { signal });
-      const xml = `<volume><name>${escapeXml(basename(disk.path))}</name><capacity unit='bytes'>${disk.capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='${escapeXml(disk.format ?? "raw")}'/></target></volume>`;
+      const xml = volumeXml({ name: basename(disk.path), capacityBytes: disk.capacityBytes, format: disk.format ?? "raw" });
       const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
       made.push(vol);
       copies.push({ target: disk.target, from: disk.path, to: await remote.storageVolGetPath({ vol }, { signal }) });

@@ -11,6 +11,7 @@ import {
 import { EngineError } from "../../../model/errors.ts";
 import type { DiskCopy, DiskCopyState, DiskMoves, PoolRoom } from "../../../ports/offline.ts";
 import { escapeXml, mapDefinition } from "../xml/edit.ts";
+import { volumeXml } from "../xml/volume.ts";
 import { parseDomain, parsePool } from "../xml/index.ts";
 import { findDomain, type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
 import { lookUpVolume } from "./copies.ts";
@@ -61,10 +62,6 @@ async function readPool({ remote }: Connection, name: string, signal: AbortSigna
     remote.storagePoolIsActive({ pool }, { signal }),
   ]);
   return { name, active: active === 1, path: parsePool(xml).path, availableBytes: Number(info.available) };
-}
-
-function volumeXml({ name, format, capacityBytes }: DiskCopy): string {
-  return `<volume><name>${escapeXml(name)}</name><capacity unit='bytes'>${capacityBytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='${escapeXml(format)}'/></target></volume>`;
 }
 
 function imageXml({ to, format }: DiskCopy): string {

@@ -4,7 +4,7 @@ import { EngineError } from "../../../model/errors.ts";
 import type { CopiedFile, FileCopy } from "../../../ports/offline.ts";
 import type { LibvirtAccess } from "./access.ts";
 import { lookUpVolume } from "./copies.ts";
-import { escapeXml } from "../xml/edit.ts";
+import { volumeXml } from "../xml/volume.ts";
 
 interface CopyOptions {
   readonly signal: AbortSignal;
@@ -55,7 +55,7 @@ async function createFile(
   signal: AbortSignal,
 ): Promise<StorageVol> {
   const pool = await remote.storagePoolLookupByName({ name: poolName }, { signal });
-  const xml = `<volume><name>${escapeXml(name)}</name><capacity unit='bytes'>${bytes}</capacity><allocation unit='bytes'>0</allocation><target><format type='raw'/></target></volume>`;
+  const xml = volumeXml({ name, capacityBytes: bytes, format: "raw" });
   return await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
 }
 

@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { after, before, describe, it } from "node:test";
+import type { Job, RecoveryPoint, RecoverResult, Vm } from "@godwit/api";
+import type { LabGuest, LabHost } from "@godwit/lab";
+import { capture, type Captured, capturedOf, modes, registerVault, startVault, withRestored } from "./support/captures.ts";
+import { ended, eventually, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
+
+describe("recovering a VM from a vault", () => {
+  let site: Site;
+  let guest: LabGuest;
+  let alpha: LabHost;
+  let bravo: LabHost;
+  let point: Captured;
+  let lastRecord: number;
+
+  before(async () => {
+    site = await startSite({ hosts: 2 });
+    [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
+    await startVault(site);
+    guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }] });
+    await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
+    await guest.waitForRecords(30);
+    point = await capture(site, guest);
+    lastRecord = (await guest.acknowledgements()).acknowledged.at(-1)?.number ?? 0;
+  });
+  after(async () => site?.[Symbol.asyncDispose]());
+
+  async function recover(...args: readonly string[]): Promise<RecoverResult> {
+    const job = await site.godwit.json<Job>(["recover", ...args]);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
+    return job.result as RecoverResult;
+  }
+
+  /** Every image of a recovery holds exactly what the point does. */
+  async function assertEqualToPoint(host: LabHost, result: RecoverResult, format = "qcow2"): Promise<void> {
+    for (const { target, path } of result.disks) {
+      await withRestored(site, result.pointId, target, (restored) =>
+        host.exec(["qemu-img", "compare", "-f", format, "-F", "raw", path, restored]).then(() => undefined),
+      );
+    }
+  }
+
+  it("says at once why a recovery cannot be, and changes nothing", async () => {
+    const refused = await site.godwit.try(["recover", "vm", point.pointId, "--to", "alpha", "--storage", "nowhere"]);
+    assert.equal(refused.code, 4, refused.stderr);
+    assert.match(refused.stderr, /storage pool 'nowhere'/);
+    assert.match(refused.stderr, /another VM named web/);
+    const running = await site.godwit.try(["recover", "vm", point.pointId, "--in-place"]);
+    assert.equal(running.code, 4, running.stderr);
+    assert.match(running.stderr, /web is running/);
+  });
+
+  it("makes a new VM on another host, which boots with its records and is captured by its changes alone", async () => {
+    const result = await recover("vm", point.pointId, "--to", "bravo", "--storage", "local", "--name", "web2");
+    await assertEqualToPoint(bravo, result);
+    const again = await site.godwit.json<Job>(["vm", "start", "web2"]);
+    assert.equal(again.state, "done", JSON.stringify(again.error));
+    const vm = await site.godwit.json<Vm>(["vm", "show", "web2"]);
+    const original = await site.godwit.json<Vm>(["vm", "show", "web"]);
+    assert.notEqual(vm.id, original.id);
+    assert.notEqual(vm.nics[0]?.mac, original.nics[0]?.mac);
+    await eventually("the recovered guest's agent answers", async () => {
+      const ping = await bravo.virsh(["qemu-agent-command", "--timeout", "2", "web2", '{"execute":"guest-ping"}'], { check: false });
+      return ping.code === 0;
+    });
+    const { after: found } = await eventually("its workload starts", async () => (await guest.acknowledgements()).starts[1]);
+    assert.ok(found > 0 && found <= lastRecord, `it found record ${found} on its disk, of ${lastRecord}`);
+    const captured = capturedOf(await site.godwit.json<Job>(["protect", "web2", "--vault", "main"]));
+    assert.deepEqual(modes(captured), { vda: "incremental", vdb: "incremental" });
+    await bravo.virsh(["destroy", "web2"]);
+  });
+
+  it("writes into the VM's own images only what differs, raw ones too", async () => {
+    await site.godwit.run(["vm", "stop", "web"]);
+    const result = await recover("vm", point.pointId, "--in-place");
+    assert.ok(
+      result.disks.every(({ writtenBytes }) => writtenBytes < 16 << 20),
+      JSON.stringify(result.disks),
+    );
+    await assertEqualToPoint(alpha, { ...result, disks: result.disks.filter(({ target }) => target === "vda") });
+    await assertEqualToPoint(alpha, { ...result, disks: result.disks.filter(({ target }) => target === "vdb") }, "raw");
+    await site.godwit.run(["vm", "start", "web"]);
+    await guest.waitForAgent({ host: alpha });
+    const next = await capture(site, guest);
+    assert.equal(next.disks.find(({ target }) => target === "vda")?.mode, "incremental");
+    assert.equal(next.disks.find(({ target }) => target === "vdb")?.mode, "compared");
+  });
+
+  it("replaces the VM's images and keeps the old ones aside", async () => {
+    await site.godwit.run(["vm", "stop", "web"]);
+    const result = await recover("vm", point.pointId, "--replace", "--storage", "shared", "--start");
+    assert.deepEqual(result.keptAside.toSorted(), guest.record.disks.map(({ path }) => path).toSorted());
+    for (const path of result.keptAside) await alpha.exec(["test", "-e", path]);
+    await guest.waitForAgent({ host: alpha });
+    const next = await capture(site, guest);
+    assert.deepEqual(modes(next), { vda: "incremental", vdb: "incremental" });
+  });
+
+  it("goes on after kill -9 of the server", async () => {
+    const id = (
+      await site.godwit.run(["recover", "vm", point.pointId, "--to", "bravo", "--storage", "local", "--name", "web3", "--no-wait"])
+    ).trim();
+    await new Promise((resolve) => setTimeout(resolve, 500)); // the moment of the blow, not a wait for something
+    await site.killAndRestartServer();
+    const job = await ended(site.godwit, id);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
+    await assertEqualToPoint(bravo, job.result as RecoverResult);
+  });
+
+  it("makes an image of a single disk", async () => {
+    const result = await recover("disk", point.pointId, "vda", "--to", "bravo", "--storage", "local");
+    assert.deepEqual(
+      result.disks.map(({ target }) => target),
+      ["vda"],
+    );
+    await assertEqualToPoint(bravo, result);
+  });
+
+  it("needs nothing but the vault: an empty server recovers the VM that no host has any more", async () => {
+    await alpha.virsh(["destroy", "web"]);
+    await alpha.virsh(["undefine", "web", "--checkpoints-metadata"]);
+    await site.server.stop();
+    await rm(site.server.stateDir, { recursive: true });
+    await site.killAndRestartServer();
+    for (const host of site.lab.hosts) await site.godwit.run(["host", "add", host.name, site.lab.uri(host)]);
+    await registerVault(site);
+    const points = await site.godwit.json<RecoveryPoint[]>(["point", "list", "web"]);
+    const newest = points.at(-1);
+    assert.ok(newest && points.some(({ id }) => id === point.pointId));
+    const result = await recover("vm", "web", "--to", "bravo", "--storage", "shared", "--start");
+    assert.equal(result.pointId, newest.id);
+    assert.equal(result.vmId, guest.record.uuid, "nobody else has its identity, so it keeps it");
+    await guest.waitForAgent({ host: bravo });
+    await guest.waitForRecords(3);
+  });
+});
