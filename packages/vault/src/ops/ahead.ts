@@ -5,18 +5,18 @@
 export async function* ahead<T, R>(source: AsyncIterable<T>, depth: number, prepare: (item: T) => Promise<R>): AsyncGenerator<R> {
   const items = source[Symbol.asyncIterator]();
   const prepared: Promise<{ readonly value: R } | undefined>[] = [];
-  let ended = false;
+  const state = { ended: false };
   const one = async (next: Promise<IteratorResult<T>>): Promise<{ readonly value: R } | undefined> => {
     const { value, done } = await next;
     if (done !== true) return { value: await prepare(value) };
-    ended = true;
+    state.ended = true;
     return undefined;
   };
   try {
     for (;;) {
-      while (!ended && prepared.length < depth) {
+      while (!state.ended && prepared.length < depth) {
         const preparing = one(items.next());
-        preparing.catch(() => (ended = true));
+        preparing.catch(() => (state.ended = true));
         prepared.push(preparing);
       }
       const result = await prepared.shift();
