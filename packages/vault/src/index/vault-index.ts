@@ -1,3 +1,4 @@
+import { Semaphore } from "@godwit/core";
 import { isDamage, isUnreadable, VaultError } from "../errors.ts";
 import { headerLength, ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { nameLength } from "../format/names.ts";
@@ -43,6 +44,8 @@ export class VaultIndex {
   #stale = false;
   /** Renewals to leave out, as the last ones brought nothing. */
   #renewals = { skip: 0, next: 1 };
+  #generation = 0;
+  readonly #renewing = new Semaphore(1);
 
   constructor(store: BlobStore, keys: KeyRing) {
     this.#store = store;
@@ -57,6 +60,11 @@ export class VaultIndex {
   /** Batches whose segment is sealed with a key that the opened slot was not granted. */
   get lockedSegments(): readonly string[] {
     return this.#locked;
+  }
+
+  /** Grows whenever a renewal brought something. */
+  get generation(): number {
+    return this.#generation;
   }
 
   get segments(): readonly SegmentReader[] {
@@ -84,8 +92,12 @@ export class VaultIndex {
   /**
    * Reads the index again because something was not where it should be: gc may have moved it. False when
    * that cannot help; after fruitless renewals ever more are left out, so that damage costs no listing a chunk.
+   * `since` is the {@link generation} that the caller looked in: when it is over, looking again is enough.
    */
-  async renew(signal: AbortSignal): Promise<boolean> {
+  async renew(signal: AbortSignal, since: number): Promise<boolean> {
+    // Many may miss the same pack at once: one reads the index again for all.
+    using _turn = await this.#renewing.acquire({ signal });
+    if (since !== this.#generation) return true;
     if (!this.#stale && this.#renewals.skip > 0) {
       this.#renewals.skip -= 1;
       return false;
@@ -94,6 +106,7 @@ export class VaultIndex {
     await this.refresh(signal);
     if ([...this.#segments.keys()].join() !== before) {
       this.#renewals = { skip: 0, next: 1 };
+      this.#generation += 1;
       return true;
     }
     this.#renewals = { skip: this.#renewals.next, next: Math.min(this.#renewals.next * 2, 1 << 20) };
@@ -197,8 +210,9 @@ export class VaultIndex {
 
   /** As {@link find}; throws `missing`. `what` is for the message. */
   async locate(name: Uint8Array, what: string, signal: AbortSignal): Promise<RecordPlace> {
+    const since = this.#generation;
     let place = await this.find(name, signal);
-    if (!place && (await this.renew(signal))) place = await this.find(name, signal);
+    if (!place && (await this.renew(signal, since))) place = await this.find(name, signal);
     if (!place) throw new VaultError("missing", `${what} is not in the vault: no index knows it; run repair`);
     return place;
   }

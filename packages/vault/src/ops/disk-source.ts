@@ -19,7 +19,7 @@ const cachedLeaves = 4096;
 /** A record that is open, or about to be. */
 interface Held {
   readonly opening: Promise<OpenedRecord>;
-  memory: SharedArrayBuffer | undefined;
+  readonly memory: { taken: SharedArrayBuffer | undefined };
   bytes: number;
   /** Readers that wait for it or copy from it. */
   users: number;
@@ -159,9 +159,10 @@ export class PointDiskSource implements BlockSource {
   }
 
   #open(place: RecordPlace, key: string): Held {
-    const take = (bytes: number): SharedArrayBuffer => (held.memory = this.#memory.take(bytes));
+    const memory: Held["memory"] = { taken: undefined };
+    const take = (bytes: number): SharedArrayBuffer => (memory.taken = this.#memory.take(bytes));
     const opening = openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal, take });
-    const held: Held = { opening, memory: undefined, bytes: 0, users: 0, evicted: false };
+    const held: Held = { opening, memory, bytes: 0, users: 0, evicted: false };
     const opened = ({ payload }: OpenedRecord): void => {
       held.bytes = payload.length;
       this.#recordBytes += held.bytes;
@@ -188,8 +189,8 @@ export class PointDiskSource implements BlockSource {
 
   /** Its memory is for others when it is not kept and nobody reads from it any more. */
   #release(held: Held): void {
-    if (!held.evicted || held.users > 0 || !held.memory) return;
-    this.#memory.give(held.memory);
-    held.memory = undefined;
+    if (!held.evicted || held.users > 0 || !held.memory.taken) return;
+    this.#memory.give(held.memory.taken);
+    held.memory.taken = undefined;
   }
 }

@@ -52,10 +52,11 @@ export async function fetchElsewhere(
   failure: unknown,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  const since = parts.index.generation;
   const known = await fetchAnywhere(parts, pool, name, signal);
   if (known) return known;
   // Gc may have moved it since the index was read.
-  const moved = (await parts.index.renew(signal)) ? await fetchAnywhere(parts, pool, name, signal) : undefined;
+  const moved = (await parts.index.renew(signal, since)) ? await fetchAnywhere(parts, pool, name, signal) : undefined;
   if (moved) return moved;
   throw failure ?? new VaultError("corrupt", `chunk ${hex(name.subarray(0, 8))}… is not where the index says`);
 }

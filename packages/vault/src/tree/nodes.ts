@@ -95,6 +95,7 @@ export class Nodes {
 
   async #fetch(name: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const what = `tree node ${hex(name.subarray(0, 8))}…`;
+    const since = this.#index.generation;
     const first = await this.#index.locate(name, what, signal);
     try {
       return await this.#fetchAt(first, name, signal);
@@ -106,7 +107,7 @@ export class Nodes {
         if (copy) return copy;
       }
       // Gc may have moved it since the index was read.
-      if (!(await this.#index.renew(signal))) throw error;
+      if (!(await this.#index.renew(signal, since))) throw error;
       return await this.#fetchAt(await this.#index.locate(name, what, signal), name, signal);
     }
   }
