@@ -62,10 +62,18 @@ export class SparseStore implements BlobStore {
   }
 
   async *list(prefix: string, { after }: { readonly after?: string }): AsyncGenerator<BlobInfo> {
-    this.#sorted ??= [...this.#sizes.keys()].sort();
-    for (const name of this.#sorted) {
+    const names = (this.#sorted ??= [...this.#sizes.keys()].sort());
+    const from = after ?? prefix;
+    let [low, high] = [0, names.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (names[middle]! <= from) low = middle + 1;
+      else high = middle;
+    }
+    for (const name of names.slice(low)) {
+      if (!name.startsWith(prefix)) break;
       const size = this.#sizes.get(name);
-      if (size !== undefined && name.startsWith(prefix) && (after === undefined || name > after)) yield { name, size, modified: 0 };
+      if (size !== undefined) yield { name, size, modified: 0 };
     }
   }
 
@@ -116,7 +124,7 @@ export class SyntheticPuts {
     const editor = new TreeEditor({ nodes, namer: session.namer, levels, root, emit: session.emitNode });
     const spread = base && Math.floor(chunks / base.changed);
     const runs = base ? Array.from({ length: base.changed }, (_, i) => i * spread! + (i % Math.max(1, spread! - 8))) : undefined;
-    for (const { first, count } of runs ? runs.map((run) => ({ first: run, count: 8 })) : wholes(chunks)) {
+    for (const { first, count } of runs ? runs.map((run) => ({ first: run, count: 8 })) : wholes(chunks, this.#perPack)) {
       const names = randomFillSync(new Uint8Array(Math.min(count, chunks - first) * nameLength));
       await this.#store(session, names);
       await editor.set(first, names, this.#signal);
@@ -143,6 +151,10 @@ export class SyntheticPuts {
     return point;
   }
 
+  get #perPack(): number {
+    return (16 << 20) / this.#parts.keys.grid;
+  }
+
   #waiting: Uint8Array[] = [];
   #count = 0;
 
@@ -150,7 +162,7 @@ export class SyntheticPuts {
     this.#waiting.push(names);
     this.#count += names.length / nameLength;
     this.chunks += names.length / nameLength;
-    if (this.#count >= Math.max(16, (16 << 20) / this.#parts.keys.grid)) await this.#flush(session);
+    if (this.#count >= this.#perPack) await this.#flush(session);
   }
 
   /** A pack in name: chunks of incompressible data at their places, with a table that is told, not written. */
@@ -175,8 +187,8 @@ export class SyntheticPuts {
   }
 }
 
-function* wholes(chunks: number): Generator<{ first: number; count: number }> {
-  for (let first = 0; first < chunks; first += 4096) yield { first, count: 4096 };
+function* wholes(chunks: number, count: number): Generator<{ first: number; count: number }> {
+  for (let first = 0; first < chunks; first += count) yield { first, count };
 }
 
 /** An object's head is all that a segment keeps in memory: its blocks, which nobody reads here, are not made. */

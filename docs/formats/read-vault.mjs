@@ -71,11 +71,15 @@ function openGrant(slot, secret, epoch) {
   return unseal(key, Buffer.alloc(12), Buffer.from(`godwit-vault/1 grant ${slot.vault}${slot.id}${epoch}`), Buffer.from(grant.sealed, "hex"));
 }
 
+const digits = (epoch) => epoch.toString(16).padStart(8, "0");
+
 function followEpochs(epoch, key) {
   epochKeys.set(epoch, key);
-  const content = openJson(`epoch/${epoch.toString(16).padStart(8, "0")}`, "EPCH");
+  const content = openJson(`epoch/${digits(epoch)}`, "EPCH");
   naming ??= Buffer.from(content.naming, "hex");
-  if (content.previous) followEpochs(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
+  // Older keys that are gone seal nothing any more; section 15.
+  if (content.previous) epochKeys.set(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
+  if (content.previous && names("epoch").includes(digits(content.previous.epoch))) followEpochs(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
 }
 
 // Sealed objects: section 2.
@@ -161,14 +165,18 @@ function* chunksOf(name, level, first) {
   }
 }
 
+/** Ids of points; a void only keeps a name from being used (section 13). */
+const points = () => names("point").filter((id) => read(`point/${id}`).toString("latin1", 0, 8) !== "GWVTVOID");
+
 openSlots();
 if (!wantedPoint) {
-  for (const id of names("point")) {
+  const renewed = points().flatMap((id) => openJson(`point/${id}`, "PONT").formerly ?? []);
+  for (const id of points().filter((one) => !renewed.includes(one))) {
     const { name, time, disks } = openJson(`point/${id}`, "PONT");
     console.log(id, time, name, disks.map((disk) => `${disk.name} (${disk.size} bytes)`).join(", "));
   }
 } else {
-  const id = names("point").find((one) => one.startsWith(wantedPoint));
+  const id = points().find((one) => one.startsWith(wantedPoint));
   const point = openJson(`point/${id}`, "PONT");
   const disk = point.disks.find((one) => one.name === wantedDisk);
   readTables("data");

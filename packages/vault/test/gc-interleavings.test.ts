@@ -2,11 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { StoreError, Vault, VaultError } from "@godwit/vault";
 import fc from "fast-check";
-import { MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
+import { contentOf, contentSize as size, MemoryDisk, newVault, reopen, secret, signal, tuning } from "./support/disks.ts";
 import { deadMachine, Interleaver } from "./support/interleave.ts";
 import type { MemoryStore } from "./support/memory-store.ts";
 
-const size = 60_000;
 const day = 24 * 3600 * 1000;
 
 /** What a machine does, one thing after the other. `die` is the number of writes it lives for. */
@@ -33,13 +32,6 @@ const machine: fc.Arbitrary<Machine> = fc.record({
   tasks: fc.array(task, { minLength: 1, maxLength: 4 }),
   die: fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, { weight: 1, arbitrary: fc.nat(30) }),
 });
-
-/** Few contents of few parts, so that points die, come back and share. */
-function contentOf(number: number): Uint8Array {
-  const content = new Uint8Array(size);
-  for (let part = 0; part < 5; part += 1) content.set(noise(11_000, (number * 7 + part * number) % 4), part * 11_500);
-  return content;
-}
 
 /** Whatever the order of reads and writes of the machines, what is listed in the end comes back whole. */
 async function check(machines: readonly Machine[], seed: number): Promise<void> {
@@ -144,7 +136,8 @@ function schedule(seed: number): (waiting: readonly number[]) => number {
   };
 }
 
-const runs = Number(process.env["GODWIT_INTERLEAVINGS"] ?? 60);
+/** More for a campaign of an hour; the test needs no more than to notice what breaks. */
+const runs = Number(process.env["GODWIT_INTERLEAVINGS"] ?? 15);
 
 test("puts, deletions and several gcs on machines that die, sleep and have clocks that jump: whatever is listed comes back whole", async () => {
   await fc.assert(fc.asyncProperty(fc.array(machine, { minLength: 2, maxLength: 4 }), fc.nat(), check), {

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { MemoryDisk, newVault, signal } from "./support/disks.ts";
 
 const hour = 3_600_000;
+const later = Date.parse("2100-01-01");
 
 const pointAt = (time: string, name = "web1"): Point => ({
   id: Buffer.from(`${name}${time}`).toString("hex").padEnd(32, "0").slice(-32),
@@ -19,7 +20,7 @@ const pointAt = (time: string, name = "web1"): Point => ({
 
 const ordered = (times: readonly string[]): Point[] => times.toSorted().map((time) => pointAt(time));
 
-function plan(points: readonly Point[], policy: PrunePolicy, timeZone = "UTC", now = Date.parse("2100-01-01")): readonly PruneVerdict[] {
+function plan(points: readonly Point[], policy: PrunePolicy, timeZone = "UTC", now = later): readonly PruneVerdict[] {
   return planPrune({ list: { points, damaged: [], locked: [] }, holds: [], now }, { fallback: policy, timeZone }).points;
 }
 
@@ -89,10 +90,17 @@ test("weeks are ISO weeks: the last days of a year may belong to the next one's 
   assert.deepEqual(kept(plan(ordered(times), { weekly: 9 })), ["2025-01-06T12:00:00Z", "2025-01-05T12:00:00Z", "2024-12-29T12:00:00Z"]);
 });
 
-test("a point dated in the future does not make `within` delete the rest", () => {
-  const times = ["2026-11-26T10:00:00Z", "2026-11-26T11:00:00Z", "2099-01-01T00:00:00Z"];
-  const verdicts = plan(ordered(times), { within: 24 * hour }, "UTC", Date.parse("2026-11-26T12:00:00Z"));
-  assert.deepEqual(kept(verdicts), times.toReversed());
+test("points dated in the future stay and push nothing out, by whatever rule", () => {
+  const now = Date.parse("2026-11-26T12:00:00Z");
+  const good = ["2026-11-25T10:00:00Z", "2026-11-26T11:00:00Z"];
+  const ahead = ["2026-12-24T00:00:00Z", "2099-01-01T00:00:00Z"];
+  for (const policy of [{ within: 48 * hour }, { last: 2 }, { daily: 2 }, { monthly: 1, daily: 2 }]) {
+    const verdicts = plan(ordered([...good, ...ahead]), policy, "UTC", now);
+    assert.deepEqual(kept(verdicts), [...good, ...ahead].toReversed());
+    assert.match(verdicts[0]!.reasons.join(), /future/);
+  }
+  const jumpedBack = plan(ordered(good), { last: 1 }, "UTC", 0);
+  assert.deepEqual(kept(jumpedBack), good.toReversed());
 });
 
 test("a policy that keeps nothing is refused, and a VM without a policy keeps everything", () => {
@@ -101,7 +109,7 @@ test("a policy that keeps nothing is refused, and a VM without a policy keeps ev
   assert.throws(() => plan([], { last: -1 }), { kind: "invalid" });
   const points = [pointAt("2026-11-24T08:00:00Z", "a"), pointAt("2026-11-24T09:00:00Z", "a"), pointAt("2026-11-24T08:00:00Z", "b")];
   points.push(pointAt("2026-11-24T09:00:00Z", "b"));
-  const facts = { list: { points, damaged: ["x"], locked: [] }, holds: [], now: 0 };
+  const facts = { list: { points, damaged: ["x"], locked: [] }, holds: [], now: later };
   const { points: verdicts, damaged } = planPrune(facts, { byName: { a: { last: 1 } } });
   assert.deepEqual(
     verdicts.map(({ name, keep }) => `${name} ${keep}`),
@@ -114,15 +122,15 @@ test("a policy that keeps nothing is refused, and a VM without a policy keeps ev
 test("held points stay, until the hold is over; damaged ones stay and stand for nothing", () => {
   const [old, young] = ordered(["2026-11-24T08:00:00Z", "2026-11-24T09:00:00Z"]);
   const list = { points: [old!, young!], damaged: [], locked: [] };
-  const hold = { id: "h", point: old!.id, kind: "hold" as const, reason: "the lawyers want it", created: "", until: 1000 };
-  const before = planPrune({ list, holds: [hold], now: 999 }, { fallback: { last: 1 } });
+  const hold = { id: "h", point: old!.id, kind: "hold" as const, reason: "the lawyers want it", created: "", until: later };
+  const before = planPrune({ list, holds: [hold], now: later - 1 }, { fallback: { last: 1 } });
   assert.deepEqual(before.points[1], {
     ...before.points[1],
     keep: true,
-    reasons: ["hold until 1970-01-01T00:00:01.000Z: the lawyers want it"],
+    reasons: ["hold until 2100-01-01T00:00:00.000Z: the lawyers want it"],
   });
-  assert.equal(planPrune({ list, holds: [hold], now: 1000 }, { fallback: { last: 1 } }).points[1]!.keep, false);
-  const hurt = planPrune({ list, holds: [], hurt: new Set([young!.id]), now: 0 }, { fallback: { last: 1 } });
+  assert.equal(planPrune({ list, holds: [hold], now: later }, { fallback: { last: 1 } }).points[1]!.keep, false);
+  const hurt = planPrune({ list, holds: [], hurt: new Set([young!.id]), now: later }, { fallback: { last: 1 } });
   assert.deepEqual(
     hurt.points.map(({ keep }) => keep),
     [true, true],

@@ -57,7 +57,7 @@ test("after a re-key everything is rewritten in bounded runs, the old keys are d
 
 test("a rewriting that dies at any write loses nothing, and the next one finishes", async () => {
   const { store: original, vault } = await newVault();
-  const [one, two] = [noise(150 * kib, 1), noise(80 * kib, 2)];
+  const [one, two] = [noise(60 * kib, 1), noise(30 * kib, 2)];
   const old = await put(vault, "a", one);
   await put(vault, "b", two);
   await vault.hold(old, { reason: "keep me" }, { signal });

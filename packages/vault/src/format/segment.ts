@@ -30,11 +30,47 @@ export interface SegmentHead {
   readonly filter: Uint8Array;
 }
 
-const compareRuns = (entries: Uint8Array) => {
-  const view = Buffer.from(entries.buffer, entries.byteOffset, entries.byteLength);
-  return (a: number, b: number): number =>
-    view.compare(view, b * entryLength, b * entryLength + nameLength, a * entryLength, a * entryLength + nameLength);
-};
+const buckets = 1 << 16;
+
+/**
+ * The entries' numbers in the order of their names. Names are uniform, so that after one pass over their
+ * first two bytes hardly anything is left to compare.
+ */
+function orderOf(entries: Uint8Array): Uint32Array {
+  const count = entries.length / entryLength;
+  const starts = new Uint32Array(buckets + 1);
+  const bucketOf = (entry: number): number => (entries[entry * entryLength]! << 8) | entries[entry * entryLength + 1]!;
+  for (let entry = 0; entry < count; entry += 1) starts[bucketOf(entry) + 1]! += 1;
+  for (let bucket = 0; bucket < buckets; bucket += 1) starts[bucket + 1]! += starts[bucket]!;
+  const order = new Uint32Array(count);
+  const next = starts.slice();
+  for (let entry = 0; entry < count; entry += 1) {
+    const bucket = bucketOf(entry);
+    order[next[bucket]!] = entry;
+    next[bucket]! += 1;
+  }
+  const compare = (a: number, b: number): number => compareNames(entries, a * entryLength, b * entryLength);
+  for (let bucket = 0; bucket < buckets; bucket += 1) {
+    const [from, to] = [starts[bucket]!, starts[bucket + 1]!];
+    if (to - from > 16) order.subarray(from, to).sort(compare);
+    else insertionSort(order, from, to, compare);
+  }
+  return order;
+}
+
+function compareNames(entries: Uint8Array, a: number, b: number): number {
+  for (let i = 0; i < nameLength; i += 1) if (entries[a + i] !== entries[b + i]) return entries[a + i]! - entries[b + i]!;
+  return 0;
+}
+
+function insertionSort(order: Uint32Array, from: number, to: number, compare: (a: number, b: number) => number): void {
+  for (let i = from + 1; i < to; i += 1) {
+    const entry = order[i]!;
+    let at = i;
+    for (; at > from && compare(order[at - 1]!, entry) > 0; at -= 1) order[at] = order[at - 1]!;
+    order[at] = entry;
+  }
+}
 
 /**
  * A whole segment out of `entries` (entryLength bytes each, in any order unless `sorted`, with pack numbers
@@ -48,8 +84,7 @@ export function encodeSegment(
   { sorted = false }: { readonly sorted?: boolean } = {},
 ): Uint8Array {
   const count = entries.length / entryLength;
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  if (!sorted) order.sort(compareRuns(entries));
+  const order = sorted ? Uint32Array.from({ length: count }, (_, i) => i) : orderOf(entries);
   const blocks = Math.ceil(count / blockEntries);
   const head = encodeHead(packs, entries, order, blocks);
   const total = segmentPrefix + head.length + tagLength + count * entryLength + blocks * tagLength;

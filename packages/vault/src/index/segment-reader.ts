@@ -20,6 +20,7 @@ import type { BlobStore } from "../store/blob-store.ts";
 import type { BlockCache } from "./block-cache.ts";
 
 const firstRead = 64 << 10;
+const streamedBlocks = 112;
 
 /** What a lookup finds: a record, and the pack with its table. */
 export interface Located extends RecordPlace {
@@ -92,18 +93,45 @@ export class SegmentReader {
     return undefined;
   }
 
-  /** The entries of a block, {@link entryLength} bytes each. Who reads all blocks once need not have them kept. */
-  async block(number: number, signal: AbortSignal, { keep = true }: { readonly keep?: boolean } = {}): Promise<Buffer> {
+  /** The entries of a block, {@link entryLength} bytes each. */
+  async block(number: number, signal: AbortSignal): Promise<Buffer> {
     const key = `${this.batch}/${number}`;
-    const cached = keep ? this.#cache.get(key) : undefined;
+    const cached = this.#cache.get(key);
     if (cached) return cached;
-    const here = Math.min(blockEntries, this.head.entries - number * blockEntries);
-    const frame = new Uint8Array(here * entryLength + tagLength);
-    const offset = this.#blocksAt + number * blockLength;
-    await this.#store.read(objectName.index(this.batch), offset, frame, { signal });
-    const block = this.#cipher.open(frame, offset);
-    if (keep) this.#cache.set(key, block);
-    return block;
+    const [block] = this.#open(number, number, await this.#read(number, number, signal));
+    this.#cache.set(key, block!);
+    return block!;
+  }
+
+  /** Blocks `first` to `last` (included), about a mebibyte a read and one read ahead; none is kept. */
+  async *stream(first: number, last: number, signal: AbortSignal): AsyncGenerator<{ readonly number: number; readonly block: Buffer }> {
+    const endOf = (from: number): number => Math.min(last, from + streamedBlocks - 1);
+    const start = (from: number): Promise<Uint8Array> | undefined => {
+      const reading = from <= last ? this.#read(from, endOf(from), signal) : undefined;
+      reading?.catch(() => undefined);
+      return reading;
+    };
+    let reading = start(first);
+    for (let from = first; reading; from += streamedBlocks) {
+      const frames = await reading;
+      reading = start(from + streamedBlocks);
+      for (const [i, block] of this.#open(from, endOf(from), frames).entries()) yield { number: from + i, block };
+    }
+  }
+
+  async #read(first: number, last: number, signal: AbortSignal): Promise<Uint8Array> {
+    const entries = Math.min(this.head.entries, (last + 1) * blockEntries) - first * blockEntries;
+    const frames = new Uint8Array(entries * entryLength + (last - first + 1) * tagLength);
+    await this.#store.read(objectName.index(this.batch), this.#blocksAt + first * blockLength, frames, { signal });
+    return frames;
+  }
+
+  #open(first: number, last: number, frames: Uint8Array): Buffer[] {
+    const blocks: Buffer[] = [];
+    for (let at = 0; first + blocks.length <= last; at += blockLength) {
+      blocks.push(this.#cipher.open(frames.subarray(at, at + blockLength), this.#blocksAt + first * blockLength + at));
+    }
+    return blocks;
   }
 
   /** The number of a block's first entry in the whole segment. */

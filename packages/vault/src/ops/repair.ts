@@ -43,7 +43,7 @@ async function damagedBlocks({ index }: VaultParts, signal: AbortSignal): Promis
   const damaged: string[] = [];
   for (const segment of index.segments) {
     try {
-      for (let block = 0; block < segment.blocks; block += 1) await segment.block(block, signal);
+      for await (const _block of segment.stream(0, segment.blocks - 1, signal));
     } catch (error) {
       if (!isDamage(error) && !isNotFound(error)) throw error;
       damaged.push(segment.batch);

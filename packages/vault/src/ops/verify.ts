@@ -131,7 +131,7 @@ class Verification {
     const { signal } = this.#options;
     for (const segment of this.#parts.index.segments) {
       try {
-        for (let block = 0; block < segment.blocks; block += 1) await segment.block(block, signal);
+        for await (const _block of segment.stream(0, segment.blocks - 1, signal));
       } catch (error) {
         if (!isDamage(error) && !isNotFound(error)) throw error;
         this.#damaged(`index/${segment.batch}`, describeError(error));
@@ -171,6 +171,8 @@ class Verification {
       }
     } catch (error) {
       if (!isDamage(error) && !isNotFound(error)) throw error;
+      // A pack that gc deleted since it was listed is no loss.
+      if (isNotFound(error) && (await this.#isForgotten(pack.name))) return;
       this.#damaged(pack.name, describeError(error));
       const found = await this.#checkByIndex(pack.name);
       bad.push(...found.bad);
@@ -292,9 +294,12 @@ class Verification {
     const { index } = this.#parts;
     const { signal, points } = this.#options;
     const isWell = (place: RecordPlace): Promise<boolean> => (points ? this.#opens(place) : this.#exists(place.pack));
-    const first = await index.find(name, signal, true);
-    if (first && (await isWell(first))) return true;
-    for await (const place of index.places(name, signal)) if (!index.hurt.has(place) && (await isWell(place))) return true;
+    do {
+      const first = await index.find(name, signal, true);
+      if (first && (await isWell(first))) return true;
+      for await (const place of index.places(name, signal)) if (!index.hurt.has(place) && (await isWell(place))) return true;
+      // Gc may have moved it since the index was read.
+    } while (await index.renew(signal));
     return false;
   }
 
@@ -303,9 +308,18 @@ class Verification {
       return (await this.#parts.ciphers.header(pack, this.#options.signal)).length === headerLength;
     } catch (error) {
       if (!isDamage(error) && !isNotFound(error)) throw error;
-      this.#damaged(pack, isNotFound(error) ? "it is missing" : describeError(error));
+      if (!isNotFound(error)) this.#damaged(pack, describeError(error));
+      else if (!(await this.#isForgotten(pack))) this.#damaged(pack, "it is missing");
       return false;
     }
+  }
+
+  /** True for a pack that gc deleted: no index mentions it any more, or it is condemned. */
+  async #isForgotten(pack: string): Promise<boolean> {
+    const { index } = this.#parts;
+    const isMentioned = (): boolean => index.segments.some(({ head }) => head.packs.some(({ name }) => name === pack));
+    if (isMentioned() && !index.condemned.has(pack)) await index.renew(this.#options.signal);
+    return !isMentioned() || index.condemned.has(pack);
   }
 
   #opens(place: RecordPlace): Promise<boolean> {

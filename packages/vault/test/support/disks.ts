@@ -31,6 +31,15 @@ export function noise(length: number, seed: number): Uint8Array {
   return bytes;
 }
 
+export const contentSize = 60_000;
+
+/** Few contents of few parts, so that points die, come back and share. */
+export function contentOf(number: number): Uint8Array {
+  const content = new Uint8Array(contentSize);
+  for (let part = 0; part < 5; part += 1) content.set(noise(11_000, (number * 7 + part * number) % 4), part * 11_500);
+  return content;
+}
+
 /** A disk in memory; runs of whole zero pages are reported as zero. */
 export class MemoryDisk implements BlockSource, BlockSink {
   readonly content: Uint8Array;

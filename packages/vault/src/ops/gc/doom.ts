@@ -61,7 +61,7 @@ async function pronounce(parts: VaultParts, mark: StandingMark, packs: readonly 
 }
 
 /** What was decided about a mark that stands; undefined when nothing was. */
-export async function believedDoom({ store, keys }: VaultParts, mark: string, signal: AbortSignal): Promise<string[] | undefined> {
+async function believedDoom({ store, keys }: VaultParts, mark: string, signal: AbortSignal): Promise<string[] | undefined> {
   const name = objectName.doom(mark);
   let packs: string[];
   try {

@@ -1,8 +1,8 @@
 import type { CondemnedPack } from "../../format/gc.ts";
-import type { StandingMark } from "../../index/condemned.ts";
 import type { VaultParts } from "../../parts.ts";
 import { WriteSession } from "../session.ts";
 import { choosePacks, type Choice, type ChoiceOptions, deadOrphans, writeMark } from "./condemn.ts";
+import { confirmDead } from "./confirm.ts";
 import { decide, type Verdict } from "./doom.ts";
 import { rewritePacks } from "./rewrite.ts";
 import { replaceable, replaceSegments } from "./segments.ts";
@@ -100,6 +100,13 @@ interface Condemned {
   readonly copiedBytes: number;
 }
 
+interface OwnMark {
+  readonly id: string;
+  readonly packs: ReadonlySet<string>;
+}
+
+type Pending = GcResult["pending"][number];
+
 class Collection {
   readonly #parts: VaultParts;
   readonly #options: GcOptions & typeof gcDefaults;
@@ -116,20 +123,24 @@ class Collection {
   }
 
   async run(): Promise<GcResult> {
-    const { dryRun = false } = this.#options;
-    if (!dryRun) {
-      await removeVoidVerdicts(this.#parts, this.#options.signal);
-      await this.#settleMarks(0);
+    const { dryRun = false, signal } = this.#options;
+    if (dryRun) {
+      await this.#parts.index.refresh(signal);
+      return this.#resultOf(await this.#look(await this.#survey()), []);
     }
-    const condemned = dryRun ? await this.#look() : await this.#condemn();
-    const pending = dryRun ? [] : await this.#settleMarks(this.#options.waitMs);
-    if (!dryRun) await this.#mergeSegments();
+    await removeVoidVerdicts(this.#parts, signal);
+    // What others doomed, or would have, is deleted only if a survey that began afterwards agrees.
+    const old = await this.#decide(undefined);
+    const found = await this.#survey();
+    const confirmed = await confirmDead(this.#parts, found, new Set([...old.decided.values()].flat()), signal);
+    const pending = [...old.pending, ...(await this.#sweep(old.decided, confirmed))];
+    const { mark, ...condemned } = await this.#condemn(found);
+    if (mark !== undefined) pending.push(...(await this.#settle(mark)));
+    await this.#mergeSegments();
     return this.#resultOf(condemned, pending);
   }
 
-  async #look(): Promise<Condemned> {
-    await this.#parts.index.refresh(this.#options.signal);
-    const found = await this.#survey();
+  async #look(found: Survey): Promise<Condemned> {
     const choice = await this.#choose(found);
     const orphans = await deadOrphans(this.#parts, found.orphans, this.#options.signal);
     return { survey: found, choice, orphans, rewritten: choice.half.length, copiedBytes: 0 };
@@ -149,69 +160,79 @@ class Collection {
     return await choosePacks(this.#parts, found, options, signal);
   }
 
-  /** Surveys, rewrites and condemns in one session, so that nobody takes the new packs for dead meanwhile. */
-  async #condemn(): Promise<Condemned> {
+  /** Rewrites and condemns in one session, so that nobody takes the new packs for dead meanwhile. */
+  async #condemn(found: Survey): Promise<Condemned & { readonly mark: OwnMark | undefined }> {
     const { signal, onProgress } = this.#options;
     const parts = this.#parts;
     const session = new WriteSession(parts, signal);
     await session.start("");
     try {
-      const found = await this.#survey();
       const choice = await this.#choose(found);
       onProgress?.({ step: "rewrite", packs: choice.half.length, bytes: choice.half.reduce((sum, { size }) => sum + size, 0) });
       const { packs, copiedBytes } = await rewritePacks(parts, session, choice.half, signal);
       const orphans = await deadOrphans(parts, found.orphans, signal);
       const all = [...choice.dead.map(({ name }) => ({ pack: name, to: [] })), ...orphans, ...packs];
-      if (all.length > 0)
-        await writeMark(
-          parts,
-          all,
-          found.points.map(({ id }) => id),
-          signal,
-        );
-      return { survey: found, choice, orphans, rewritten: packs.length, copiedBytes };
+      const points = found.points.map(({ id }) => id);
+      const id = all.length === 0 ? undefined : await writeMark(parts, all, points, signal);
+      const mark = id === undefined ? undefined : { id, packs: new Set(all.map(({ pack }) => pack)) };
+      return { survey: found, choice, orphans, rewritten: packs.length, copiedBytes, mark };
     } finally {
       await session.settle();
       await session.end();
     }
   }
 
-  /** Decides what can be decided about standing marks, and sweeps; what has to wait, after `waitMs`. */
-  async #settleMarks(waitMs: number): Promise<{ mark: string; why: string }[]> {
-    const { signal, onProgress, staleAfterMs } = this.#options;
-    const { clock, index } = this.#parts;
+  /** Decides about this run's own mark and sweeps it, or leaves it after `waitMs` for the next run. */
+  async #settle(mark: OwnMark): Promise<Pending[]> {
+    const { signal, onProgress, waitMs } = this.#options;
+    const { clock } = this.#parts;
     const deadline = clock.monotonic() + waitMs;
     for (;;) {
-      this.#givenUp.push(...(await giveUpStale(this.#parts, staleAfterMs, signal)));
-      await index.refresh(signal);
-      if (!index.condemned.any) return [];
-      const { pending, waiting } = await this.#settleOnce(index.condemned.marks);
+      const { decided, pending, waiting } = await this.#decide(mark.id);
+      if (decided.size > 0) return await this.#sweep(decided, mark.packs);
       if (waiting === 0 || clock.monotonic() >= deadline) return pending;
       onProgress?.({ step: "wait", sessions: waiting });
       await clock.sleep(Math.min(pollMs, waitMs), { signal });
     }
   }
 
-  async #settleOnce(marks: readonly StandingMark[]): Promise<{ pending: { mark: string; why: string }[]; waiting: number }> {
-    const { signal, onProgress } = this.#options;
+  /** What is decided about standing marks, or about one of them. */
+  async #decide(only: string | undefined): Promise<{ decided: Map<string, readonly string[]>; pending: Pending[]; waiting: number }> {
+    const { signal, staleAfterMs } = this.#options;
+    const { index } = this.#parts;
+    this.#givenUp.push(...(await giveUpStale(this.#parts, staleAfterMs, signal)));
+    await index.refresh(signal);
     const decided = new Map<string, readonly string[]>();
-    const pending: { mark: string; why: string }[] = [];
+    const pending: Pending[] = [];
     let waiting = 0;
-    for (const mark of marks) {
+    for (const mark of index.condemned.marks) {
+      if (only !== undefined && mark.id !== only) continue;
       const verdict = await decide(this.#parts, mark, signal);
       if (verdict.kind === "doomed") decided.set(mark.id, verdict.packs);
       else if (verdict.kind !== "gone") pending.push({ mark: mark.id, why: whyPending(verdict) });
       if (verdict.kind === "waiting") waiting += verdict.sessions.length;
     }
-    if (decided.size > 0) {
-      onProgress?.({ step: "sweep", packs: [...decided.values()].reduce((sum, packs) => sum + packs.length, 0) });
-      const swept = await sweep(this.#parts, decided, signal);
-      this.#deletedPacks += swept.deletedPacks;
-      this.#freedBytes += swept.freedBytes;
-      this.#segmentsReplaced += swept.segmentsReplaced;
-      for (const pack of swept.retained) pending.push({ mark: "", why: `the storage's own lock keeps ${pack}` });
-    }
-    return { pending, waiting };
+    return { decided, pending, waiting };
+  }
+
+  async #sweep(decided: ReadonlyMap<string, readonly string[]>, confirmed: ReadonlySet<string>): Promise<Pending[]> {
+    if (decided.size === 0) return [];
+    const { signal, onProgress } = this.#options;
+    onProgress?.({ step: "sweep", packs: [...decided.values()].reduce((sum, packs) => sum + packs.length, 0) });
+    const swept = await sweep(this.#parts, decided, confirmed, signal);
+    this.#deletedPacks += swept.deletedPacks;
+    this.#freedBytes += swept.freedBytes;
+    this.#segmentsReplaced += swept.segmentsReplaced;
+    return [...decided].flatMap(([mark, packs]) => {
+      const kept = packs.filter((pack) => swept.retained.includes(pack));
+      const needed = packs.filter((pack) => !confirmed.has(pack));
+      return [
+        ...(kept.length > 0 ? [{ mark, why: `the storage's own lock keeps ${kept.length} of its packs` }] : []),
+        ...(needed.length > 0
+          ? [{ mark, why: `${needed.length} of its packs are needed: it was made by a broken or hostile machine` }]
+          : []),
+      ];
+    });
   }
 
   /** Merges small segments, which every put leaves one of. */

@@ -63,7 +63,8 @@ export async function rewritePacks(
   return { packs, copiedBytes };
 }
 
-async function liveItems(parts: VaultParts, { name, size, count }: HalfDead, signal: AbortSignal): Promise<Map<string, Uint8Array>> {
+/** The items of a pack that the survey found to be needed, by the hex of their names. Throws `corrupt` or the store's `not-found`. */
+export async function liveItems(parts: VaultParts, { name, size, count }: HalfDead, signal: AbortSignal): Promise<Map<string, Uint8Array>> {
   const { records } = await readPackTable(parts.store, parts.keys, { name, size }, signal);
   const live = new Map<string, Uint8Array>();
   for (const item of records.flatMap(({ items }) => items)) {

@@ -39,7 +39,7 @@ async function replaceGroup(parts: VaultParts, group: readonly SegmentReader[], 
   for (const segment of group) {
     try {
       const blocks: Buffer[] = [];
-      for (let number = 0; number < segment.blocks; number += 1) blocks.push(await segment.block(number, signal, { keep: false }));
+      for await (const { block } of segment.stream(0, segment.blocks - 1, signal)) blocks.push(block);
       merged.add(segment.head.packs, blocks);
       done.push(segment);
     } catch (error) {

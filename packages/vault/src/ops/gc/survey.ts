@@ -220,10 +220,7 @@ async function countSegment(count: SegmentCount, filter: LiveFilter, range: Name
   const { segment } = count;
   try {
     const { first, last } = segment.blocksBetween(range.from, range.to);
-    for (let number = first; number <= last; number += 1) {
-      const block = await segment.block(number, signal, { keep: false });
-      countBlock(count, block, number, { filter, range });
-    }
+    for await (const { number, block } of segment.stream(first, last, signal)) countBlock(count, block, number, { filter, range });
   } catch (error) {
     if (!isDamage(error) && !isNotFound(error)) throw error;
     count.broken = true;

@@ -1,9 +1,7 @@
 import { objectName } from "../../format/objects.ts";
-import type { StandingMark } from "../../index/condemned.ts";
 import type { VaultParts } from "../../parts.ts";
 import { StoreError } from "../../store/blob-store.ts";
 import { WriteSession } from "../session.ts";
-import { believedDoom } from "./doom.ts";
 import { replaceable, replaceSegments } from "./segments.ts";
 import { activeSessions, sizeOf } from "./survey.ts";
 
@@ -16,11 +14,19 @@ export interface Swept {
   readonly segmentsReplaced: number;
 }
 
-const deletesAtOnce = 16;
+const deletesAtOnce = 64;
 
-/** Deletes doomed packs, then all mention of them, then marks of which nothing is left. May be done twice, and by several at once. */
-export async function sweep(parts: VaultParts, decided: ReadonlyMap<string, readonly string[]>, signal: AbortSignal): Promise<Swept> {
-  const doomed = new Set([...decided.values()].flat());
+/**
+ * Deletes doomed packs, as far as `confirmed` has them, then all mention of them, then marks of which nothing
+ * is left. May be done twice, and by several at once.
+ */
+export async function sweep(
+  parts: VaultParts,
+  decided: ReadonlyMap<string, readonly string[]>,
+  confirmed: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<Swept> {
+  const doomed = new Set([...decided.values()].flat().filter((pack) => confirmed.has(pack)));
   const sizes = sizesOf(parts, doomed);
   const retained: string[] = [];
   let [deletedPacks, freedBytes] = [0, 0];
@@ -39,12 +45,12 @@ export async function sweep(parts: VaultParts, decided: ReadonlyMap<string, read
   for (let first = 0; first < packs.length; first += deletesAtOnce)
     await Promise.all(packs.slice(first, first + deletesAtOnce).map(remove));
   await forgetHurts(parts, doomed, signal);
-  const segmentsReplaced = await forgetPacks(parts, signal);
+  const segmentsReplaced = await forgetPacks(parts, doomed, signal);
   await parts.index.refresh(signal);
   const mentioned = mentionedPacks(parts);
   const allRead = parts.index.damagedSegments.length === 0 && parts.index.lockedSegments.length === 0;
   for (const [mark, packsOfMark] of decided) {
-    const remains = packsOfMark.some((pack) => mentioned.has(pack) || retained.includes(pack));
+    const remains = packsOfMark.some((pack) => !doomed.has(pack) || mentioned.has(pack) || retained.includes(pack));
     if (!remains && allRead) await removeMark(parts, mark, signal);
   }
   return { deletedPacks, freedBytes, retained, segmentsReplaced };
@@ -69,26 +75,20 @@ async function forgetHurts({ store, index }: VaultParts, doomed: ReadonlySet<str
   }
 }
 
-/** Replaces the segments that mention doomed packs, whoever doomed them. How many. */
-async function forgetPacks(parts: VaultParts, signal: AbortSignal): Promise<number> {
+/** Replaces the segments that mention doomed packs. How many. */
+async function forgetPacks(parts: VaultParts, dropped: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
+  const mentions = (packs: readonly { readonly name: string }[]): boolean => packs.some(({ name }) => dropped.has(name));
   await parts.index.refresh(signal);
-  const doomed = await allDoomed(parts, parts.index.condemned.marks, signal);
-  const mentions = (packs: readonly { readonly name: string }[]): boolean => packs.some(({ name }) => doomed.has(name));
   if (!parts.index.segments.some(({ head }) => mentions(head.packs))) return 0;
   const session = new WriteSession(parts, signal);
   await session.start("");
-  const dropped = await allDoomed(parts, parts.index.condemned.marks, signal);
-  const active = await activeSessions(parts, signal);
-  const wanted = replaceable(parts, active, dropped).filter(({ head }) => head.packs.some(({ name }) => dropped.has(name)));
-  const replaced = await replaceSegments(parts, wanted, { signal, session, dropped, entries: parts.tuning.batchEntries });
-  await session.end();
-  return replaced;
-}
-
-async function allDoomed(parts: VaultParts, marks: readonly StandingMark[], signal: AbortSignal): Promise<Set<string>> {
-  const doomed = new Set<string>();
-  for (const { id } of marks) for (const pack of (await believedDoom(parts, id, signal)) ?? []) doomed.add(pack);
-  return doomed;
+  try {
+    const active = await activeSessions(parts, signal);
+    const wanted = replaceable(parts, active, dropped).filter(({ head }) => mentions(head.packs));
+    return await replaceSegments(parts, wanted, { signal, session, dropped, entries: parts.tuning.batchEntries });
+  } finally {
+    await session.end();
+  }
 }
 
 /** The mark first: a wait or a doom without one is void. */

@@ -62,6 +62,9 @@ export interface PrunePlan {
   readonly locked: readonly string[];
 }
 
+/** How far a point's time may be ahead, ms: clocks of machines differ. */
+const clocksDiffer = 3_600_000;
+
 /** Decides which points go. Pure: the same facts give the same plan. Throws `invalid`. */
 export function planPrune(facts: PruneFacts, policies: PrunePolicies): PrunePlan {
   const calendar = new Calendar(policies.timeZone ?? "UTC");
@@ -96,7 +99,9 @@ interface Context {
 function planMachine(points: readonly Point[], policy: PrunePolicy | undefined, { facts, calendar }: Context): PruneVerdict[] {
   const newest = points.toReversed();
   const keeps = new Map<string, string[]>(newest.map(({ id }) => [id, []]));
-  const whole = newest.filter(({ id }) => facts.hurt?.has(id) !== true);
+  const isAhead = ({ time }: Point): boolean => Date.parse(time) > facts.now + clocksDiffer;
+  const whole = newest.filter((point) => facts.hurt?.has(point.id) !== true && !isAhead(point));
+  for (const point of newest) if (isAhead(point)) keeps.get(point.id)!.push("it is dated in the future and stands for nothing until then");
   for (const { id } of newest) if (facts.hurt?.has(id)) keeps.get(id)!.push("it is damaged and stands for nothing; delete it by name");
   for (const hold of facts.holds) {
     const { point, kind, until, reason } = hold;
