@@ -21,7 +21,8 @@ const lineCodes = new Set([
   "PARSE_ERROR",
   "HPE_INVALID_CONSTANT",
 ]);
-const lineNames = new Set(["TimeoutError", "NetworkingError"]);
+/** An abort that is not the caller's is the Azure SDK's word for a body that was cut. */
+const lineNames = new Set(["TimeoutError", "NetworkingError", "AbortError"]);
 
 /** What a status means where the service says no more than that. */
 export function kindOfStatus(status: number): StoreErrorKind {

@@ -187,7 +187,7 @@ export class AzureStore implements BlobStore {
 
   async #state(name: string, signal: AbortSignal): Promise<State> {
     const head = await this.#blob(name).getProperties({ abortSignal: signal });
-    const retainUntil = head.immutabilityPolicyMode === "Locked" ? head.immutabilityPolicyExpiresOn?.getTime() : undefined;
+    const retainUntil = head.immutabilityPolicyMode?.toLowerCase() === "locked" ? head.immutabilityPolicyExpiresOn?.getTime() : undefined;
     const info = {
       name,
       size: head.contentLength ?? 0,
