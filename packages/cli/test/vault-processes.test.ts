@@ -47,7 +47,7 @@ describe("godwit vault as a process", () => {
     return (await ended)[0];
   }
 
-  it("loses nothing to kill -9 at any step of a put, and goes on where it was", async () => {
+  it("loses nothing to kill -9 at any step of a put, and goes on where it was", { timeout: 240_000 }, async () => {
     for (const [kind, more] of [
       ["session", 1],
       ["data", 1],
