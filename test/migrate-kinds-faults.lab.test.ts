@@ -172,6 +172,14 @@ describe("a move of a VM that stands still, or of its disks, that is hit", () =>
     const source = async (): Promise<string | undefined> =>
       (await site.godwit.json<Vm>(["vm", "show", "web"])).disks.find((disk) => disk.target === "vdb")?.source.path;
 
+    it("on their way to the other host while it runs, by a full disk there", async () => {
+      const id = await begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+      await site.lab.faults.fillDisk(bravo);
+      const job = await ended(site.godwit, id);
+      await site.lab.faults.freeDisk(bravo);
+      await assertUndone(job);
+    });
+
     it("by a cancel, and by a kill -9 of the guest's QEMU: the copy goes, the disk stays", async () => {
       const id = await begin(storage, /copying/);
       await site.godwit.run(["job", "cancel", id]);
