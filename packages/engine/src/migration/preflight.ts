@@ -61,6 +61,10 @@ function definition({ vm, kind, source }: PreflightFacts): Check[] {
   const checks: Check[] = [];
   if (!vm.vm.persistent)
     checks.push(fail("definition", `${vm.vm.name} has no definition, and is gone when it stops`, "move it with --kind live"));
+  for (const state of vm.keptByHost)
+    checks.push(
+      fail("kept-state", `the state of ${state} is kept on ${source.name}, and would be left behind`, "move it with --kind live"),
+    );
   if (vm.savedMemory)
     checks.push(
       fail(

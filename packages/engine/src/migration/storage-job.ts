@@ -235,6 +235,8 @@ class StorageMove {
         await this.#host().abortCopy(vmId, copy, { signal: stopping });
       } catch (error) {
         stopping.throwIfAborted();
+        if (error instanceof EngineError && error.kind === "not-found")
+          throw new EngineError("not-found", `${vm} is no longer there; ${copy.from} and ${copy.to} both stay`, { vm }, { cause: error });
         this.#context.log("warn", `which image ${copy.target} uses could not be asked: ${describeError(error)}`);
       }
       if (look >= looks * 15)

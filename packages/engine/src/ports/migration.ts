@@ -50,6 +50,8 @@ export interface SourceFacts {
   /** An operation that holds it: `backup`, `migration out`, `snapshot`… */
   readonly job?: string | undefined;
   readonly snapshots: readonly SnapshotFacts[];
+  /** State besides disks and files that only its host keeps, and only a live migration takes along: a TPM's. */
+  readonly keptByHost: readonly string[];
   /** It is off, but its memory was saved: starting it resumes it. */
   readonly savedMemory: boolean;
   /** Opaque to all but the adapter. */

@@ -49,6 +49,7 @@ const vm: SourceFacts = {
   ties: [],
   files: [],
   snapshots: [],
+  keptByHost: [],
   savedMemory: false,
   definition: undefined,
 };
@@ -159,6 +160,7 @@ describe("the preflight of a VM that stands still", () => {
       [{ kind: "cold" }, /state: web is running, not off → shut it down first/],
       [{ kind: "quick", vm: off }, /state: web is off, not running → .*--kind cold/],
       [{ kind: "quick", vm: { ...vm, vm: { ...vm.vm, persistent: false } } }, /definition: web has no definition.*--kind live/],
+      [{ ...cold, vm: { ...off, keptByHost: ["its TPM"] } }, /kept-state: the state of its TPM is kept on alpha.*--kind live/],
       [{ ...cold, vm: { ...off, savedMemory: true } }, /memory-state: the memory of web was saved on alpha, and would be lost/],
       [{ ...cold, there: { ...there, sameUuid: { name: "web", active: false } } }, /identity: bravo has a definition of web already/],
       [{ ...cold, vm: { ...off, snapshots: [{ ...snapshot, memory: "file" }] } }, /snapshots: .*'s' keeps its memory in files of its own/],

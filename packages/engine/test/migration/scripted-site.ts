@@ -229,6 +229,7 @@ function sourceFacts({ process, diskPath, autostart }: HostState): SourceFacts {
     ties: [],
     files: [],
     snapshots: [],
+    keptByHost: [],
     savedMemory: false,
     definition: undefined,
   };

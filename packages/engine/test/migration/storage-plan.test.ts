@@ -36,6 +36,7 @@ const vm: SourceFacts = {
   ties: [],
   files: [],
   snapshots: [],
+  keptByHost: [],
   savedMemory: false,
   definition: undefined,
 };

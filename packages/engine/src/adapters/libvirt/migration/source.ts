@@ -46,6 +46,7 @@ export async function readSource(host: LibvirtAccess, vmId: string, signal: Abor
     files: live.firmware.nvram === undefined ? [] : [live.firmware.nvram],
     job: busy ? operationName(stats.params) : undefined,
     snapshots,
+    keptByHost: live.tpms.filter(({ backend }) => backend === "emulator").map(() => "its TPM"),
     savedMemory: saved === 1,
     definition,
   };

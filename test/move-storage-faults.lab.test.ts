@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, it } from "node:test";
+import type { Vm } from "@godwit/api";
+import { assertOneWholeGuest, ended, eventually, vmHost } from "./support/site.ts";
+import { startStruckSite, type StruckSite } from "./support/struck-site.ts";
+
+describe("a move of disks that is hit", () => {
+  let struck: StruckSite;
+
+  before(async () => {
+    struck = await startStruckSite();
+  });
+  after(async () => struck?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await struck.ready();
+    await struck.be("running");
+  });
+
+  const storage = ["vm", "move-storage", "web:vdb", "--to", "shared", "--format", "qcow2", "--bandwidth", "4M"];
+
+  const source = async (): Promise<string | undefined> =>
+    (await struck.site.godwit.json<Vm>(["vm", "show", "web"])).disks.find((disk) => disk.target === "vdb")?.source.path;
+
+  it("on their way to the other host while it runs, by a full disk there", async () => {
+    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    await struck.site.lab.faults.fillDisk(struck.bravo);
+    const job = await ended(struck.site.godwit, id);
+    await struck.site.lab.faults.freeDisk(struck.bravo);
+    await struck.assertUndone(job);
+  });
+
+  it("by a cancel, and by a kill -9 of the guest's QEMU: the copy goes, the disk stays", async () => {
+    const id = await struck.begin(storage, /copying/);
+    await struck.site.godwit.run(["job", "cancel", id]);
+    assert.equal((await ended(struck.site.godwit, id)).state, "cancelled");
+    assert.equal(await source(), "/srv/local/web-vdb.raw");
+    assert.equal(await struck.files(struck.alpha, "/srv/shared"), "");
+    const second = await struck.begin(storage, /copying/);
+    await struck.site.lab.faults.killQemu(struck.alpha, "web");
+    assert.equal((await ended(struck.site.godwit, second)).state, "failed");
+    await eventually("the guest is off", async () => (await vmHost(struck.site.godwit, "web")) === "alpha off");
+    assert.equal(await source(), "/srv/local/web-vdb.raw");
+    assert.equal(await struck.files(struck.alpha, "/srv/shared"), "");
+    await struck.be("running");
+    assert.equal(await assertOneWholeGuest(struck.site.lab, struck.guest), "alpha");
+  });
+
+  it("by kill -9 of the server: the next one takes the copy up and ends it", async () => {
+    const id = await struck.begin(storage, /copying/);
+    await struck.site.killAndRestartServer();
+    const job = await ended(struck.site.godwit, id);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
+    assert.equal(await source(), "/srv/shared/web-vdb.qcow2");
+    assert.equal(await struck.files(struck.alpha, "/srv/local"), "web-vda.qcow2\n");
+    assert.equal(await assertOneWholeGuest(struck.site.lab, struck.guest), "alpha");
+  });
+});
