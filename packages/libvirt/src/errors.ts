@@ -10,14 +10,7 @@ import { ErrorCode, ErrorDomain } from "./constants/error.ts";
  * - `auth`: no way to authenticate that both sides accept, or it was refused
  * - `invalid-argument`: a value that the wire type does not have; nothing was sent
  */
-export type LibvirtErrorKind =
-  | "libvirt"
-  | "connection-lost"
-  | "closed"
-  | "protocol"
-  | "timeout"
-  | "auth"
-  | "invalid-argument";
+export type LibvirtErrorKind = "libvirt" | "connection-lost" | "closed" | "protocol" | "timeout" | "auth" | "invalid-argument";
 
 /** A name of {@link ErrorCode}, such as `NO_DOMAIN`. */
 export type ErrorCodeName = keyof typeof ErrorCode;

@@ -238,6 +238,24 @@ describe("a capture", () => {
     await world.verify();
   });
 
+  it("keeps no point of a VM that was started while its images were read", async () => {
+    const world = await World.make();
+    world.guest.state = "off";
+    const backup = world.guest.backup.bind(world.guest);
+    world.guest.backup = () => ({
+      ...backup(),
+      scratchLeft: async () => undefined,
+      machine: async () => {
+        world.guest.state = "running";
+        return { definition: "<domain/>", files: [] };
+      },
+    });
+    const job = await world.run();
+    assert.deepEqual([job.state, job.error?.kind], ["failed", "conflict"]);
+    assert.equal((await world.vault.points({ signal })).points.length, 0);
+    await world.verify();
+  });
+
   it("leaves nothing when the hypervisor refuses", async () => {
     const world = await World.make();
     world.guest.failBegin = new EngineError("hypervisor", "taking the moment failed");
