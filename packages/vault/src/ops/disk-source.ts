@@ -159,9 +159,11 @@ export class PointDiskSource implements BlockSource {
   }
 
   #open(place: RecordPlace, key: string): Held {
-    const take = (bytes: number): SharedArrayBuffer => (held.memory = this.#memory.take(bytes));
-    const opening = openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal, take });
+    const { promise: opening, resolve, reject } = Promise.withResolvers<OpenedRecord>();
     const held: Held = { opening, memory: undefined, bytes: 0, users: 0, evicted: false };
+    // Memory may be asked for within the call, when the frame needs no reading.
+    const take = (bytes: number): SharedArrayBuffer => (held.memory = this.#memory.take(bytes));
+    openRecord(this.#parts, this.#pool, place, { signal: this.#closed.signal, take }).then(resolve, reject);
     const opened = ({ payload }: OpenedRecord): void => {
       held.bytes = payload.length;
       this.#recordBytes += held.bytes;
