@@ -101,6 +101,7 @@ class Run {
     try {
       const verdict = await this.#judge(healed.facts, begun);
       const stored = await this.#read({ vault, backup, base: known.base, begun, verdict });
+      if (healed.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before: known.tracking?.checkpoint }));
     } catch (error) {
       await this.#undo(begun.place);
@@ -120,7 +121,8 @@ class Run {
       return await this.#take(backup, vm, planned, planCapture(planned));
     } catch (error) {
       if (!(error instanceof BaseLostError) || planned.checkpoint === undefined) throw error;
-      await backup.deleteCheckpoint(vm.id, planned.checkpoint, { signal: this.#context.signal });
+      // Of a VM that is off no list can be deleted; the first capture while it runs does it.
+      if (planned.facts.state !== "off") await backup.deleteCheckpoint(vm.id, planned.checkpoint, { signal: this.#context.signal });
       return await this.#take(backup, vm, planned, withoutTracking(planned, `the list of changes is damaged (${describeError(error)})`));
     }
   }
@@ -185,6 +187,14 @@ class Run {
       { name: vm, moment: begun.moment, base, verdict, reasons, machine: { ...machine, files } },
       { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
     );
+  }
+
+  /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
+  async #wasStillOff(backup: HostBackup, vault: Vault, { id }: Point): Promise<void> {
+    const { state, name } = await backup.facts(this.#input.vmId, { signal: this.#context.signal });
+    if (state === "off") return;
+    await vault.deletePoint(id, { signal: this.#context.signal });
+    throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
   }
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Stored; verdict: Verdict; before: string | undefined }): Promise<Kept> {

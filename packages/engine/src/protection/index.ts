@@ -15,4 +15,4 @@ export { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type V
 export { Captures, type CapturesOptions, type CaptureWish, type ProtectionHosts, type WaitingMove } from "./service.ts";
 export { planStorage, type PlannedVm, type StoragePlan, type StoragePlanInput } from "./storage-plan.ts";
 export { gcJob, type GcInput, retainJob, type RetainInput, type RetainResult } from "./retention-job.ts";
-export { type VaultAdd, Vaults } from "./vaults.ts";
+export { type VaultAccess, type VaultAdd, Vaults } from "./vaults.ts";

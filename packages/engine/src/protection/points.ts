@@ -1,7 +1,7 @@
 import { type Point, VaultError } from "@godwit/vault";
 import { EngineError } from "../model/errors.ts";
 import type { VaultRecord } from "./model.ts";
-import type { Vaults } from "./vaults.ts";
+import type { VaultAccess } from "./vaults.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
@@ -15,7 +15,7 @@ export interface FoundPoint {
 
 /** The points of all registered vaults, or of one, oldest first. */
 export async function listFoundPoints(
-  vaults: Vaults,
+  vaults: VaultAccess,
   { vault, vm }: { readonly vault?: string | undefined; readonly vm?: string | undefined },
   { signal }: Cancellable,
 ): Promise<FoundPoint[]> {
@@ -34,7 +34,7 @@ function orderOf({ point }: FoundPoint): string {
 }
 
 /** A point by the start of its id, or a VM's name for its newest. Throws `not-found` or `ambiguous`. */
-export async function findPoint(vaults: Vaults, ref: string, vault: string | undefined, { signal }: Cancellable): Promise<FoundPoint> {
+export async function findPoint(vaults: VaultAccess, ref: string, vault: string | undefined, { signal }: Cancellable): Promise<FoundPoint> {
   const records = vault === undefined ? await vaults.list() : [await vaults.find(vault)];
   const found: FoundPoint[] = [];
   for (const record of records) {

@@ -8,7 +8,7 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostShell } from "../ports/shell.ts";
 import type { Collection } from "../ports/store.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
-import type { Vaults } from "./vaults.ts";
+import type { VaultAccess } from "./vaults.ts";
 
 /** What protection needs of the inventory. */
 export interface ProtectionHosts {
@@ -28,7 +28,7 @@ export interface WaitingMove {
 
 export interface CapturesOptions {
   readonly hosts: ProtectionHosts;
-  readonly vaults: Vaults;
+  readonly vaults: VaultAccess;
   readonly tracking: Collection<TrackingRecord>;
   /** The backup side of a connected host; its adapter knows how. */
   readonly open: (host: HypervisorHost, shell: HostShell) => HostBackup;

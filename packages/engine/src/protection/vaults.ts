@@ -23,6 +23,9 @@ interface Opened {
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
 const maxPassphraseBytes = 4096;
 
+/** What captures and recoveries need of the registered vaults. */
+export type VaultAccess = Pick<Vaults, "list" | "find" | "open" | "openApart">;
+
 /** The vaults that an admin registered, each opened when it is first needed and kept open. */
 export class Vaults implements AsyncDisposable {
   readonly #records: Collection<VaultRecord>;

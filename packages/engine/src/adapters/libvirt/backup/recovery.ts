@@ -108,7 +108,8 @@ function judge(
   return judgeOn(host, coming, { copies: pool === undefined ? [] : [{ target: "", pool }], networks }, signal);
 }
 
-function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
+/** See {@link HostRecovery.adapt}. */
+export function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
   const renamed = definition
     .replace(/<name>[^<]*<\/name>/, `<name>${escapeXml(name)}</name>`)
     .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`);

@@ -68,11 +68,14 @@ interface ImageInfo {
   };
 }
 
-/** QEMU marks a list of changes as in use while it runs: after a crash the mark is still there, and the list has gaps. */
+/**
+ * QEMU marks a list of changes as in use while it runs: after a crash the mark is still there, and the list has gaps.
+ * One that is not `auto` was stopped at some time. Lists of images below this one know nothing of what it holds.
+ */
 async function needBitmap(shell: HostShell, { path = "" }: BackupDisk, name: string, signal: AbortSignal): Promise<void> {
   const { code, stdout } = await shell.run(["qemu-img", "info", "--output=json", "-U", path], { signal });
   const bitmaps = code === 0 ? ((JSON.parse(stdout) as ImageInfo)["format-specific"]?.data?.bitmaps ?? []) : [];
   const found = bitmaps.find((bitmap) => bitmap.name === name);
-  if (found && found.flags?.includes("in-use") !== true) return;
+  if (found?.flags?.includes("auto") === true && !found.flags.includes("in-use")) return;
   throw new BaseLostError(`${path} has ${found ? "a damaged" : "no"} list of changes since ${name}`);
 }

@@ -1,0 +1,131 @@
+/**
+ * The same running guest captured by `godwit protect` and by Debian's virtnbdbackup: all of a disk, nothing changed,
+ * about 100 MiB changed, and the disk brought back. Whole commands by the wall clock. virtnbdbackup runs on the host
+ * itself and copies; Godwit reads through SSH from elsewhere, and deduplicates, compresses and encrypts.
+ *
+ *   npm run bench -- capture [--rounds N] [--mib N]
+ */
+import type { CaptureResult, Job } from "@godwit/api";
+import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
+import { openStore, Vault } from "@godwit/vault";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Godwit, startServer } from "../scripts/godwit-process.ts";
+import { printRows } from "./report.ts";
+
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "3" }, mib: { type: "string", default: "1024" } } });
+const rounds = Number(values.rounds);
+const mib = Number(values.mib);
+const changedMiB = 100;
+
+async function timed(run: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await run();
+  return performance.now() - began;
+}
+
+/** A guest whose second disk holds what machines hold: programs and texts, as far as the machine has some. */
+async function startGuest(lab: Lab, host: LabHost): Promise<LabGuest> {
+  const guest = await lab.createGuest({ name: "bench", host, extraDisks: [{ sizeMiB: mib }] });
+  const path = guest.record.disks.find(({ target }) => target === "vdb")?.path ?? "";
+  const fill = `(tar -c /usr/lib /usr/share 2>/dev/null | head -c $((${mib} * 1048576 * 3 / 4)) >"$1.raw") || true
+truncate -s ${mib}M "$1.raw"; qemu-img convert -f raw -O qcow2 "$1.raw" "$1"; rm "$1.raw"`;
+  await host.exec(["bash", "-c", fill, "bash", path], { timeoutMs: 120_000 });
+  await guest.start(host);
+  await guest.waitForAgent({ host });
+  return guest;
+}
+
+async function change(guest: LabGuest, host: LabHost): Promise<void> {
+  const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${changedMiB} seek=${Math.floor(mib / 2)} 2>/dev/null; sync`;
+  await guest.exec(["/bin/sh", "-c", script], { host, timeoutMs: 60_000 });
+}
+
+interface Timings {
+  readonly full: number[];
+  readonly nothing: number[];
+  readonly some: number[];
+  readonly restore: number[];
+}
+
+async function ours(lab: Lab, godwit: Godwit, guest: LabGuest, host: LabHost): Promise<Timings & { readonly frozenMs: number[] }> {
+  const signal = AbortSignal.timeout(60_000);
+  const passphraseFile = join(lab.dir, "passphrase");
+  await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
+  const taken: Timings & { readonly frozenMs: number[] } = { full: [], nothing: [], some: [], restore: [], frozenMs: [] };
+  for (let round = 0; round < rounds; round += 1) {
+    const name = `vault-${round}`;
+    const location = join(lab.dir, name);
+    {
+      await using store = await openStore(location, { signal, create: true });
+      await Vault.init(store, { secret: { kind: "passphrase", passphrase: "bench" }, label: "bench", signal });
+    }
+    await godwit.run(["vault-location", "add", name, location, "--passphrase-file", passphraseFile]);
+    let last: CaptureResult | undefined;
+    const capture = async (): Promise<void> => {
+      last = (await godwit.json<Job>(["protect", guest.name, "--vault", name])).result as CaptureResult;
+      if (last.outcome === "captured") taken.frozenMs.push(last.frozenMs);
+    };
+    taken.full.push(await timed(capture));
+    taken.nothing.push(await timed(capture));
+    await change(guest, host);
+    taken.some.push(await timed(capture));
+    if (last?.outcome !== "captured") throw new Error("the capture was parked");
+    const { pointId } = last;
+    taken.restore.push(await timed(() => godwit.run(["recover", "disk", pointId, "vdb", "--to", host.name, "--storage", "shared"])));
+  }
+  return taken;
+}
+
+async function theirs(guest: LabGuest, host: LabHost, compress: boolean): Promise<Timings> {
+  const taken: Timings = { full: [], nothing: [], some: [], restore: [] };
+  for (let round = 0; round < rounds; round += 1) {
+    await dropCheckpoints(guest, host);
+    const folder = `/srv/shared/theirs-${compress ? "lz4" : "plain"}-${round}`;
+    const run = (level: string): Promise<number> =>
+      timed(() =>
+        host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", level, "-o", folder, ...(compress ? ["-z"] : [])], {
+          timeoutMs: 120_000,
+        }),
+      );
+    taken.full.push(await run("full"));
+    taken.nothing.push(await run("inc"));
+    await change(guest, host);
+    taken.some.push(await run("inc"));
+    taken.restore.push(
+      await timed(() => host.exec(["virtnbdrestore", "-n", "-d", "vdb", "-i", folder, "-o", `${folder}-restored`], { timeoutMs: 120_000 })),
+    );
+    await host.exec(["rm", "-rf", folder, `${folder}-restored`]);
+  }
+  return taken;
+}
+
+/** Neither tool works beside checkpoints of the other. */
+async function dropCheckpoints(guest: LabGuest, host: LabHost): Promise<void> {
+  const { stdout } = await host.virsh(["checkpoint-list", guest.name, "--name", "--topological"]);
+  const names = stdout.split("\n").flatMap((line) => line.trim() || []);
+  for (const name of names.toReversed()) await host.virsh(["checkpoint-delete", guest.name, name]);
+}
+
+await using lab = await startLab({ hosts: 1 });
+const [host] = lab.hosts;
+if (!host) throw new Error("the lab has no host");
+await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
+const godwit = new Godwit({ socket: server.socket });
+await godwit.run(["host", "add", host.name, lab.uri(host)]);
+const guest = await startGuest(lab, host);
+const mine = await ours(lab, godwit, guest, host);
+const plain = await theirs(guest, host, false);
+const lz4 = await theirs(guest, host, true);
+printRows(
+  [
+    { what: `full, ${mib} MiB, beside an uncompressed copy`, ours: mine.full, theirs: plain.full, unit: "ms", bar: 1 },
+    { what: `full, ${mib} MiB, beside lz4`, ours: mine.full, theirs: lz4.full, unit: "ms", bar: 1 / 1.5 },
+    { what: "nothing changed", ours: mine.nothing, theirs: plain.nothing, unit: "ms", bar: 0.5 },
+    { what: `${changedMiB} MiB changed`, ours: mine.some, theirs: plain.some, unit: "ms", bar: 0.5 },
+    { what: "restore to the host", ours: mine.restore, theirs: plain.restore, unit: "ms", bar: 1 / 2.5 },
+  ],
+  ["godwit", "virtnbdbackup"],
+);
+process.stdout.write(`frozen, ms: ${mine.frozenMs.join(", ")}\n`);

@@ -1,0 +1,275 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { systemClock } from "@godwit/core";
+import { LocalStore, Vault } from "@godwit/vault";
+import {
+  type CaptureDone,
+  captureJob,
+  Captures,
+  EngineError,
+  type HypervisorHost,
+  type JobRecord,
+  JobRunner,
+  type TrackingRecord,
+  type VaultAccess,
+  type VmView,
+  type WaitingMove,
+} from "../../src/index.ts";
+import { jobKindContract } from "../jobs/job-kind-contract.ts";
+import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
+import { chunkBytes, ScriptedGuest } from "./scripted-guest.ts";
+
+const cost = { memoryKiB: 1024, passes: 1, lanes: 1 };
+const signal = AbortSignal.timeout(120_000);
+const input = { vmId: "v1", vm: "web", vaultId: "", vault: "main", onMigration: "park", atLeast: "crash" } as const;
+let folder = "";
+let count = 0;
+
+/** A guest, a vault, and what a server keeps about them. */
+class World {
+  readonly guest = new ScriptedGuest();
+  readonly tracking = new Map<string, TrackingRecord>();
+  readonly submitted: unknown[] = [];
+  move: WaitingMove | undefined;
+  readonly vault: Vault;
+  readonly captures: Captures;
+
+  private constructor(vault: Vault) {
+    this.vault = vault;
+    const record = { id: vault.id, name: "main", location: "", passphraseFile: "", addedAt: "" };
+    const vaults: VaultAccess = {
+      list: async () => [record],
+      find: async () => record,
+      open: async () => vault,
+      openApart: async () => ({ vault, [Symbol.asyncDispose]: () => Promise.resolve() }),
+    };
+    const vm = { id: "v1", name: "web", hostId: "h1", host: "alpha", state: "running" } as VmView;
+    const { tracking } = this;
+    this.captures = new Captures({
+      hosts: {
+        vm: () => vm,
+        host: () => assert.fail(),
+        hypervisor: () => ({}) as HypervisorHost,
+        shell: () => ({ run: () => assert.fail(), [Symbol.asyncDispose]: () => Promise.resolve() }),
+      },
+      vaults,
+      tracking: {
+        get: async (id) => tracking.get(id),
+        list: async () => [...tracking.values()],
+        put: async (id, value) => void tracking.set(id, value),
+        delete: async (id) => void tracking.delete(id),
+      },
+      open: () => this.guest.backup(),
+      moveWaiting: () => this.move,
+      submit: async (wanted) => `after-${this.submitted.push(wanted)}`,
+      clock: systemClock,
+    });
+  }
+
+  static async make(): Promise<World> {
+    count += 1;
+    const store = await LocalStore.open(join(folder, `vault-${count}`), { signal, create: true });
+    const secret = { kind: "passphrase", passphrase: "x" } as const;
+    return new World(await Vault.init(store, { secret, label: "test", cost, grid: chunkBytes, signal, tuning: { threads: 0 } }));
+  }
+
+  get input(): typeof input {
+    return { ...input, vaultId: this.vault.id as "" };
+  }
+
+  async run(change: object = {}): Promise<JobRecord> {
+    const kind = captureJob(this.captures);
+    const log = { info: () => undefined, warn: () => undefined };
+    const store = new MemoryJobStore(new JobMemory());
+    await using runner = new JobRunner({ store, clock: systemClock, owner: "one", kinds: [kind], log });
+    await runner.start();
+    const { id } = await runner.submit("vm.capture", { ...this.input, ...change });
+    for await (const job of runner.watch(id, { signal })) if (["done", "failed", "cancelled"].includes(job.state)) return job;
+    return await runner.get(id);
+  }
+
+  async capture(): Promise<CaptureDone> {
+    const job = await this.run();
+    assert.equal(job.state, "done", job.error?.message);
+    return job.result as CaptureDone;
+  }
+
+  async content(pointId: string): Promise<Uint8Array> {
+    const point = await this.vault.point(pointId, { signal });
+    await using disk = await this.vault.openDisk(point, "vda", { signal });
+    const bytes = new Uint8Array(disk.size);
+    await disk.read(0, bytes, { signal });
+    return bytes;
+  }
+
+  /** Every point shows exactly a moment that was; no export, no frozen guest, no second checkpoint of ours; others' are there. */
+  async verify(): Promise<void> {
+    assert.equal(this.guest.exported, undefined, "an export is left");
+    assert.equal(this.guest.frozen, false);
+    assert.ok(this.guest.checkpoints.has("someone-else"));
+    const ours = [...this.guest.checkpoints.keys()].filter((name) => name.startsWith("godwit-"));
+    assert.ok(ours.length <= 1, ours.join(", "));
+    const moments = [...this.guest.moments.values()].map((bytes) => Buffer.from(bytes).toString("base64"));
+    for (const { id } of (await this.vault.points({ signal })).points) {
+      assert.ok(moments.includes(Buffer.from(await this.content(id)).toString("base64")), `point ${id} shows no moment that was`);
+    }
+  }
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "godwit-capture-"));
+});
+after(async () => rm(folder, { recursive: true }));
+
+jobKindContract("vm.capture", {
+  async setup() {
+    const world = await World.make();
+    await world.capture();
+    for (let n = 0; n < 3; n += 1) world.guest.write();
+    return {
+      kind: captureJob(world.captures),
+      input: world.input,
+      async verify() {
+        await world.verify();
+        world.guest.write();
+        const next = await world.capture();
+        assert.notEqual(next.disks[0]?.mode, "full");
+        await world.verify();
+      },
+    };
+  },
+  deadlineMs: 20_000,
+});
+
+describe("a capture", () => {
+  it("reads all of a disk once, then only what changed", async () => {
+    const world = await World.make();
+    const first = await world.capture();
+    assert.deepEqual([first.disks[0]?.mode, first.consistency], ["full", "filesystem"]);
+    world.guest.write();
+    const second = await world.capture();
+    assert.equal(second.disks[0]?.mode, "incremental");
+    assert.equal(second.readBytes, 2 * chunkBytes);
+    await world.verify();
+  });
+
+  it("puts its checkpoint back where a move made the hypervisor forget it", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.guest.arriveElsewhere();
+    world.guest.checkpoints.set("someone-else", new Set());
+    const next = await world.capture();
+    assert.equal(next.disks[0]?.mode, "incremental");
+    await world.verify();
+  });
+
+  it("reads and compares after a crash, and stores only what is new", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.guest.crash();
+    world.guest.checkpoints.set("someone-else", new Set());
+    const next = await world.capture();
+    assert.deepEqual([next.disks[0]?.mode, next.newChunks], ["compared", 1]);
+    assert.equal((await world.capture()).disks[0]?.mode, "incremental");
+    await world.verify();
+  });
+
+  it("finds base and checkpoint in the vault when the server lost its store", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.tracking.clear();
+    assert.equal((await world.capture()).disks[0]?.mode, "incremental");
+    await world.verify();
+  });
+
+  it("ends what a server that is gone for good left behind", async () => {
+    const world = await World.make();
+    await world.capture();
+    const ours = `godwit-${world.vault.id.slice(0, 8)}-lost`;
+    world.guest.exported = "lost";
+    world.guest.checkpoints.set(ours, new Set());
+    const job = await world.run();
+    assert.equal(job.state, "done", job.error?.message);
+    assert.deepEqual(
+      job.reasons.map(({ code }) => code).filter((code) => code === "leftover" || code === "stray-checkpoint"),
+      ["leftover", "stray-checkpoint"],
+    );
+    await world.verify();
+  });
+
+  it("is parked for a move that waits: it undoes itself and leaves its work to a new job, once", async () => {
+    const world = await World.make();
+    world.move = { id: "m1", title: "migrate web" };
+    const job = await world.run();
+    assert.equal(job.state, "done", job.error?.message);
+    assert.deepEqual((job.result as { outcome: string; continuedBy: string }).continuedBy, "after-1");
+    assert.deepEqual(world.submitted, [{ ...world.input, continues: job.id }]);
+    await world.verify();
+    assert.equal((await world.vault.points({ signal })).points.length, 0);
+  });
+
+  it("makes the move wait when it was told to finish", async () => {
+    const world = await World.make();
+    world.move = { id: "m1", title: "migrate web" };
+    assert.equal((await world.run({ onMigration: "finish" })).state, "done");
+    assert.equal((await world.vault.points({ signal })).points.length, 1);
+  });
+
+  it("gives up before the guest's overwritten blocks find no room", async () => {
+    const world = await World.make();
+    const backup = world.guest.backup.bind(world.guest);
+    world.guest.backup = () => ({ ...backup(), scratchLeft: async () => 1000 });
+    const job = await world.run();
+    assert.deepEqual([job.state, job.error?.kind], ["failed", "refused"]);
+    assert.match(job.error?.message ?? "", /for the guest's sake/);
+    await world.verify();
+  });
+
+  it("says that a freeze was broken, and fails where that is not good enough", async () => {
+    const world = await World.make();
+    world.guest.held = false;
+    assert.equal((await world.capture()).consistency, "crash");
+    const job = await world.run({ atLeast: "filesystem" });
+    assert.deepEqual([job.state, job.error?.kind], ["failed", "refused"]);
+    assert.equal((await world.vault.points({ signal })).points.length, 1);
+    await world.verify();
+  });
+
+  it("keeps no point of a VM that was started while its images were read", async () => {
+    const world = await World.make();
+    world.guest.state = "off";
+    const backup = world.guest.backup.bind(world.guest);
+    world.guest.backup = () => ({
+      ...backup(),
+      scratchLeft: async () => undefined,
+      machine: async () => {
+        world.guest.state = "running";
+        return { definition: "<domain/>", files: [] };
+      },
+    });
+    const job = await world.run();
+    assert.deepEqual([job.state, job.error?.kind], ["failed", "conflict"]);
+    assert.equal((await world.vault.points({ signal })).points.length, 0);
+    await world.verify();
+  });
+
+  it("leaves nothing when the hypervisor refuses", async () => {
+    const world = await World.make();
+    world.guest.failBegin = new EngineError("hypervisor", "taking the moment failed");
+    assert.equal((await world.run()).state, "failed");
+    await world.verify();
+  });
+
+  it("says why a disk that nobody can track is read whole, and stores only what is new of it", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.guest.untracked = "vda is raw";
+    const next = await world.capture();
+    assert.equal(next.disks[0]?.mode, "compared");
+    assert.match(next.disks[0]?.reason.text ?? "", /vda is raw/);
+    assert.equal(next.newChunks, 1);
+  });
+});

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { adapt } from "../../src/adapters/libvirt/backup/recovery.ts";
+import { parseDomain } from "../../src/adapters/libvirt/xml/index.ts";
+
+const fixture = (name: string): string => readFileSync(join(import.meta.dirname, "../adapters/libvirt/fixtures", name), "utf8");
+const id = "11111111-2222-4333-8444-555555555555";
+
+describe("the definition of a recovered VM", () => {
+  for (const name of ["linux-running.xml", "windows-off.xml"]) {
+    it(`has its own name, images and addresses, and is else what it was: ${name}`, () => {
+      const text = fixture(name);
+      const before = parseDomain(text);
+      const disks = before.disks
+        .filter((disk) => disk.device === "disk" && disk.source !== undefined)
+        .map(({ target }) => ({ target, path: `/pool/it's & <${target}>.qcow2` }));
+      const after = parseDomain(adapt(text, { id, name: "a<b>&'c", newIdentity: true, disks, networks: {} }));
+      assert.deepEqual([after.uuid, after.name], [id, "a<b>&'c"]);
+      for (const { target, path } of disks) {
+        const disk = after.disks.find((one) => one.target === target);
+        assert.deepEqual([disk?.source?.path, disk?.format], [path, "qcow2"]);
+      }
+      assert.equal(after.nics.length, before.nics.length);
+      for (const [at, nic] of after.nics.entries()) assert.notEqual(nic.mac, before.nics[at]?.mac);
+      assert.deepEqual([after.memoryBytes, after.vcpus, after.machine], [before.memoryBytes, before.vcpus, before.machine]);
+      if (before.firmware.nvram !== undefined) assert.notEqual(after.firmware.nvram, before.firmware.nvram);
+    });
+  }
+
+  it("keeps its addresses when it takes the place of the one that is gone", () => {
+    const text = fixture("linux-running.xml");
+    const { uuid, name, nics } = parseDomain(text);
+    assert.deepEqual(parseDomain(adapt(text, { id: uuid, name, newIdentity: false, disks: [], networks: {} })).nics, nics);
+  });
+
+  it("is refused rather than guessed where an image cannot be moved in it", () => {
+    const text = fixture("linux-running.xml");
+    const wanted = { id, name: "x", newIdentity: true, disks: [{ target: "nope", path: "/pool/x" }], networks: {} };
+    assert.throws(() => adapt(text, wanted), /cannot be adapted/);
+  });
+
+  it("of another kind of hypervisor is refused", () => {
+    const wanted = { id, name: "x", newIdentity: true, disks: [], networks: {} };
+    assert.throws(() => adapt("<vm/>", wanted), /no definition that libvirt could take/);
+  });
+});
