@@ -12,7 +12,7 @@ export function terminalSvg(text: string, { columns, title }: TerminalOptions): 
   const lines = text
     .trimEnd()
     .split("\n")
-    .flatMap((line) => wrapped(line, columns));
+    .flatMap((line) => wrapped(line, columns).map((piece) => ({ text: piece, ...styleOf(line) })));
   const width = Math.ceil(columns * size.character + 2 * size.margin);
   const height = size.bar + lines.length * size.line + 2 * size.margin;
   const rows = lines.map((line, at) => row(line, size.bar + size.margin + (at + 1) * size.line - 4));
@@ -39,15 +39,25 @@ export function wrapped(line: string, columns: number): string[] {
   return pieces.length === 0 ? [""] : pieces;
 }
 
-function row(line: string, y: number): string {
-  if (line === "") return "";
-  const command = line.startsWith("$ ");
-  const heading = line.startsWith("── ");
-  const fill = command ? colours.command : heading ? colours.heading : colours.text;
-  const weight = command || heading ? ' font-weight="bold"' : "";
+interface Row {
+  readonly text: string;
+  readonly fill: string;
+  readonly bold: boolean;
+}
+
+/** Commands and headings stand out, all of their pieces. */
+function styleOf(line: string): Omit<Row, "text"> {
+  if (line.startsWith("$ ")) return { fill: colours.command, bold: true };
+  if (line.startsWith("── ")) return { fill: colours.heading, bold: true };
+  return { fill: colours.text, bold: false };
+}
+
+function row({ text, fill, bold }: Row, y: number): string {
+  if (text === "") return "";
+  const weight = bold ? ' font-weight="bold"' : "";
   // A length of its own keeps columns aligned whatever font a reader has.
-  const length = (size.character * Array.from(line).length).toFixed(1);
-  return `<text x="${size.margin}" y="${y}" fill="${fill}"${weight} textLength="${length}">${escaped(line)}</text>`;
+  const length = (size.character * Array.from(text).length).toFixed(1);
+  return `<text x="${size.margin}" y="${y}" fill="${fill}"${weight} textLength="${length}">${escaped(text)}</text>`;
 }
 
 /** Characters that XML has no place for are dropped. */
