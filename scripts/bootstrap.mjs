@@ -16,6 +16,7 @@ const tasks = {
   test: { script: "scripts/test.ts", packages: ["lab", "stores"] },
   lab: { script: "packages/lab/src/main.ts", packages: ["lab"] },
   bench: { script: "bench/main.ts", packages: ["lab", "bench"] },
+  record: { script: "scripts/record.ts", packages: ["lab"] },
   fuzz: { script: "scripts/fuzz.ts", packages: [] },
   ok: { script: "scripts/ok.ts", packages: [] },
   build: { script: "scripts/build.ts", packages: [] },

@@ -168,6 +168,23 @@ describe("the godwit command", () => {
     assert.equal((await godwit("apply", "-f", join(folder, "none.yaml"))).code, exitCode.usage);
   });
 
+  it("ends what doctor found with how it stands, and fails when a check did", async () => {
+    const pass = { id: "node", verdict: "pass", text: "Node v24" };
+    const skipped = { id: "clock", verdict: "not-applicable", text: "not known" };
+    const warn = { id: "hosts", verdict: "warn", text: "no host has been added yet", remedy: "godwit host add" };
+    const fail = { id: "socket", verdict: "fail", text: "is gone", remedy: "restart" };
+    const doctor = async (...checks: readonly object[]): Promise<{ code: number; out: string }> => {
+      answers["POST /api/v1/doctor"] = { status: 200, body: { sections: [{ subject: "server", checks }] } };
+      return godwit("--server", socket, "doctor");
+    };
+    assert.match((await doctor(pass)).out, /^server\n {2}ok {3}node: Node v24\nnothing wrong was found\n$/);
+    const warned = await doctor(pass, skipped, warn);
+    assert.match(warned.out, / {2}– {4}clock: .*\n {2}warn hosts: .*\n {7}→ godwit host add\n1 warning: each arrow/);
+    const failed = await doctor(fail, warn);
+    assert.match(failed.out, /FAIL socket.*1 failed, 1 warning: each arrow says what to do\n$/s);
+    assert.deepEqual([warned.code, failed.code], [0, exitCode.refused]);
+  });
+
   it("writes completion scripts for the usual shells", async () => {
     for (const shell of ["bash", "zsh", "fish"]) assert.match((await godwit("completion", shell)).out, /migration-network/);
     assert.equal((await godwit("completion", "tcsh")).code, exitCode.usage);

@@ -31,7 +31,7 @@ function reportSummary({ sections }: DoctorReport): string {
   const checks = sections.flatMap((section) => section.checks);
   const count = (verdict: keyof typeof verdicts): number => checks.filter((check) => check.verdict === verdict).length;
   const [failed, warned] = [count("fail"), count("warn")];
-  if (failed + warned === 0) return `all ${checks.length} checks passed`;
+  if (failed + warned === 0) return "nothing wrong was found";
   const warnings = warned === 0 ? "" : `${failed === 0 ? "" : ", "}${warned} ${warned === 1 ? "warning" : "warnings"}`;
   return `${failed === 0 ? "" : `${failed} failed`}${warnings}: each arrow says what to do`;
 }
