@@ -5,6 +5,7 @@ export * from "./host.ts";
 export * from "./job.ts";
 export * from "./migration.ts";
 export * from "./network.ts";
+export * from "./placement.ts";
 export { openApiDocument } from "./openapi.ts";
 export * from "./protection.ts";
 export * from "./protection-groups.ts";

@@ -16,6 +16,7 @@ import {
   NetworkEdit,
   NetworkInterface,
 } from "./network.ts";
+import { placementRoutes } from "./placement-routes.ts";
 import { protectionGroupRoutes } from "./protection-groups.ts";
 import { CaptureRequest, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
@@ -260,6 +261,7 @@ export const routes = {
     body: RecoverRequest,
     ...startsJob,
   }),
+  ...placementRoutes,
 
   jobList: route({
     method: "GET",

@@ -5,9 +5,11 @@ import { addGroupCommands } from "./commands/group.ts";
 import { addHostCommands } from "./commands/host.ts";
 import { addJobCommands } from "./commands/job.ts";
 import { addMigrationCommands } from "./commands/migration.ts";
+import { addMaintenanceCommands } from "./commands/maintenance.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addProtectionCommands } from "./commands/protection.ts";
 import { addRecoverCommands } from "./commands/recover.ts";
+import { addPlacementCommands } from "./commands/placement.ts";
 import { addStorageCommands } from "./commands/storage.ts";
 import { addSystemCommands } from "./commands/system.ts";
 import { addVmCommands } from "./commands/vm.ts";
@@ -39,6 +41,8 @@ export function createProgram(surroundings: Surroundings): Command {
     addProtectionCommands,
     addGroupCommands,
     addRecoverCommands,
+    addMaintenanceCommands,
+    addPlacementCommands,
     addJobCommands,
     addSystemCommands,
   ]) {

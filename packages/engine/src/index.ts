@@ -8,6 +8,7 @@ export { JobRunner, type JobRunnerOptions } from "./jobs/runner.ts";
 export type { WatchOptions } from "./jobs/watchers.ts";
 export * from "./model/errors.ts";
 export * from "./model/host.ts";
+export * from "./model/maintenance.ts";
 export * from "./model/network.ts";
 export * from "./model/reason.ts";
 export * from "./model/vm.ts";

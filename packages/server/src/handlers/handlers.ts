@@ -5,6 +5,7 @@ import { inventoryHandlers } from "./inventory.ts";
 import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
 import { networkHandlers } from "./networks.ts";
+import { placementHandlers } from "./placement.ts";
 import { protectionGroupHandlers } from "./protection-groups.ts";
 import { protectionHandlers } from "./protection.ts";
 
@@ -20,6 +21,7 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...inventoryHandlers(services),
     ...networkHandlers(services),
     ...migrationHandlers(services),
+    ...placementHandlers(services),
     ...protectionHandlers(services),
     ...protectionGroupHandlers(services),
     ...jobHandlers(services),
