@@ -13,4 +13,5 @@ export { type Route, route } from "./route.ts";
 export { type RouteName, routes } from "./routes.ts";
 export { parseServerSentEvents, type ServerSentEvent } from "./server-sent-events.ts";
 export * from "./system.ts";
+export * from "./validation.ts";
 export * from "./vm.ts";

@@ -21,6 +21,7 @@ import { protectionGroupRoutes } from "./protection-groups.ts";
 import { CaptureRequest, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
+import { validationRoutes } from "./validation.ts";
 import { Vm, VmStop } from "./vm.ts";
 
 const startsJob = { startsJob: true, status: 202, response: Job } as const;
@@ -262,6 +263,7 @@ export const routes = {
     ...startsJob,
   }),
   ...placementRoutes,
+  ...validationRoutes,
 
   jobList: route({
     method: "GET",

@@ -12,6 +12,7 @@ import { addRecoverCommands } from "./commands/recover.ts";
 import { addPlacementCommands } from "./commands/placement.ts";
 import { addStorageCommands } from "./commands/storage.ts";
 import { addSystemCommands } from "./commands/system.ts";
+import { addValidationCommands } from "./commands/validation.ts";
 import { addVmCommands } from "./commands/vm.ts";
 import { addVaultCommands } from "./commands/vault/index.ts";
 import { connectServer } from "./connection.ts";
@@ -43,6 +44,7 @@ export function createProgram(surroundings: Surroundings): Command {
     addRecoverCommands,
     addMaintenanceCommands,
     addPlacementCommands,
+    addValidationCommands,
     addJobCommands,
     addSystemCommands,
   ]) {

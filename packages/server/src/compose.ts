@@ -26,6 +26,7 @@ import { alertsPart } from "./parts/alerts.ts";
 import { migrationPart, type MigrationRules } from "./parts/migration.ts";
 import { placementPart } from "./parts/placement.ts";
 import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
+import { validationPart } from "./parts/validation.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
@@ -88,6 +89,7 @@ export class Composition implements AsyncDisposable {
       alerts,
       alertChanges,
       placement: placement.service,
+      validation: validationPart({ inventory, networks, migrations: migration.migrations, jobs: () => this.#jobs }),
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const { changes } = await applyClusterFile({

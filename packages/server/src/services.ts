@@ -4,6 +4,8 @@ import type {
   BalancePlan,
   CaptureInput,
   CaptureWish,
+  ComparisonReport,
+  CpuBaseline,
   DrainPlan,
   FoundPoint,
   Inventory,
@@ -14,6 +16,7 @@ import type {
   ProvenPlacement,
   RecoverInput,
   RecoverWish,
+  ValidationReport,
   VaultAdd,
   VaultRecord,
 } from "@godwit/engine";
@@ -85,6 +88,13 @@ export interface PlacementService {
   maintenance(hostId: string): MaintenanceRecord | undefined;
 }
 
+/** Comparing CPUs, and testing the cluster. What is wrong is in the reports; `compare` rejects with `not-found` or `ambiguous`. */
+export interface ValidationService {
+  baseline(options: Cancellable): Promise<CpuBaseline>;
+  compare(vm: string, options: Cancellable & { readonly to?: string | undefined }): Promise<ComparisonReport>;
+  validate(options: Cancellable): Promise<ValidationReport>;
+}
+
 /** All that the HTTP layer needs of Godwit; it has no other way to it. */
 export interface Services {
   readonly inventory: InventoryService;
@@ -92,6 +102,7 @@ export interface Services {
   readonly jobs: JobsService;
   readonly migrations: MigrationsService;
   readonly placement: PlacementService;
+  readonly validation: ValidationService;
   readonly protection: ProtectionService;
   readonly groups: GroupsService;
   readonly alerts: AlertsService;

@@ -244,6 +244,11 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
       points: async () => [{ point, vault }],
       point: async (ref) => ({ point: find("point", ref, [point]), vault }),
     },
+    validation: {
+      baseline: async () => ({ features: ["avx"], hosts: [], vms: [], text: "all alike" }),
+      compare: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", hosts: [] }),
+      validate: async () => ({ startedAt: at, endedAt: at, hosts: ["alpha"], verdict: "pass", tests: [] }),
+    },
     placement: {
       settings: async () => noPlacementSettings,
       replaceSettings: async (settings) => settings,

@@ -6,6 +6,7 @@ import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
 import { networkHandlers } from "./networks.ts";
 import { placementHandlers } from "./placement.ts";
+import { validationHandlers } from "./validation.ts";
 import { protectionGroupHandlers } from "./protection-groups.ts";
 import { protectionHandlers } from "./protection.ts";
 
@@ -22,6 +23,7 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...networkHandlers(services),
     ...migrationHandlers(services),
     ...placementHandlers(services),
+    ...validationHandlers(services),
     ...protectionHandlers(services),
     ...protectionGroupHandlers(services),
     ...jobHandlers(services),
