@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Name, Reason, Timestamp } from "./common.ts";
+import { HostMaintenance } from "./placement.ts";
 
 /** `up`: connected and answering; `connecting`: not yet; `lost`: it was or should be there and does not answer. */
 export const HostState = z.enum(["connecting", "up", "lost"]);
@@ -72,6 +73,8 @@ export const Host = z.object({
   facts: HostFacts.optional(),
   factsAt: Timestamp.optional(),
   vms: z.object({ total: z.int(), running: z.int() }),
+  /** Absent on a host that takes VMs as every other. */
+  maintenance: HostMaintenance.optional(),
 });
 export type Host = z.infer<typeof Host>;
 

@@ -52,8 +52,8 @@ export const MigrationKind = z.enum(["live", "quick", "cold"]);
 const byName = z.record(z.string().min(1).max(255), z.string().min(1).max(255));
 
 export const MigrationRequest = z.object({
-  /** Destination host, id or name. */
-  to: z.string().min(1),
+  /** Destination host, id or name; absent: Godwit chooses one by the rules of the site. */
+  to: z.string().min(1).optional(),
   /** `quick` saves the memory, moves it and goes on there. Absent: live when it runs, cold when it is off. */
   kind: MigrationKind.optional(),
   /** Copy the disks as well, into this pool of the destination (shared-nothing). */

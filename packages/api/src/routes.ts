@@ -16,10 +16,12 @@ import {
   NetworkEdit,
   NetworkInterface,
 } from "./network.ts";
+import { placementRoutes } from "./placement-routes.ts";
 import { protectionGroupRoutes } from "./protection-groups.ts";
 import { CaptureRequest, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
+import { validationRoutes } from "./validation.ts";
 import { Vm, VmStop } from "./vm.ts";
 
 const startsJob = { startsJob: true, status: 202, response: Job } as const;
@@ -260,6 +262,8 @@ export const routes = {
     body: RecoverRequest,
     ...startsJob,
   }),
+  ...placementRoutes,
+  ...validationRoutes,
 
   jobList: route({
     method: "GET",

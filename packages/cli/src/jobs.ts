@@ -1,5 +1,6 @@
-import { CaptureResult, type Job, MigrationResult, RecoverResult, StorageMoveResult } from "@godwit/api";
+import { CaptureResult, type Job, MigrationResult, MovesResult, RecoverResult, StorageMoveResult } from "@godwit/api";
 import { captureTable } from "./capture-table.ts";
+import { movesTable } from "./output/moves.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
@@ -101,6 +102,8 @@ function resultTable(result: unknown): string {
   if (storage.success) return storageTable(storage.data);
   const captured = CaptureResult.safeParse(result);
   if (captured.success) return captureTable(captured.data);
+  const moves = MovesResult.safeParse(result);
+  if (moves.success) return movesTable(moves.data);
   const recovered = RecoverResult.safeParse(result);
   return recovered.success ? recoverTable(recovered.data) : "";
 }

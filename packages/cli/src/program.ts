@@ -5,11 +5,14 @@ import { addGroupCommands } from "./commands/group.ts";
 import { addHostCommands } from "./commands/host.ts";
 import { addJobCommands } from "./commands/job.ts";
 import { addMigrationCommands } from "./commands/migration.ts";
+import { addMaintenanceCommands } from "./commands/maintenance.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addProtectionCommands } from "./commands/protection.ts";
 import { addRecoverCommands } from "./commands/recover.ts";
+import { addPlacementCommands } from "./commands/placement.ts";
 import { addStorageCommands } from "./commands/storage.ts";
 import { addSystemCommands } from "./commands/system.ts";
+import { addValidationCommands } from "./commands/validation.ts";
 import { addVmCommands } from "./commands/vm.ts";
 import { addVaultCommands } from "./commands/vault/index.ts";
 import { connectServer } from "./connection.ts";
@@ -39,6 +42,9 @@ export function createProgram(surroundings: Surroundings): Command {
     addProtectionCommands,
     addGroupCommands,
     addRecoverCommands,
+    addMaintenanceCommands,
+    addPlacementCommands,
+    addValidationCommands,
     addJobCommands,
     addSystemCommands,
   ]) {

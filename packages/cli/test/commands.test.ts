@@ -90,7 +90,7 @@ describe("the godwit command", () => {
   });
 
   it("ends with 2 and a hint for a line that is not one", async () => {
-    assert.equal((await godwit("vm", "migrate", "web")).code, exitCode.usage);
+    assert.equal((await godwit("vm", "stop")).code, exitCode.usage);
     assert.equal((await godwit("vm", "dance")).code, exitCode.usage);
     assert.equal((await godwit("vm", "list", "-o", "xml")).code, exitCode.usage);
     assert.match((await godwit("vm", "migrate", "web", "--to", "b", "--bandwidth", "fast")).err, /a rate such as 100M/);

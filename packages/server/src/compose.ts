@@ -11,6 +11,7 @@ import {
   InventoryTarget,
   type JobKind,
   JobRunner,
+  Maintenance,
   Networks,
   openLibvirtHost,
   type OpenHost,
@@ -22,8 +23,10 @@ import {
 import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
 import { alertsPart } from "./parts/alerts.ts";
-import { migrationPart } from "./parts/migration.ts";
+import { migrationPart, type MigrationRules } from "./parts/migration.ts";
+import { placementPart } from "./parts/placement.ts";
 import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
+import { validationPart } from "./parts/validation.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
@@ -43,6 +46,7 @@ export class Composition implements AsyncDisposable {
   readonly #inventory: Inventory;
   readonly #networks: Networks;
   readonly #jobs: JobRunner;
+  readonly #maintenance: Maintenance;
   readonly #log: Logger;
   readonly #protection: ProtectionPart;
   readonly #stop = new AbortController();
@@ -56,12 +60,16 @@ export class Composition implements AsyncDisposable {
     this.#inventory = new Inventory({ store, openHost, openShell: shellOf, log, mayRemove: (host) => this.#mayRemove(host) });
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
-    const migration = migrationPart(inventory, networks, () => this.#jobs);
+    const maintenance = new Maintenance({ store, clock: systemClock });
+    this.#maintenance = maintenance;
+    const rules: MigrationRules = (input, kind) => placement.placements.checks(input, kind);
+    const migration = migrationPart(inventory, networks, { jobs: () => this.#jobs, rules });
+    const placement = placementPart({ store, inventory, networks, maintenance, migrations: migration.migrations, jobs: () => this.#jobs });
     const { alerts, alertChanges } = alertsPart(store, log);
     const protection = protectionPart({ store, inventory, log, alerts, jobs: () => this.#jobs });
     this.#protection = protection;
-    const power = [vmStartKind(inventory), vmStopKind(inventory, systemClock)];
-    const kinds = [...power, ...migration.kinds, ...protection.kinds, ...(options.kinds ?? [])];
+    const power = [vmStartKind(inventory, (hostId) => maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
+    const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -80,9 +88,19 @@ export class Composition implements AsyncDisposable {
       groups: protection.groups,
       alerts,
       alertChanges,
+      placement: placement.service,
+      validation: validationPart({ inventory, networks, migrations: migration.migrations, jobs: () => this.#jobs }),
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
-          const { changes } = await applyClusterFile({ document, fileName, dryRun, target, networks, signal });
+          const { changes } = await applyClusterFile({
+            document,
+            fileName,
+            dryRun,
+            target,
+            networks,
+            placement: placement.placements,
+            signal,
+          });
           return { dryRun, changes: [...changes] };
         },
       },
@@ -95,7 +113,7 @@ export class Composition implements AsyncDisposable {
     const { signal } = this.#stop;
     const running = this.#inventory.run({ signal });
     running.catch(() => undefined);
-    await this.#inventory.started();
+    await Promise.all([this.#inventory.started(), this.#maintenance.load()]);
     await this.#jobs.start();
     const loops = [
       running,
@@ -155,6 +173,7 @@ export class Composition implements AsyncDisposable {
         const { id } = inventory.host(ref);
         await inventory.removeHost(id);
         await this.#networks.migrationNetworks.forget(id);
+        await this.#maintenance.leave(id);
       },
     };
   }

@@ -1,14 +1,22 @@
 import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest, StorageMoveRequest } from "@godwit/api";
 import type { JsonObject } from "@godwit/core";
 import type {
+  BalancePlan,
   CaptureInput,
   CaptureWish,
+  ComparisonReport,
+  CpuBaseline,
+  DrainPlan,
   FoundPoint,
   Inventory,
   JobRunner,
+  MaintenanceRecord,
   Networks,
+  PlacementSettings,
+  ProvenPlacement,
   RecoverInput,
   RecoverWish,
+  ValidationReport,
   VaultAdd,
   VaultRecord,
 } from "@godwit/engine";
@@ -38,8 +46,8 @@ export type NetworksService = Pick<
 
 export type JobsService = Pick<JobRunner, "submit" | "cancel" | "get" | "list" | "unfinished" | "watch" | "watchAll" | "nudge">;
 
-/** A migration as it was asked for, defaults filled in. */
-export type WantedMigration = z.output<typeof MigrationRequest>;
+/** A migration as it was asked for, defaults filled in, and its destination chosen where none was named. */
+export type WantedMigration = z.output<typeof MigrationRequest> & { readonly to: string };
 
 /** A move of disks as it was asked for. */
 export type WantedStorageMove = z.output<typeof StorageMoveRequest>;
@@ -69,12 +77,32 @@ export interface ProtectionService {
   point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
 }
 
+/** Where VMs run. Hosts and VMs by id or name; everything rejects with `not-found` or `ambiguous`. */
+export interface PlacementService {
+  settings(): Promise<PlacementSettings>;
+  /** Rejects with `invalid` and every problem. */
+  replaceSettings(settings: PlacementSettings): Promise<PlacementSettings>;
+  choose(vm: string, options: Cancellable & { readonly to?: readonly string[] | undefined }): Promise<ProvenPlacement>;
+  drainPlan(host: string, options: Cancellable & { readonly to?: readonly string[] | undefined }): Promise<DrainPlan>;
+  balancePlan(options: Cancellable & { readonly actAbove: number }): Promise<BalancePlan>;
+  maintenance(hostId: string): MaintenanceRecord | undefined;
+}
+
+/** Comparing CPUs, and testing the cluster. What is wrong is in the reports; `compare` rejects with `not-found` or `ambiguous`. */
+export interface ValidationService {
+  baseline(options: Cancellable): Promise<CpuBaseline>;
+  compare(vm: string, options: Cancellable & { readonly to?: string | undefined }): Promise<ComparisonReport>;
+  validate(options: Cancellable): Promise<ValidationReport>;
+}
+
 /** All that the HTTP layer needs of Godwit; it has no other way to it. */
 export interface Services {
   readonly inventory: InventoryService;
   readonly networks: NetworksService;
   readonly jobs: JobsService;
   readonly migrations: MigrationsService;
+  readonly placement: PlacementService;
+  readonly validation: ValidationService;
   readonly protection: ProtectionService;
   readonly groups: GroupsService;
   readonly alerts: AlertsService;

@@ -14,6 +14,7 @@ import {
   type JobKind,
   JobRunner,
   type NetworkView,
+  noPlacementSettings,
   type PoolView,
   ProtectionGroups,
   type VmView,
@@ -243,6 +244,19 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
       points: async () => [{ point, vault }],
       point: async (ref) => ({ point: find("point", ref, [point]), vault }),
     },
+    validation: {
+      baseline: async () => ({ features: ["avx"], hosts: [], vms: [], text: "all alike" }),
+      compare: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", hosts: [] }),
+      validate: async () => ({ startedAt: at, endedAt: at, hosts: ["alpha"], verdict: "pass", tests: [] }),
+    },
+    placement: {
+      settings: async () => noPlacementSettings,
+      replaceSettings: async (settings) => settings,
+      choose: async (ref) => ({ vmId: ref, vm: ref, hostId: "h2", host: "beta", reason, hosts: [] }),
+      drainPlan: async () => ({ hostId: "h1", host: "alpha", entries: [], room: [], concurrency: 1, predictedMs: 0, possible: true }),
+      balancePlan: async () => ({ moves: [], loads: [], reason: "even" }),
+      maintenance: () => ({ hostId: "h1", state: "drained", since: at, reason, jobId: "j1", moved: [] }),
+    },
     cluster: { apply: async (_, { dryRun }) => ({ dryRun, changes: [] }) },
     doctor: async () => ({ sections: [{ subject: "server", checks: [] }] }),
   };
@@ -278,13 +292,23 @@ function logger(lines: string[]): Logger {
   return pino({ level: "debug" }, { write: (line: string) => void lines.push(line) });
 }
 
-const kindNames = ["vm.start", "vm.stop", "vm.migrate", "vm.move-storage", "vm.capture", "vm.recover"] as const;
+const kindNames = [
+  "vm.start",
+  "vm.stop",
+  "vm.migrate",
+  "vm.move-storage",
+  "vm.capture",
+  "vm.recover",
+  "host.drain",
+  "host.resume",
+  "cluster.balance",
+] as const;
 
 function kindOf(kind: string, world: World): JobKind {
   return {
     kind,
     title: (input) => `${kind} ${JSON.stringify(input["vm"])}`,
-    subject: (input) => ({ type: "vm", id: JSON.stringify(input["vmId"]).replaceAll('"', ""), name: "web" }),
+    subject: (input) => ({ type: "vm", id: JSON.stringify(input["vmId"] ?? kind).replaceAll('"', ""), name: "web" }),
     locks: () => [],
     slots: () => [],
     run: (context) => world.run.body(context),

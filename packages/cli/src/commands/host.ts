@@ -9,6 +9,7 @@ import { type AddCommands, integer, type WithContext } from "./command.ts";
 const columns: readonly Column<Host>[] = [
   { title: "NAME", value: (host) => host.name },
   { title: "STATE", value: (host) => host.state },
+  { title: "MAINTENANCE", value: (host) => host.maintenance?.state ?? "" },
   { title: "VMS", value: (host) => `${host.vms.running}/${host.vms.total}`, align: "right" },
   { title: "CPUS", value: (host) => host.facts?.cpu.count, align: "right" },
   { title: "MEMORY", value: (host) => host.facts && formatBytes(host.facts.memoryBytes), align: "right" },
@@ -26,6 +27,13 @@ function hostTable(host: Host): string {
     ["id", host.id],
     ["uri", host.uri],
     ["state", `${host.state} since ${host.stateSince} (${host.reason.text})`],
+    ["maintenance", host.maintenance && `${host.maintenance.state} since ${host.maintenance.since}: ${host.maintenance.reason.text}`],
+    [
+      "moved away",
+      host.maintenance && host.maintenance.moved.length > 0
+        ? host.maintenance.moved.map(({ vm, destination }) => `${vm} to ${destination}`).join(", ")
+        : undefined,
+    ],
     ["vms", `${host.vms.running} running of ${host.vms.total}`],
     ["hostname", facts?.hostname],
     [

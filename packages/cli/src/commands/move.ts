@@ -67,7 +67,7 @@ function pair(text: string, form: string): Record<string, string> {
 }
 
 interface MigrateFlags extends JobFlags {
-  readonly to: string;
+  readonly to?: string;
   readonly kind?: "live" | "quick" | "cold";
   readonly storage?: StorageFlag;
   readonly network?: Readonly<Record<string, string>>;
@@ -85,7 +85,7 @@ interface MigrateFlags extends JobFlags {
 function requestOf(flags: MigrateFlags): MigrationRequest {
   const { to, kind, storage, network, p2p, autoConverge, tls, dryRun, bandwidth, maxPause, policy, parallel, compression } = flags;
   return {
-    to,
+    ...(to !== undefined && { to }),
     peerToPeer: p2p,
     autoConverge,
     dryRun,
@@ -106,7 +106,7 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
   const migrate = vm
     .command("migrate <vm>")
     .description("move a VM to another host, while it runs unless it is off or said otherwise")
-    .requiredOption("--to <host>", "destination host")
+    .option("--to <host>", "destination host; without it, the rules of the site choose one")
     .addOption(
       new Option("--kind <kind>", "live: it runs on; quick: its memory is saved and moved; cold: it is off").choices([
         "live",

@@ -4,6 +4,8 @@ import { type Change, Draft } from "./draft.ts";
 import type { ParsedFile } from "./parse.ts";
 import { planHosts } from "./plan-hosts.ts";
 import { planLiveMigration } from "./plan-live-migration.ts";
+import type { PlacementSettings } from "../placement/rules.ts";
+import { planPlacement } from "./plan-placement.ts";
 import { planNetworkEdits } from "./plan-networks.ts";
 import type { CheckedHosts, ClusterState } from "./state.ts";
 import type { WantedHost } from "./target.ts";
@@ -15,6 +17,8 @@ export interface Work {
   readonly replaceHosts: readonly { readonly id: string; readonly host: WantedHost }[];
   readonly networks: readonly NetworkRecordEdit[];
   readonly live?: LiveMigrationEdit | undefined;
+  /** Whole settings. */
+  readonly placement?: PlacementSettings | undefined;
   /** Whole settings, by host name. */
   readonly migration: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
   /** Ids. */
@@ -36,7 +40,17 @@ export function planApply(parsed: ParsedFile, state: ClusterState, checked: Chec
   const hosts = planHosts(file, state, { checked, managedBy }, draft);
   const networks = planNetworkEdits(file.networks ?? [], { state, arriving: hosts.arrivingSubnets }, draft);
   const live = file.liveMigration && planLiveMigration(file.liveMigration, { state, networks }, draft);
+  const placement = file.placement && planPlacement(file.placement, { before: state.placement, hosts: hostsToBe(state, hosts) }, draft);
   if (draft.problems.length > 0) throw parsed.error(draft.problems);
   const { addHosts, replaceHosts, migration, removeHosts } = hosts;
-  return { changes: draft.changes, work: { addHosts, replaceHosts, networks: networks.edits, live, migration, removeHosts } };
+  return { changes: draft.changes, work: { addHosts, replaceHosts, networks: networks.edits, live, placement, migration, removeHosts } };
+}
+
+/** A rule may name a host that the same file adds; its id is not known yet, and its name is. */
+function hostsToBe(
+  state: ClusterState,
+  { addHosts, removeHosts }: Pick<Work, "addHosts" | "removeHosts">,
+): { readonly id: string; readonly name: string }[] {
+  const stay = state.hosts.filter(({ id }) => !removeHosts.includes(id));
+  return [...stay, ...addHosts.map(({ name }) => ({ id: name, name }))];
 }

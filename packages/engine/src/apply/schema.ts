@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_METRIC } from "../network/settings.ts";
+import { PlacementSection } from "../placement/schema.ts";
 
 /** What a cluster file may say. What it does not say is left as it is. */
 const migrations = z.int().min(0).max(1000);
@@ -65,6 +66,7 @@ export const ClusterFile = z.strictObject({
   hosts: z.array(Host).max(1000).optional(),
   networks: z.array(Network).max(1000).optional(),
   liveMigration: LiveMigration.optional(),
+  placement: PlacementSection.optional(),
 });
 export type ClusterFile = z.infer<typeof ClusterFile>;
 export type FileHost = z.infer<typeof Host>;

@@ -5,7 +5,8 @@ import {
   type NetworkRecord,
 } from "../model/network.ts";
 import type { Networks } from "../network/service.ts";
-import type { ApplyTarget, CheckedHost, KnownHost } from "./target.ts";
+import type { PlacementSettings } from "../placement/rules.ts";
+import type { ApplyTarget, CheckedHost, KnownHost, PlacementTarget } from "./target.ts";
 
 /** What is, as far as a cluster file can change it. */
 export interface ClusterState {
@@ -15,6 +16,7 @@ export interface ClusterState {
   /** The networks that there are, with their metrics of now. */
   readonly listed: readonly { readonly id: string; readonly metric: number; readonly subnets: readonly string[] }[];
   readonly live: LiveMigrationSettings;
+  readonly placement: PlacementSettings;
 }
 
 /** What the hosts of the file that Godwit does not have, or has otherwise, said of themselves; by their place in the file. */
@@ -22,12 +24,13 @@ export type CheckedHosts = ReadonlyMap<number, CheckedHost | Error>;
 
 export const newHostMigration: HostMigrationSettings = defaultHostMigrationSettings;
 
-export async function readClusterState(target: ApplyTarget, networks: Networks): Promise<ClusterState> {
+export async function readClusterState(target: ApplyTarget, networks: Networks, placement: PlacementTarget): Promise<ClusterState> {
   const hosts = await target.hosts();
   return {
     hosts: await Promise.all(hosts.map(async (host) => ({ ...host, migration: await networks.hostMigration(host.id) }))),
     networks: await networks.records(),
     listed: networks.list(),
     live: await networks.liveMigration(),
+    placement: await placement.settings(),
   };
 }

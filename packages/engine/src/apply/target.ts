@@ -1,4 +1,5 @@
 import type { SshTarget } from "../model/host.ts";
+import type { PlacementSettings } from "../placement/rules.ts";
 
 /** A host as a file wants it. */
 export interface WantedHost {
@@ -18,6 +19,13 @@ export interface CheckedHost {
   readonly id: string;
   /** The subnets that it has addresses in, when its shell could tell. */
   readonly subnets?: readonly string[] | undefined;
+}
+
+/** What `apply` needs of placement. */
+export interface PlacementTarget {
+  settings(): Promise<PlacementSettings>;
+  /** Throws `invalid`, and changes nothing then. */
+  replaceSettings(settings: PlacementSettings): Promise<unknown>;
 }
 
 /** What `apply` needs of the inventory. */

@@ -42,6 +42,8 @@ export interface MigrationsOptions {
   /** Moves that were done, newest first: forecasts learn from them. */
   readonly history?: () => Promise<readonly PastMove[]>;
   readonly clock?: Clock;
+  /** What the site's own rules say of a move: placement, workloads, maintenance. */
+  readonly rules?: (input: MigrationInput, kind: MigrationPlan["kind"]) => Promise<readonly Check[]>;
 }
 
 interface Cancellable {
@@ -107,7 +109,12 @@ export class Migrations {
     const { storagePool, storageByDisk } = input;
     const facts = { source, destination, vm, there: seen, sharing, networks: verdicts, kind, copies, storagePool, storageByDisk };
     const place = kind === "quick" ? memoryPlace(vm, copies, (path) => sharing.get(path) === "shared") : undefined;
-    const checks = [...preflight(facts), ...(kind === "quick" && place === undefined ? [noPlace(input)] : [])];
+    const planned = kind === "live" && copies.length > 0 ? "shared-nothing" : kind;
+    const checks = [
+      ...preflight(facts),
+      ...(kind === "quick" && place === undefined ? [noPlace(input)] : []),
+      ...((await this.options.rules?.(input, planned)) ?? []),
+    ];
     const possible = checks.every((check) => check.verdict !== "fail");
     const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
     const measured = { input, vm, copies, verdicts, networks: networks.list(), history: (await this.options.history?.()) ?? [], signal };
@@ -115,7 +122,7 @@ export class Migrations {
     const forecast = possible ? await makeForecast(from, { ...measured, measure, memoryCopied }) : undefined;
     const plan: MigrationPlan = {
       ...names(input),
-      kind: kind === "live" && copies.length > 0 ? "shared-nothing" : kind,
+      kind: planned,
       copies: copies.map(({ target, pool }) => ({ target, from: pathOf(target), pool })),
       networks: verdicts,
       checks,

@@ -22,6 +22,17 @@ export function hasRoom(vm: SiteVm, seat: Seat, board: Board): boolean {
   return vcpuLimit(vm, seat) === undefined;
 }
 
+/** Only what the site decided itself; the rest of a preflight is the hypervisors' to say. */
+export function ruleReasons(vm: SiteVm, seat: Seat, board: Board): PlacementReason[] {
+  const { closed, name } = seat.host;
+  return [
+    ...(closed ? [{ ...closed, change: `end it with: godwit host resume ${name}` }] : []),
+    ...possible(vm, seat.host),
+    ...apart(vm, seat, board),
+    ...ratio(vm, seat),
+  ];
+}
+
 function state({ name, state, closed }: SiteHost): PlacementReason[] {
   if (state !== "up") return [{ code: "host-state", text: `${name} is ${state}`, change: `bring ${name} back` }];
   return closed ? [{ ...closed, change: `end it with: godwit host resume ${name}` }] : [];

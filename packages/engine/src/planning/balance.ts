@@ -12,6 +12,8 @@ export interface BalanceMove {
   readonly destinationId: string;
   readonly destination: string;
   readonly network?: string | undefined;
+  /** The pause that its workload bears, milliseconds. */
+  readonly maximumPauseMs?: number | undefined;
   /** Why it is worth a move. */
   readonly reason: string;
 }
@@ -154,6 +156,7 @@ function describe({ vm, from, to }: Step, site: Site): BalanceMove {
     source: from.host.name,
     destinationId: to.host.id,
     destination: to.host.name,
+    maximumPauseMs: vm.policy.maximumPauseMs,
     network: "none" in path ? undefined : path.network,
     reason: `${from.host.name} goes from ${percent(load(from))} to ${percent(load(from) - share(vm, from))} full, ${to.host.name} from ${percent(load(to))} to ${percent(load(to) + share(vm, to))}`,
   };

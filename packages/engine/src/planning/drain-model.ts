@@ -64,7 +64,8 @@ export interface DrainRequest {
   readonly to?: ReadonlySet<string> | undefined;
   /** Simultaneous live migrations of a host. */
   readonly limit: (hostId: string) => number;
-  readonly cost: (vm: SiteVm) => MoveCost;
+  /** Over a link of that speed. */
+  readonly cost: (vm: SiteVm, bytesPerSecond: number) => MoveCost;
 }
 
 /** Facts in, plan out. */

@@ -31,7 +31,7 @@ export function planDrain(input: DrainInput): DrainPlan {
     entries: [...moves, ...blocked, ...stays],
     room: board.seats.filter((seat) => seat.host.id !== hostId).map((seat) => room(seat, before, placed)),
     concurrency: timed.concurrency,
-    predictedMs: Math.round(timed.totalMs),
+    predictedMs: timed.totalMs,
     possible: blocked.length === 0,
   };
 }
@@ -70,12 +70,13 @@ function order(
     const path = site.path(hostId, seat.host.id);
     return "none" in path ? [] : [path.bytesPerSecond ?? assumedBytesPerSecond];
   });
+  const bytesPerSecond = speeds.length > 0 ? Math.min(...speeds) : assumedBytesPerSecond;
   return schedule(moves, {
-    cost: ([vm]) => cost(vm),
+    cost: ([vm]) => cost(vm, bytesPerSecond),
     destination: ([, seat]) => seat.host.id,
     sourceLimit: limit(hostId),
     destinationLimit: limit,
-    bytesPerSecond: speeds.length > 0 ? Math.min(...speeds) : assumedBytesPerSecond,
+    bytesPerSecond,
   });
 }
 
@@ -102,8 +103,8 @@ function moveEntry(
     destination: seat.host.name,
     ...("none" in path ? {} : { networkId: path.networkId, network: path.network }),
     storagePool: vm.localDisks?.pool,
-    startsAtMs: Math.round(startsAtMs),
-    predictedMs: Math.round(takesMs),
+    startsAtMs,
+    predictedMs: takesMs,
     reason: { code: "chosen", text: why.join("; ") },
   };
 }

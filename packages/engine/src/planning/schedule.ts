@@ -68,10 +68,10 @@ function simulate<T>(moves: readonly T[], concurrency: number, options: Schedule
   return { moves: scheduled, concurrency, totalMs };
 }
 
-/** Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */
+/** Whole milliseconds. Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */
 function duration({ overheadMs, bytes, dirtyBytesPerSecond }: MoveCost, share: number): number {
   const net = Math.max(share - dirtyBytesPerSecond, share * (1 - 1 / convergence));
-  return overheadMs + (bytes / Math.max(1, net)) * 1000;
+  return Math.ceil(overheadMs + (bytes / Math.max(1, net)) * 1000);
 }
 
 /** The earliest moments at which a fixed number of places are free. */

@@ -1,4 +1,6 @@
 import type { HostRecord } from "../model/host.ts";
+import type { MaintenanceRecord } from "../model/maintenance.ts";
+import type { PlacementSettings } from "../placement/rules.ts";
 import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
 import type { AlertRecord } from "../protection/groups/alerts.ts";
 import type { MemberRecord, ProtectionGroup } from "../protection/groups/model.ts";
@@ -58,6 +60,10 @@ export interface Store extends AsyncDisposable {
   readonly hostMigration: Collection<HostMigrationSettings>;
   /** One record, id `cluster`. */
   readonly liveMigration: Collection<LiveMigrationSettings>;
+  /** By host id. */
+  readonly maintenance: Collection<MaintenanceRecord>;
+  /** One record, id `cluster`. */
+  readonly placement: Collection<PlacementSettings>;
   readonly jobs: JobStore;
   readonly vaults: Collection<VaultRecord>;
   readonly groups: Collection<ProtectionGroup>;

@@ -1,6 +1,7 @@
 import type { JsonObject } from "@godwit/core";
 import type { JobContext, JobKind } from "../jobs/job.ts";
-import { EngineError } from "../model/errors.ts";
+import { EngineError, refusal } from "../model/errors.ts";
+import type { Reason } from "../model/reason.ts";
 import type { VmFacts, VmView } from "../model/vm.ts";
 import { knownVm, type PowerHosts, powerResult } from "./hosts.ts";
 
@@ -9,8 +10,8 @@ export interface VmStartInput extends JsonObject {
   readonly vm: string;
 }
 
-/** The job that starts a VM on the host where it is defined. */
-export function vmStartKind(hosts: PowerHosts): JobKind<VmStartInput> {
+/** The job that starts a VM on the host where it is defined. `closed` says why a host takes no VM now. */
+export function vmStartKind(hosts: PowerHosts, closed: (hostId: string) => Reason | undefined = () => undefined): JobKind<VmStartInput> {
   return {
     kind: "vm.start",
     title: ({ vm }) => `Start ${vm}`,
@@ -20,6 +21,7 @@ export function vmStartKind(hosts: PowerHosts): JobKind<VmStartInput> {
     async run(context) {
       const { signal, input } = context;
       const vm = knownVm(hosts, input.vmId);
+      checkOpen(vm, closed(vm.hostId));
       await context.step("start", () => start(hosts, vm, context));
       return await powerResult(hosts, vm, signal);
     },
@@ -39,6 +41,17 @@ async function start(hosts: PowerHosts, vm: VmView, context: JobContext<VmStartI
   await context.note("asked", { host: vm.host });
   await host.start(vm.id, { signal });
   context.log("info", `${vm.name} was started on ${vm.host}`);
+}
+
+function checkOpen({ name, host }: VmView, reason: Reason | undefined): void {
+  if (!reason) return;
+  const check = {
+    id: "maintenance",
+    verdict: "fail",
+    text: `${host}: ${reason.text}`,
+    remedy: `end it with: godwit host resume ${host}`,
+  } as const;
+  throw refusal(`${name} cannot be started on ${host}`, [check]);
 }
 
 function checkStartable({ name, host }: VmView, state: VmFacts["state"]): void {

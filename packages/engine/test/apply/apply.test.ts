@@ -7,6 +7,7 @@ import type { ApplyTarget, CheckedHost, KnownHost, WantedHost } from "../../src/
 import { InventoryTarget } from "../../src/apply/inventory-target.ts";
 import { EngineError } from "../../src/model/errors.ts";
 import type { HostRecord } from "../../src/model/host.ts";
+import { noPlacementSettings, type PlacementSettings } from "../../src/placement/rules.ts";
 import { Networks } from "../../src/network/service.ts";
 import { ScriptedHosts } from "../network/scripted-hosts.ts";
 import { MemoryCollection, memoryStore } from "../network/support.ts";
@@ -25,6 +26,14 @@ class Site implements ApplyTarget {
   );
   /** Throws when a step of this name is reached. */
   breakAt: string | undefined;
+
+  placement: PlacementSettings = noPlacementSettings;
+  async settings(): Promise<PlacementSettings> {
+    return this.placement;
+  }
+  async replaceSettings(settings: PlacementSettings): Promise<void> {
+    this.placement = settings;
+  }
 
   async hosts(): Promise<KnownHost[]> {
     return [...this.known.values()];
@@ -52,7 +61,15 @@ class Site implements ApplyTarget {
 
   async apply(body: string, dryRun = false): Promise<string[]> {
     const document = `apiVersion: godwit/v1\nkind: Cluster\n${body}`;
-    const { changes } = await applyClusterFile({ document, fileName: "c.yaml", dryRun, target: this, networks: this.networks, signal });
+    const { changes } = await applyClusterFile({
+      document,
+      fileName: "c.yaml",
+      dryRun,
+      target: this,
+      networks: this.networks,
+      placement: this,
+      signal,
+    });
     return changes.map(
       ({ action, path, subject, before, after }) => `${action} ${path} (${subject}): ${JSON.stringify(before)} -> ${JSON.stringify(after)}`,
     );
@@ -65,6 +82,7 @@ class Site implements ApplyTarget {
       await this.store.networks.list(),
       await this.store.liveMigration.list(),
       await this.store.hostMigration.list(),
+      this.placement,
     ];
   }
 }

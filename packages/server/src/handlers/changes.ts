@@ -4,7 +4,7 @@ import type { HostView, InventoryChange, JobRecord, NetworkChange } from "@godwi
 import type { Logger } from "pino";
 import type { Services } from "../services.ts";
 import { alertAnswer } from "./protection-groups.ts";
-import { hostMigrationView, jobsByVm, jobView, vmView } from "./views.ts";
+import { hostMigrationView, hostView, jobsByVm, jobView, vmView } from "./views.ts";
 
 type ChangeType = ChangeEvent["type"];
 interface Changed {
@@ -161,7 +161,7 @@ export class Changes {
 
   #job({ id, subject }: JobRecord): void {
     this.#tell("job", id);
-    if (subject.type === "vm") this.#tell("vm", subject.id);
+    if (subject.type === "vm" || subject.type === "host") this.#tell(subject.type, subject.id);
   }
 
   #tell(type: ChangeType, id: string): void {
@@ -170,11 +170,11 @@ export class Changes {
 
   /** What a thing is now; undefined when it is gone. */
   async #now({ type, id }: Changed): Promise<unknown> {
-    const { inventory, networks, jobs } = this.#services;
+    const { inventory, networks, jobs, placement } = this.#services;
     try {
       switch (type) {
         case "host":
-          return inventory.hosts().find((host) => host.id === id);
+          return hostView(inventory.host(id), placement);
         case "vm":
           return vmView(inventory.vm(id), jobsByVm(jobs.unfinished()));
         case "network":

@@ -5,6 +5,8 @@ import { inventoryHandlers } from "./inventory.ts";
 import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
 import { networkHandlers } from "./networks.ts";
+import { placementHandlers } from "./placement.ts";
+import { validationHandlers } from "./validation.ts";
 import { protectionGroupHandlers } from "./protection-groups.ts";
 import { protectionHandlers } from "./protection.ts";
 
@@ -20,6 +22,8 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...inventoryHandlers(services),
     ...networkHandlers(services),
     ...migrationHandlers(services),
+    ...placementHandlers(services),
+    ...validationHandlers(services),
     ...protectionHandlers(services),
     ...protectionGroupHandlers(services),
     ...jobHandlers(services),

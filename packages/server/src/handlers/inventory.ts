@@ -2,20 +2,23 @@ import { EngineError } from "@godwit/engine";
 import type { Handlers } from "../http/contract.ts";
 import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
-import { jobsByVm, jobView, vmView } from "./views.ts";
+import { hostView, jobsByVm, jobView, vmView } from "./views.ts";
 
 type Names = "hostList" | "hostAdd" | "hostGet" | "hostRemove" | "storagePoolList" | "vmList" | "vmGet" | "vmStart" | "vmStop";
 
-export function inventoryHandlers({ inventory, jobs }: Services): Pick<Handlers, Names> {
+export function inventoryHandlers({ inventory, jobs, placement }: Services): Pick<Handlers, Names> {
   const hostId = (ref: string | undefined): string | undefined => (ref === undefined ? undefined : inventory.host(ref).id);
   const ofHost = <T extends { readonly hostId: string }>(items: readonly T[], ref: string | undefined): T[] => {
     const id = hostId(ref);
     return items.filter((item) => id === undefined || item.hostId === id);
   };
   return {
-    hostList: ({ query }) => pageOf(inventory.hosts(), ({ name, id }) => [name, id], query),
+    hostList({ query }) {
+      const page = pageOf(inventory.hosts(), ({ name, id }) => [name, id], query);
+      return { ...page, items: page.items.map((host) => hostView(host, placement)) };
+    },
     hostAdd: ({ body, signal }) => inventory.addHost(body, { signal }),
-    hostGet: ({ params }) => inventory.host(params.host),
+    hostGet: ({ params }) => hostView(inventory.host(params.host), placement),
     async hostRemove({ params }) {
       await inventory.removeHost(params.host);
       return undefined;

@@ -2,6 +2,7 @@ import { EngineError } from "@godwit/engine";
 import type { Handlers } from "../http/contract.ts";
 import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
+import { withDestination } from "./placement.ts";
 import { hostMigrationView, jobView } from "./views.ts";
 
 type Names =
@@ -24,13 +25,19 @@ export function migrationHandlers(services: Services): Pick<Handlers, Names> {
 
 type MoveNames = "vmMigrate" | "vmMigrationPlan" | "vmMoveStorage" | "migrationExplain";
 
-function moves({ inventory, networks, migrations, jobs }: Services): Pick<Handlers, MoveNames> {
+function moves(services: Services): Pick<Handlers, MoveNames> {
+  const { inventory, networks, migrations, jobs } = services;
   return {
-    async vmMigrate({ params, body, idempotencyKey }) {
+    async vmMigrate({ params, body, idempotencyKey, signal }) {
       if (body.dryRun) throw new EngineError("invalid", "a dry run starts no job: ask for the migration plan instead");
-      return jobView(await jobs.submit("vm.migrate", migrations.jobInput(params.vm, body), { idempotencyKey }));
+      return jobView(
+        await jobs.submit("vm.migrate", migrations.jobInput(params.vm, await withDestination(services, params.vm, body, signal)), {
+          idempotencyKey,
+        }),
+      );
     },
-    vmMigrationPlan: ({ params, body, signal }) => migrations.plan(params.vm, body, { signal }),
+    vmMigrationPlan: async ({ params, body, signal }) =>
+      await migrations.plan(params.vm, await withDestination(services, params.vm, body, signal), { signal }),
     async vmMoveStorage({ params, body, idempotencyKey }) {
       return jobView(await jobs.submit("vm.move-storage", migrations.storageJobInput(params.vm, body), { idempotencyKey }));
     },

@@ -1,7 +1,8 @@
 import { STATUS_CODES } from "node:http";
-import type { HostMigrationSettings as ApiHostMigration, Job, Vm } from "@godwit/api";
-import type { HostMigrationSettings, JobError, JobRecord, VmView } from "@godwit/engine";
+import type { Host, HostMigrationSettings as ApiHostMigration, Job, Vm } from "@godwit/api";
+import type { HostMigrationSettings, HostView, JobError, JobRecord, VmView } from "@godwit/engine";
 import type { Answer } from "../http/contract.ts";
+import type { PlacementService } from "../services.ts";
 
 /** A job as clients see it: without lease and attempts, its error as problem details. */
 export function jobView(record: JobRecord): Answer<Job> {
@@ -30,6 +31,11 @@ export function jobsByVm(unfinished: readonly JobRecord[]): ReadonlyMap<string, 
     }
   }
   return jobs;
+}
+
+export function hostView(host: HostView, placement: Pick<PlacementService, "maintenance">): Answer<Host> {
+  const maintenance = placement.maintenance(host.id);
+  return { ...host, ...(maintenance && { maintenance }) };
 }
 
 export function vmView(vm: VmView, jobs: ReadonlyMap<string, string>): Answer<Vm> {

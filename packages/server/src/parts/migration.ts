@@ -5,6 +5,7 @@ import {
   libvirtMigration,
   migrationJob,
   Migrations,
+  type MigrationsOptions,
   type Networks,
   type PastMove,
   pastMoveOf,
@@ -19,16 +20,24 @@ export interface MigrationPart {
   readonly migrations: Migrations;
 }
 
+export type MigrationRules = NonNullable<MigrationsOptions["rules"]>;
+
+interface MigrationNeeds {
+  /** There once the first job runs. */
+  readonly jobs: () => Pick<JobRunner, "list">;
+  readonly rules: MigrationRules;
+}
+
 /** So many last moves tell how fast a path is. */
 const pastMovesCount = 40;
 
 /** Everything that moves a VM or its disks. The job runner is there once the first job runs. */
-export function migrationPart(inventory: Inventory, networks: Networks, jobs: () => Pick<JobRunner, "list">): MigrationPart {
+export function migrationPart(inventory: Inventory, networks: Networks, { jobs, rules }: MigrationNeeds): MigrationPart {
   const history = async (): Promise<PastMove[]> => {
     const done = await jobs().list({ kind: "vm.migrate", states: ["done"] }, { limit: pastMovesCount });
     return done.flatMap(({ input, result }) => pastMoveOf(input, result) ?? []);
   };
-  const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration, history });
+  const migrations = new Migrations({ hosts: inventory, networks, open: libvirtMigration, history, rules });
   return {
     migrations,
     kinds: [migrationJob(migrations), storageMoveJob(migrations)],

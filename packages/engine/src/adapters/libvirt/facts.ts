@@ -116,11 +116,13 @@ export function nativeGuest({ arch, guests }: CapabilitiesXml): GuestXml | undef
   return guests.find((guest) => guest.arch === arch && guest.osType === "hvm") ?? guests.find((guest) => guest.arch === arch);
 }
 
-function given(cpu: CpuXml): string[] {
+/** Features that a guest with this CPU sees. */
+export function given(cpu: CpuXml): string[] {
   return cpu.features.filter(({ policy }) => policy === "require" || policy === "force").map(({ name }) => name);
 }
 
-function cpuDocument({ model = "", vendor, features }: CpuXml): string {
+/** A `<cpu>` document of just this. */
+export function cpuDocument({ model = "", vendor, features }: CpuXml): string {
   const parts = features.map(({ name, policy }) => `<feature policy='${escape(policy)}' name='${escape(name)}'/>`);
   const made = vendor === undefined ? "" : `<vendor>${escape(vendor)}</vendor>`;
   return `<cpu mode='custom' match='exact'><model fallback='forbid'>${escape(model)}</model>${made}${parts.join("")}</cpu>`;

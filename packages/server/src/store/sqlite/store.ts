@@ -4,8 +4,10 @@ import type {
   HostMigrationSettings,
   HostRecord,
   LiveMigrationSettings,
+  MaintenanceRecord,
   MemberRecord,
   NetworkRecord,
+  PlacementSettings,
   ProtectionGroup,
   Store,
   TrackingRecord,
@@ -25,6 +27,8 @@ export class SqliteStore implements Store {
   readonly networks: Collection<NetworkRecord>;
   readonly hostMigration: Collection<HostMigrationSettings>;
   readonly liveMigration: Collection<LiveMigrationSettings>;
+  readonly maintenance: Collection<MaintenanceRecord>;
+  readonly placement: Collection<PlacementSettings>;
   readonly jobs: SqliteJobs;
   readonly vaults: Collection<VaultRecord>;
   readonly groups: Collection<ProtectionGroup>;
@@ -41,6 +45,8 @@ export class SqliteStore implements Store {
     this.networks = sqliteCollection(db, guard, "network");
     this.hostMigration = sqliteCollection(db, guard, "host-migration");
     this.liveMigration = sqliteCollection(db, guard, "live-migration");
+    this.maintenance = sqliteCollection(db, guard, "maintenance");
+    this.placement = sqliteCollection(db, guard, "placement");
     this.jobs = new SqliteJobs(db, guard);
     this.vaults = sqliteCollection(db, guard, "vault");
     this.groups = sqliteCollection(db, guard, "protection-group");

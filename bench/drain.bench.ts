@@ -1,0 +1,159 @@
+/**
+ * A host with 8 guests emptied over the same network: by `godwit host drain`, by `virsh migrate` one after the
+ * other, and by `virsh migrate` all at once. Whole commands by the wall clock; pauses as libvirt measured them;
+ * how far the forecasts were off. Between the rounds everything goes back.
+ *
+ *   npm run bench -- drain [--rounds N] [--guests N] [--parallel N]
+ */
+import type { Job, MovesResult } from "@godwit/api";
+import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
+import { Godwit, startServer } from "../scripts/godwit-process.ts";
+import { median, printRows } from "./report.ts";
+
+const exec = promisify(execFile);
+
+/** The pause that a guest may be given, milliseconds. */
+const contractMs = 300;
+
+interface Round {
+  readonly wallMs: number;
+  readonly pausesMs: readonly number[];
+}
+
+async function virsh(lab: Lab, guest: LabGuest, from: LabHost, to: LabHost): Promise<number> {
+  const target = ["--migrateuri", `tcp://${to.addresses.migration}`];
+  await exec("virsh", [
+    "-c",
+    lab.uri(from),
+    "migrate",
+    guest.name,
+    lab.uri(to),
+    "--live",
+    "--persistent",
+    "--undefinesource",
+    "--unsafe",
+    ...target,
+  ]);
+  const { stdout } = await to.virsh(["domjobinfo", guest.name, "--completed"], { check: false });
+  return Number(/Total downtime:\s*(\d+)/i.exec(stdout)?.[1] ?? Number.NaN);
+}
+
+async function oneByOne(lab: Lab, guests: readonly LabGuest[], from: LabHost, to: readonly LabHost[]): Promise<Round> {
+  const began = performance.now();
+  const pausesMs: number[] = [];
+  for (const [index, guest] of guests.entries()) pausesMs.push(await virsh(lab, guest, from, to[index % to.length]!));
+  return { wallMs: performance.now() - began, pausesMs };
+}
+
+async function allAtOnce(lab: Lab, guests: readonly LabGuest[], from: LabHost, to: readonly LabHost[]): Promise<Round> {
+  const began = performance.now();
+  const pausesMs = await Promise.all(guests.map((guest, index) => virsh(lab, guest, from, to[index % to.length]!)));
+  return { wallMs: performance.now() - began, pausesMs };
+}
+
+interface DrainRound extends Round {
+  readonly result: MovesResult;
+}
+
+async function byGodwit(godwit: Godwit, from: LabHost): Promise<DrainRound> {
+  const began = performance.now();
+  const job = await godwit.json<Job>(["host", "drain", from.name]);
+  const result = job.result as MovesResult;
+  return { wallMs: performance.now() - began, pausesMs: result.moves.map(({ pauseMs }) => pauseMs ?? Number.NaN), result };
+}
+
+/** After virsh moved guests behind the server's back: all of them home again, and seen there. */
+async function home(lab: Lab, godwit: Godwit, guests: readonly LabGuest[], alpha: LabHost): Promise<void> {
+  for (const guest of guests) {
+    for (const host of lab.hosts) if (host !== alpha && (await guest.state(host)) === "running") await virsh(lab, guest, host, alpha);
+  }
+  await seenOn(godwit, guests, alpha);
+}
+
+async function seenOn(godwit: Godwit, guests: readonly LabGuest[], host: LabHost): Promise<void> {
+  const deadline = performance.now() + 60_000;
+  while (performance.now() < deadline) {
+    const vms = await godwit.json<{ name: string; host: string; state: string }[]>(["vm", "list"]);
+    if (guests.every(({ name }) => vms.some((vm) => vm.name === name && vm.host === host.name && vm.state === "running"))) return;
+  }
+  throw new Error(`the server did not see all guests on ${host.name}`);
+}
+
+export default async function main(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: "string", default: "3" },
+      guests: { type: "string", default: "8" },
+      parallel: { type: "string", default: "4" },
+    },
+  });
+  await using stack = new AsyncDisposableStack();
+  const lab = stack.use(await startLab({ hosts: 3 }));
+  const [alpha, ...others] = lab.hosts;
+  if (!alpha) throw new Error("the lab has no host");
+  const guests: LabGuest[] = [];
+  for (let n = 0; n < Number(values.guests); n += 1) {
+    const guest = await lab.createGuest({ name: `vm${n}`, host: alpha, memoryMiB: 160, recordsPerSecond: 2 });
+    await guest.start(alpha);
+    await guest.waitForAgent();
+    guests.push(guest);
+  }
+  const server = stack.use(await startServer({ stateDir: join(lab.dir, "godwit") }));
+  const godwit = new Godwit({ socket: server.socket });
+  for (const host of lab.hosts) await godwit.run(["host", "add", host.name, lab.uri(host)]);
+  await godwit.run(["network", "probe"]);
+  const networks = await godwit.json<{ id: string; subnets: string[] }[]>(["network", "list"]);
+  const order = networks.find(({ subnets }) => subnets.includes(lab.network("migration").ipv4))?.id ?? "";
+  await godwit.run(["live-migration", "set", "--order", order, "--max-parallel", values.parallel]);
+  await seenOn(godwit, guests, alpha);
+  const drains: DrainRound[] = [];
+  const sequential: Round[] = [];
+  const together: Round[] = [];
+  await oneByOne(lab, guests.slice(0, 2), alpha, others); // every host's first migration is slow
+  await home(lab, godwit, guests, alpha);
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    drains.push(await byGodwit(godwit, alpha));
+    await godwit.run(["host", "resume", "alpha", "--failback", "now"]);
+    await seenOn(godwit, guests, alpha);
+    sequential.push(await oneByOne(lab, guests, alpha, others));
+    await home(lab, godwit, guests, alpha);
+    together.push(await allAtOnce(lab, guests, alpha, others));
+    await home(lab, godwit, guests, alpha);
+  }
+  report(drains, sequential, together);
+}
+
+function report(drains: readonly DrainRound[], sequential: readonly Round[], together: readonly Round[]): void {
+  const walls = (rounds: readonly Round[]): number[] => rounds.map(({ wallMs }) => wallMs);
+  const longest = (rounds: readonly Round[]): number[] => rounds.map(({ pausesMs }) => Math.max(...pausesMs));
+  printRows(
+    [{ what: "emptying the host", ours: walls(drains), theirs: walls(sequential), unit: "ms", bar: 0.7 }],
+    ["godwit", "virsh one by one"],
+  );
+  printRows(
+    [{ what: "emptying the host", ours: walls(drains), theirs: walls(together), unit: "ms", bar: 1.5 }],
+    ["godwit", "virsh all at once"],
+  );
+  printRows(
+    [{ what: "longest pause of a guest", ours: longest(drains), theirs: longest(together), unit: "ms", bar: 1 }],
+    ["godwit", "virsh all at once"],
+  );
+  const broken = longest(drains).filter((pause) => pause > contractMs).length;
+  process.stdout.write(`rounds with a pause over the contract of ${contractMs} ms: ${broken} of ${drains.length}\n`);
+  for (const [index, { result, wallMs }] of drains.entries()) {
+    const errors = result.moves.flatMap(({ totalMs, predictedMs }) =>
+      totalMs && predictedMs ? [Math.abs(predictedMs - totalMs) / totalMs] : [],
+    );
+    const whole =
+      result.predictedMs === undefined
+        ? ""
+        : `, of the whole ${(((result.predictedMs - result.totalMs) / result.totalMs) * 100).toFixed(0)} %`;
+    process.stdout.write(
+      `round ${index + 1}: ${result.moves.length} moves in ${wallMs.toFixed(0)} ms; forecast off by ${(median(errors) * 100).toFixed(0)} % (median of moves)${whole}\n`,
+    );
+  }
+}

@@ -1,0 +1,146 @@
+import { describeError, raceAbort, Semaphore } from "@godwit/core";
+import type { Migrations } from "../migration/index.ts";
+import { EngineError } from "../model/errors.ts";
+import type { Store } from "../ports/store.ts";
+import type { Check } from "../model/reason.ts";
+import { Board } from "./board.ts";
+import { placementProblems } from "./check.ts";
+import { type ProposedMove, TriedMoves } from "./findings.ts";
+import { gatherSite, type PlacementHosts, type PlacementNetworks } from "./gather.ts";
+import type { Maintenance } from "./maintenance.ts";
+import type { Site, SiteVm } from "./model.ts";
+import { place, type Placement, type PlaceOptions } from "./place.ts";
+import { ruleChecks } from "./rule-checks.ts";
+import { type MoveKind, noPlacementSettings, type PlacementSettings } from "./rules.ts";
+
+export interface PlacementsOptions {
+  readonly store: Pick<Store, "placement">;
+  readonly hosts: PlacementHosts;
+  readonly networks: PlacementNetworks;
+  readonly migrations: Pick<Migrations, "prepare" | "resolve">;
+  readonly maintenance: Maintenance;
+}
+
+interface Cancellable {
+  readonly signal: AbortSignal;
+}
+
+/** A choice of a host that the hypervisors were asked about. */
+export interface ProvenPlacement extends Placement {
+  /** The pool that the VM's disks would be copied into; absent when they are shared. */
+  readonly storagePool?: string | undefined;
+}
+
+/** A move from one host to another, by ids. */
+export interface MoveEnds {
+  readonly vmId: string;
+  readonly sourceId: string;
+  readonly destinationId: string;
+}
+
+const settingsId = "cluster";
+/** Preflights at the same time: each asks two hosts a handful of things. */
+const simultaneousPreflights = 4;
+/** Other hosts that are tried for one VM after the best one was refused. */
+const maximumTries = 64;
+
+/** Chooses hosts for VMs by the rules of the site, and asks the hypervisors whether the choice would hold. */
+export class Placements {
+  readonly options: PlacementsOptions;
+  readonly #writing = new Semaphore(1);
+
+  constructor(options: PlacementsOptions) {
+    this.options = options;
+  }
+
+  async settings(): Promise<PlacementSettings> {
+    return (await this.options.store.placement.get(settingsId)) ?? noPlacementSettings;
+  }
+
+  /** Puts whole settings in place of those of now. Throws `invalid` with every problem, and changes nothing then. */
+  async replaceSettings(settings: PlacementSettings): Promise<PlacementSettings> {
+    const problems = placementProblems(settings, this.options.hosts.hosts());
+    if (problems.length > 0) {
+      throw new EngineError("invalid", problems.map(({ path, text }) => `${path.join(".")}: ${text}`).join("\n"));
+    }
+    using _writing = await this.#writing.acquire();
+    await this.options.store.placement.put(settingsId, settings);
+    return settings;
+  }
+
+  /** What was found out so far is none of the next plan's: hosts change. */
+  tries(): TriedMoves {
+    return new TriedMoves(this.options.hosts);
+  }
+
+  async site(sources: readonly string[], findings?: TriedMoves): Promise<Site> {
+    const { hosts, networks, maintenance } = this.options;
+    const settings = await this.settings();
+    return await gatherSite({ hosts, networks, settings, sources, findings, closed: (id) => maintenance.closed(id) });
+  }
+
+  /**
+   * The host for a VM, whose preflight passed, and for every other host what speaks against it or how well it
+   * suits. Hosts by id or name. Throws `not-found` or `ambiguous`; that no host takes it is an answer.
+   */
+  async choose(vmRef: string, options: Cancellable & { readonly to?: readonly string[] | undefined }): Promise<ProvenPlacement> {
+    const { hosts } = this.options;
+    const view = hosts.vm(vmRef);
+    const only = options.to && new Set(options.to.map((ref) => hosts.host(ref).id));
+    const tries = this.tries();
+    for (let attempt = 0; ; attempt += 1) {
+      const { placement, vm } = await this.#place(view.id, tries, { only });
+      const storagePool = vm.localDisks?.pool;
+      if (placement.hostId === undefined || vm.state !== "running") return { ...placement, storagePool };
+      const move: ProposedMove = { vmId: vm.id, destinationId: placement.hostId, storagePool };
+      if (tries.passed(move) || attempt >= maximumTries) return { ...placement, storagePool };
+      await this.tryOut([move], tries, options);
+    }
+  }
+
+  /**
+   * What the site's rules say of one move that somebody asks for: they hold for it as for any that Godwit plans
+   * itself. Soft rules are the asker's to break.
+   */
+  async checks({ vmId, sourceId, destinationId }: MoveEnds, kind: MoveKind): Promise<Check[]> {
+    const site = await this.site([]);
+    const vm = site.vms.find(({ id, hostId }) => id === vmId && hostId === sourceId);
+    const board = new Board(site, new Set([vmId]));
+    const seat = board.seat(destinationId);
+    return vm && seat ? ruleChecks(vm, { seat, board, kind }) : [];
+  }
+
+  /** Runs the preflights of these moves, some at a time, and notes what they say. */
+  async tryOut(moves: readonly ProposedMove[], tries: TriedMoves, { signal }: Cancellable): Promise<void> {
+    const slots = new Semaphore(simultaneousPreflights);
+    await Promise.all(
+      moves
+        .filter((move) => !tries.passed(move))
+        .map(async (move) => {
+          using _slot = await slots.acquire({ signal });
+          await this.#tryOne(move, tries, signal);
+        }),
+    );
+  }
+
+  async #tryOne(move: ProposedMove, tries: TriedMoves, signal: AbortSignal): Promise<void> {
+    const { hosts, migrations } = this.options;
+    const wish = { vm: move.vmId, to: move.destinationId, storagePool: move.storagePool };
+    try {
+      const { plan } = await raceAbort(migrations.prepare(migrations.resolve(wish), { signal }), signal);
+      tries.note(hosts.vm(move.vmId), move, plan);
+    } catch (error) {
+      signal.throwIfAborted();
+      const text = describeError(error);
+      tries.ruleOut(move.vmId, move.destinationId, { code: "preflight", text, change: "see: godwit doctor" });
+    }
+  }
+
+  async #place(vmId: string, tries: TriedMoves, options: PlaceOptions): Promise<{ readonly placement: Placement; readonly vm: SiteVm }> {
+    const { hostId } = this.options.hosts.vm(vmId);
+    const site = await this.site([hostId], tries);
+    const vm = site.vms.find(({ id, hostId: at }) => id === vmId && at === hostId);
+    if (!vm) throw new EngineError("not-found", `there is no VM ${vmId} any more`, { vmId });
+    return { placement: place(vm, site, options), vm };
+  }
+}

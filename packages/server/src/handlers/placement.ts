@@ -1,0 +1,62 @@
+import type { MigrationRequest, PlacementView } from "@godwit/api";
+import { builtInProfiles, type Check, EngineError, type PlacementSettings, refusal } from "@godwit/engine";
+import type { z } from "zod";
+import type { Answer, Handlers } from "../http/contract.ts";
+import type { Services, WantedMigration } from "../services.ts";
+import { jobView } from "./views.ts";
+
+type Names =
+  | "placementGet"
+  | "placementSet"
+  | "vmPlacement"
+  | "hostDrainPlan"
+  | "hostDrain"
+  | "hostResume"
+  | "clusterBalancePlan"
+  | "clusterBalance";
+
+export function placementHandlers({ inventory, placement, jobs }: Services): Pick<Handlers, Names> {
+  return {
+    placementGet: async () => view(await placement.settings()),
+    placementSet: async ({ body }) => view(await placement.replaceSettings(body)),
+    vmPlacement: ({ params, body, signal }) => placement.choose(params.vm, { to: body.to, signal }),
+    hostDrainPlan: ({ params, body, signal }) => placement.drainPlan(params.host, { to: body.to, signal }),
+    async hostDrain({ params, body, idempotencyKey }) {
+      const { id, name } = inventory.host(params.host);
+      const to = (body.to ?? []).map((ref) => inventory.host(ref).id);
+      return jobView(await jobs.submit("host.drain", { hostId: id, host: name, to, partial: body.partial }, { idempotencyKey }));
+    },
+    async hostResume({ params, body, idempotencyKey }) {
+      const { id, name } = inventory.host(params.host);
+      const draining = jobs.unfinished().some(({ kind, subject }) => kind === "host.drain" && subject.id === id);
+      if (!placement.maintenance(id) && !draining) throw new EngineError("conflict", `${name} is not in maintenance`, { host: name });
+      return jobView(await jobs.submit("host.resume", { hostId: id, host: name, failback: body.failback }, { idempotencyKey }));
+    },
+    clusterBalancePlan: ({ body, signal }) => placement.balancePlan({ actAbove: body.actAbovePercent / 100, signal }),
+    clusterBalance: async ({ body, idempotencyKey }) =>
+      jobView(await jobs.submit("cluster.balance", { actAbove: body.actAbovePercent / 100 }, { idempotencyKey })),
+  };
+}
+
+function view(settings: PlacementSettings): Answer<PlacementView> {
+  return { ...settings, builtInProfiles };
+}
+
+/** Chooses the host of a migration that names none. Throws `refused` with every host's reasons when none takes the VM. */
+export async function withDestination(
+  { placement }: Services,
+  vm: string,
+  body: z.output<typeof MigrationRequest>,
+  signal: AbortSignal,
+): Promise<WantedMigration> {
+  if (body.to !== undefined) return { ...body, to: body.to };
+  const { hostId, storagePool, hosts, reason } = await placement.choose(vm, { signal });
+  if (hostId !== undefined) return { ...body, to: hostId, storagePool: body.storagePool ?? storagePool };
+  const checks = hosts.map(({ host, reasons, changes }): Check => ({
+    id: host,
+    verdict: "fail",
+    text: reasons.map(({ text }) => text).join("; "),
+    remedy: changes.join("; "),
+  }));
+  throw refusal(reason.text, checks);
+}
