@@ -294,12 +294,14 @@ class Verification {
     const { index } = this.#parts;
     const { signal, points } = this.#options;
     const isWell = (place: RecordPlace): Promise<boolean> => (points ? this.#opens(place) : this.#exists(place.pack));
+    let since: number;
     do {
+      since = index.generation;
       const first = await index.find(name, signal, true);
       if (first && (await isWell(first))) return true;
       for await (const place of index.places(name, signal)) if (!index.hurt.has(place) && (await isWell(place))) return true;
       // Gc may have moved it since the index was read.
-    } while (await index.renew(signal));
+    } while (await index.renew(signal, since));
     return false;
   }
 
@@ -318,7 +320,7 @@ class Verification {
   async #isForgotten(pack: string): Promise<boolean> {
     const { index } = this.#parts;
     const isMentioned = (): boolean => index.segments.some(({ head }) => head.packs.some(({ name }) => name === pack));
-    if (isMentioned() && !index.condemned.has(pack)) await index.renew(this.#options.signal);
+    if (isMentioned() && !index.condemned.has(pack)) await index.renew(this.#options.signal, index.generation);
     return !isMentioned() || index.condemned.has(pack);
   }
 

@@ -284,7 +284,8 @@ export class LocalStore implements BlobStore {
 
   /** Directories without objects would pile up: each batch of packs has one. */
   async #removeEmpty(folder: string): Promise<void> {
-    for (let path = folder; path !== this.location; path = dirname(path)) {
+    // Those right under the root stay: everybody writes there all the time.
+    for (let path = folder; path !== this.location && dirname(path) !== this.location; path = dirname(path)) {
       try {
         await rmdir(path);
       } catch {
