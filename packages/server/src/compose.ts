@@ -66,7 +66,7 @@ export class Composition implements AsyncDisposable {
     const migration = migrationPart(inventory, networks, { jobs: () => this.#jobs, rules });
     const placement = placementPart({ store, inventory, networks, maintenance, migrations: migration.migrations, jobs: () => this.#jobs });
     const { alerts, alertChanges } = alertsPart(store, log);
-    const protection = protectionPart({ store, inventory, log, alerts, jobs: () => this.#jobs });
+    const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
     this.#protection = protection;
     const power = [vmStartKind(inventory, (hostId) => maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];

@@ -42,10 +42,10 @@ export function policiesOf(settings: PlacementSettings, hosts: readonly NamedHos
   const profiles = allProfiles(settings.profiles);
   const idOf = new Map(hosts.flatMap(({ id, name }) => [[id, id] as const, [name, id] as const]));
   const rules = settings.rules.map((rule) => ({ rule, selects: selectorOf(rule.vms) }));
-  const tagged = settings.tags.map(({ vms, tags }) => ({ tags, selects: selectorOf({ names: vms }) }));
+  const tagsOf = taggerOf(settings);
   const made = new Map<string, VmPolicy>();
   return (vm) => {
-    const tags = [...new Set(tagged.flatMap((entry) => (entry.selects(vm, []) ? entry.tags : [])))].sort();
+    const tags = tagsOf(vm);
     const chosen = rules.flatMap(({ rule, selects }, index) => (selects(vm, tags) ? [{ rule, index }] : []));
     const key = `${chosen.map(({ index }) => index).join()} ${JSON.stringify(tags)}`;
     const known = made.get(key);
@@ -87,14 +87,25 @@ function combine(
   };
 }
 
+/** The tags that the settings give a VM, in order. */
+export function taggerOf(settings: Pick<PlacementSettings, "tags">): (vm: Pick<RuledVm, "id" | "name">) => readonly string[] {
+  const tagged = settings.tags.map(({ vms, tags }) => ({ tags, named: namedBy(vms) }));
+  return (vm) => [...new Set(tagged.flatMap(({ tags, named }) => (named(vm) ? tags : [])))].sort();
+}
+
+/** Whether a VM has one of these names, which may be ids or patterns. */
+function namedBy(names: readonly string[]): (vm: Pick<RuledVm, "id" | "name">) => boolean {
+  const exact = new Set(names.filter((name) => !/[*?]/.test(name)));
+  const patterns = names.filter((name) => /[*?]/.test(name)).map(compileGlob);
+  return ({ id, name }) => exact.has(name) || exact.has(id) || patterns.some((matches) => matches(name));
+}
+
 /** Whether a selector means a VM that has these tags. */
 export function selectorOf({ names, tags, where }: VmSelector): (vm: RuledVm, vmTags: readonly string[]) => boolean {
-  const exact = new Set(names?.filter((name) => !/[*?]/.test(name)));
-  const patterns = names?.filter((name) => /[*?]/.test(name)).map(compileGlob) ?? [];
+  const named = namedBy(names ?? []);
   const wanted = new Set(tags);
   return (vm, vmTags) => {
-    const named = exact.has(vm.name) || exact.has(vm.id) || patterns.some((matches) => matches(vm.name));
-    if ((names || tags) && !named && !vmTags.some((tag) => wanted.has(tag))) return false;
+    if ((names || tags) && !named(vm) && !vmTags.some((tag) => wanted.has(tag))) return false;
     if (!where) return true;
     return (
       vm.memoryBytes >= (where.minimumMemoryBytes ?? 0) &&

@@ -13,11 +13,13 @@ import {
   libvirtBackup,
   libvirtRecovery,
   listFoundPoints,
+  type Placements,
   ProtectionGroups,
   Recoveries,
   recoverJob,
   retainJob,
   type Store,
+  taggerOf,
   Vaults,
 } from "@godwit/engine";
 import type { Logger } from "pino";
@@ -40,12 +42,13 @@ interface Given {
   readonly inventory: Inventory;
   readonly log: Logger;
   readonly alerts: Alerts;
+  readonly placements: Pick<Placements, "settings">;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
 }
 
 /** Vaults, captures, points and groups. */
-export function protectionPart({ store, inventory, log, alerts, jobs }: Given): ProtectionPart {
+export function protectionPart({ store, inventory, log, alerts, placements, jobs }: Given): ProtectionPart {
   const vaults = new Vaults(store.vaults, systemClock);
   const captures = new Captures({
     hosts: inventory,
@@ -69,6 +72,7 @@ export function protectionPart({ store, inventory, log, alerts, jobs }: Given): 
     clock: systemClock,
     log,
     alerts,
+    tags: async () => taggerOf(await placements.settings()),
     retain: async ({ vaultId }, { vmId, vm, runs }) => {
       const { name: vault } = await vaults.find(vaultId);
       const idempotencyKey = `retain:${vaultId}:${vmId}:${runs.at(-1)?.jobId ?? ""}`;

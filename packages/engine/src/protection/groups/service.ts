@@ -8,7 +8,7 @@ import type { Collection } from "../../ports/store.ts";
 import type { Alerts } from "./alerts.ts";
 import { applyEdit, type GroupDraft, type GroupEdit, newGroup } from "./draft.ts";
 import { type DueMember, planRuns, type Wait } from "./due.ts";
-import { membersOf } from "./members.ts";
+import { membersOf, type SelectableVm } from "./members.ts";
 import type { MemberRecord, ProtectionGroup } from "./model.ts";
 import { type MemberStatus, memberStatus } from "./report.ts";
 import { isEnded, withOutcome } from "./runs.ts";
@@ -43,7 +43,8 @@ export interface ProtectionGroupsOptions {
   readonly vaults: GroupVaults;
   readonly clock: Clock;
   readonly log: GroupLog;
-  readonly tagsOf?: (vm: VmView) => readonly string[];
+  /** The tags of VMs as they are now. */
+  readonly tags?: () => Promise<(vm: VmView) => readonly string[]>;
   readonly alerts?: Pick<Alerts, "look">;
   /** Called after a run of a member ended well: what its retention lets go may go. */
   readonly retain?: (group: ProtectionGroup, member: MemberRecord) => Promise<void>;
@@ -150,10 +151,7 @@ export class ProtectionGroups {
   /** VMs that no group protects. */
   async uncovered(): Promise<VmView[]> {
     const vms = this.#options.hosts.vms();
-    const { uncovered } = membersOf(
-      await this.list(),
-      vms.map((vm) => this.#selectable(vm)),
-    );
+    const { uncovered } = membersOf(await this.list(), await this.#selectable(vms));
     const ids = new Set(uncovered);
     return vms.filter(({ id }) => ids.has(id));
   }
@@ -207,10 +205,7 @@ export class ProtectionGroups {
     const groups = await this.list();
     const vms = new Map(hosts.vms().map((vm) => [vm.id, vm]));
     const hostStates = new Map(hosts.hosts().map((host) => [host.id, host.state]));
-    const { members } = membersOf(
-      groups,
-      [...vms.values()].map((vm) => this.#selectable(vm)),
-    );
+    const { members } = membersOf(groups, await this.#selectable([...vms.values()]));
     const known = new Map((await records.list()).map((record) => [keyOf(record), record]));
     const now: DueMember[] = [];
     for (const group of groups) {
@@ -256,8 +251,9 @@ export class ProtectionGroups {
     }
   }
 
-  #selectable(vm: VmView): Parameters<typeof membersOf>[1][number] {
-    return { id: vm.id, name: vm.name, host: vm.host, tags: this.#options.tagsOf?.(vm) ?? [], pools: poolsOf(vm) };
+  async #selectable(vms: readonly VmView[]): Promise<SelectableVm[]> {
+    const tagsOf = await this.#options.tags?.();
+    return vms.map((vm) => ({ id: vm.id, name: vm.name, host: vm.host, tags: tagsOf?.(vm) ?? [], pools: poolsOf(vm) }));
   }
 
   async #sleep(wakeAt: number | undefined, signal: AbortSignal): Promise<void> {
