@@ -46,6 +46,7 @@ export interface CaptureWish {
   readonly vault: string;
   readonly onMigration?: CaptureInput["onMigration"] | undefined;
   readonly atLeast?: CaptureInput["atLeast"] | undefined;
+  readonly bandwidthBytesPerSecond?: number | undefined;
 }
 
 interface Cancellable {
@@ -77,6 +78,7 @@ export class Captures {
       vault: vault.name,
       onMigration: wish.onMigration ?? "park",
       atLeast: wish.atLeast ?? "crash",
+      ...(wish.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: wish.bandwidthBytesPerSecond }),
     };
   }
 
