@@ -1,6 +1,7 @@
 /**
  * The main job, on real hosts, from nothing: a lab of three libvirt hosts, a server, and a guest that writes
- * all the time and is moved around all of them over the network that was ordered first.
+ * all the time, is moved around all of them over the network that was ordered first, is captured while it
+ * moves, and is recovered when its host dies.
  *
  *   npm start                 stays up afterwards, to be tried by hand; Ctrl-C ends and cleans up
  *   npm start -- --once       ends and cleans up
@@ -10,6 +11,7 @@ import { type AckWatch, type Lab, type LabGuest, startLab } from "@godwit/lab";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "./godwit-process.ts";
+import { recoveredName, showProtection } from "./start-protection.ts";
 
 const networkNames = ["management", "migration", "storage", "spare"] as const;
 
@@ -60,11 +62,11 @@ async function checkRecords(guest: LabGuest, watch: AckWatch): Promise<boolean> 
   return report.ok;
 }
 
-function invite(lab: Lab, godwit: Godwit, guest: LabGuest): void {
+function invite(lab: Lab, godwit: Godwit, vm: string): void {
   heading("It is all still up. Try it by hand in another terminal:");
   say(`  export GODWIT_SERVER=${godwit.socket}`);
   say(`  ./godwit vm list`);
-  say(`  ./godwit vm migrate ${guest.name} --to ${lab.hosts[0]?.name ?? ""}`);
+  say(`  ./godwit vm migrate ${vm} --to ${lab.hosts[0]?.name ?? ""}`);
   say(`  npm run lab -- status            the hosts, and how to log in to them`);
   say(`  npm run lab -- fault --help      cut links, kill daemons, fill disks`);
   say(`\nCtrl-C ends the server, the guests and the hosts, and leaves nothing behind.`);
@@ -95,8 +97,9 @@ async function main(): Promise<number> {
   await using watch = await guest.watch();
   await goAround(lab, guest, godwit);
   const whole = await checkRecords(guest, watch);
-  if (values.once) return whole ? 0 : 1;
-  invite(lab, godwit, guest);
+  const recovered = await showProtection({ lab, guest, godwit, heading, say });
+  if (values.once) return whole && recovered ? 0 : 1;
+  invite(lab, godwit, recoveredName(guest));
   await new Promise<void>((resolve) => {
     stop.signal.addEventListener("abort", () => resolve(), { once: true });
     void server.exited.then(() => resolve());

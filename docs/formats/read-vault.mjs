@@ -64,11 +64,24 @@ function openGrant(slot, secret, epoch) {
   const grant = JSON.parse(read(`grant/${slot.id}/${epoch}`).toString());
   const [ephemeral, own] = [Buffer.from(grant.ephemeral, "hex"), Buffer.from(slot.public, "hex")];
   const shared = diffieHellman({
-    privateKey: createPrivateKey({ key: Buffer.concat([Buffer.from("302e020100300506032b656e04220420", "hex"), secret]), format: "der", type: "pkcs8" }),
-    publicKey: createPublicKey({ key: Buffer.concat([Buffer.from("302a300506032b656e032100", "hex"), ephemeral]), format: "der", type: "spki" }),
+    privateKey: createPrivateKey({
+      key: Buffer.concat([Buffer.from("302e020100300506032b656e04220420", "hex"), secret]),
+      format: "der",
+      type: "pkcs8",
+    }),
+    publicKey: createPublicKey({
+      key: Buffer.concat([Buffer.from("302a300506032b656e032100", "hex"), ephemeral]),
+      format: "der",
+      type: "spki",
+    }),
   });
   const key = hkdf(shared, Buffer.concat([ephemeral, own]), "godwit-vault/1 grant");
-  return unseal(key, Buffer.alloc(12), Buffer.from(`godwit-vault/1 grant ${slot.vault}${slot.id}${epoch}`), Buffer.from(grant.sealed, "hex"));
+  return unseal(
+    key,
+    Buffer.alloc(12),
+    Buffer.from(`godwit-vault/1 grant ${slot.vault}${slot.id}${epoch}`),
+    Buffer.from(grant.sealed, "hex"),
+  );
 }
 
 const digits = (epoch) => epoch.toString(16).padStart(8, "0");
@@ -79,12 +92,14 @@ function followEpochs(epoch, key) {
   naming ??= Buffer.from(content.naming, "hex");
   // Older keys that are gone seal nothing any more; section 15.
   if (content.previous) epochKeys.set(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
-  if (content.previous && names("epoch").includes(digits(content.previous.epoch))) followEpochs(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
+  if (content.previous && names("epoch").includes(digits(content.previous.epoch)))
+    followEpochs(content.previous.epoch, Buffer.from(content.previous.key, "hex"));
 }
 
 // Sealed objects: section 2.
 function openObject(name, kind, object) {
-  if (object.toString("latin1", 0, 8) !== `GWVT${kind}` || object.readUInt16LE(8) !== 1) throw new Error(`${name} is no ${kind} of version 1`);
+  if (object.toString("latin1", 0, 8) !== `GWVT${kind}` || object.readUInt16LE(8) !== 1)
+    throw new Error(`${name} is no ${kind} of version 1`);
   const key = hkdf(epochKeys.get(object.readUInt32LE(12)), object.subarray(16, 32), `godwit-vault/1 object ${kind}`);
   const associated = Buffer.concat([object.subarray(0, 32), Buffer.from(name)]);
   return (offset, length) => {

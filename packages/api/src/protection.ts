@@ -30,6 +30,8 @@ export const CaptureRequest = z.object({
   onMigration: z.enum(["park", "finish"]).default("park"),
   /** A lesser consistency fails the capture. */
   atLeast: z.enum(["crash", "filesystem"]).default("crash"),
+  /** Read no faster than this, bytes per second. The guest's own writes may slow it further. */
+  bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
 });
 export type CaptureRequest = z.input<typeof CaptureRequest>;
 
@@ -63,6 +65,8 @@ export const CaptureResult = z.discriminatedUnion("outcome", [
     newChunks: z.int(),
     /** Packs of an interrupted capture that were taken over. */
     adoptedPacks: z.int(),
+    /** What the guest felt: the mean of its writes before and during the capture, and how far that slowed the reading. */
+    guest: z.object({ writeBeforeMs: z.number().optional(), writeMs: z.number().optional(), slowedTo: z.int().optional() }),
     totalMs: z.number(),
   }),
   z.object({

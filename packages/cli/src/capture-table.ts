@@ -12,6 +12,13 @@ const diskColumns: readonly Column<Captured["disks"][number]>[] = [
   { title: "WHY", value: (disk) => disk.reason.text },
 ];
 
+function guestWrites({ writeBeforeMs, writeMs, slowedTo }: Captured["guest"]): string | undefined {
+  if (writeMs === undefined) return undefined;
+  const before = writeBeforeMs === undefined ? "" : ` (${writeBeforeMs} ms before)`;
+  const slowed = slowedTo === undefined ? "" : `; the reading was slowed to ${formatBytes(slowedTo)}/s for that`;
+  return `${writeMs} ms each${before}${slowed}`;
+}
+
 /** What a capture read, stored and why. */
 export function captureTable(result: CaptureResult): string {
   if (result.outcome === "parked") {
@@ -24,6 +31,7 @@ export function captureTable(result: CaptureResult): string {
     ["frozen", result.frozenMs > 0 ? formatDuration(result.frozenMs) : undefined],
     ["read", formatBytes(result.readBytes)],
     ["stored", `${formatBytes(result.storedBytes)} (${result.newChunks} new chunks)`],
+    ["guest's writes", guestWrites(result.guest)],
     ["time", formatDuration(result.totalMs)],
   ]);
   return `${fields}\n${renderTable(diskColumns, result.disks)}`;

@@ -4,7 +4,7 @@ import { print, printList } from "../context.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, type JobFlags, jobOptions, type WithContext } from "./command.ts";
+import { type AddCommands, byteRate, type JobFlags, jobOptions, type WithContext } from "./command.ts";
 
 const vaultColumns: readonly Column<VaultLocation>[] = [
   { title: "NAME", value: (vault) => vault.name },
@@ -77,6 +77,7 @@ interface ProtectFlags extends JobFlags {
   readonly vault: string;
   readonly onMigration: "park" | "finish";
   readonly atLeast: "crash" | "filesystem";
+  readonly bandwidth?: number;
 }
 
 function addProtect(program: Command, withContext: WithContext): void {
@@ -85,11 +86,12 @@ function addProtect(program: Command, withContext: WithContext): void {
     .description("take one recovery point of a VM now, while it runs")
     .requiredOption("--vault <vault>", "where to keep it: a registered vault")
     .option("--on-migration <what>", "when the VM must move meanwhile: park (it moves at once) or finish (the move waits)", "park")
-    .option("--at-least <level>", "fail unless it is at least crash or filesystem consistent", "crash");
+    .option("--at-least <level>", "fail unless it is at least crash or filesystem consistent", "crash")
+    .option("--bandwidth <rate>", "read at most this many bytes a second, such as 100M", byteRate);
   jobOptions(protect).action((vm: string, flags: ProtectFlags) =>
     withContext(async (context) => {
       const { vault, onMigration, atLeast, idempotencyKey } = flags;
-      const body = { vault, onMigration, atLeast };
+      const body = { vault, onMigration, atLeast, ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }) };
       await finishJob(
         context,
         await context.client.call("vmCapture", { params: { vm }, body, idempotencyKey, signal: context.signal }),

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { finishJob } from "../jobs.ts";
 import { type AddCommands, type JobFlags, jobOptions, nameList, type WithContext } from "./command.ts";
 
@@ -40,7 +40,14 @@ function addVm(recover: Command, withContext: WithContext): void {
     .option("--network <old=new>", "plug network cards into another network; may be repeated", mapping)
     .option("--disks <names>", "only these disks, such as vda,vdb", nameList)
     .option("--replace", "give the VM that was captured new images; the old ones are kept aside")
-    .option("--in-place", "write what differs into the images of the VM that was captured")
+    .addOption(
+      new Option("--in-place", "write what differs into the images of the VM that was captured").conflicts([
+        "replace",
+        "to",
+        "storage",
+        "name",
+      ]),
+    )
     .option("--start", "start it when it is there", false);
   jobOptions(vm).action((point: string, flags: VmFlags) =>
     withContext(async (context) => {

@@ -90,6 +90,12 @@ export interface MachineState {
   readonly files: readonly { readonly name: string; readonly data: Uint8Array }[];
 }
 
+/** A guest's writes since it started: how many, and how long they took together. */
+export interface WriteStats {
+  readonly requests: number;
+  readonly totalMs: number;
+}
+
 /** Thrown by `begin` when the base checkpoint cannot be used: its list of changes is gone or may have gaps. */
 export class BaseLostError extends Error {
   override readonly name = "BaseLostError";
@@ -107,6 +113,8 @@ export interface HostBackup {
   begin(vmId: string, request: MomentRequest, options: Cancellable): Promise<Moment>;
   /** Bytes still free for overwritten blocks; undefined when nobody can tell. */
   scratchLeft(moment: Moment, options: Cancellable): Promise<number | undefined>;
+  /** Undefined when nobody can tell, as of a VM that is off. */
+  writeStats(vmId: string, options: Cancellable): Promise<WriteStats | undefined>;
   /**
    * Takes away what `begin` made on the host: freeze, job, export, scratch files; with `forget` the checkpoint, too,
    * whose changes then count to the checkpoint before it. Safe to repeat, also when nothing was begun or the VM is gone.

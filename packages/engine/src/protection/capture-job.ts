@@ -3,10 +3,11 @@ import type { Point, Vault } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
-import { BaseLostError, type BackupFacts, type HostBackup, type Moment, type MomentPlace } from "../ports/backup.ts";
+import { BaseLostError, type BackupFacts, type HostBackup, type Moment, type MomentPlace, type WriteStats } from "../ports/backup.ts";
 import { heal } from "./heal.ts";
 import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
+import { type Felt, Pace, pacing } from "./pace.ts";
 import { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
 import { readInto, type Stored } from "./reading.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
@@ -21,6 +22,10 @@ interface Kept {
   readonly tracking?: TrackingRecord | undefined;
   /** The checkpoint that is of no use any more. */
   readonly before?: string | undefined;
+}
+
+interface Read extends Stored {
+  readonly felt: Felt;
 }
 
 interface Begun {
@@ -167,7 +172,7 @@ class Run {
     return verdict;
   }
 
-  async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Stored> {
+  async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Read> {
     const { vault, backup, base, begun, verdict } = of;
     const { vmId, vm, onMigration } = this.#input;
     const { options } = this.#captures;
@@ -178,15 +183,19 @@ class Run {
       scratchLeft: (signal) => backup.scratchLeft(begun.moment, { signal }),
       scratchFloor: Math.min(scratchStartBytes, (begun.moment.scratch?.freeBytes ?? 0) / 4),
     });
+    const pace = new Pace(options.clock, this.#input.bandwidthBytesPerSecond);
+    const stats = (signal: AbortSignal): Promise<WriteStats | undefined> => backup.writeStats(vmId, { signal });
+    await using following = await pacing({ signal: watch.signal, clock: options.clock, pace, stats });
     const machine = await backup.machine(vmId, { signal: watch.signal });
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
     const reasons = begun.plan.disks.map(({ reason }) => reason.text);
-    return await readInto(
+    const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, base, verdict, reasons, machine: { ...machine, files } },
+      { name: vm, moment: begun.moment, base, verdict, reasons, pace, machine: { ...machine, files } },
       { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
     );
+    return { ...stored, felt: following.felt() };
   }
 
   /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
@@ -197,10 +206,10 @@ class Run {
     throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
   }
 
-  async #keep(of: { vm: VmView; begun: Begun; stored: Stored; verdict: Verdict; before: string | undefined }): Promise<Kept> {
+  async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId, vault } = this.#input;
-    const { point, readBytes } = stored;
+    const { point, readBytes, felt } = stored;
     const { moment, place, plan } = begun;
     const figure = (name: string): number => point.figures[name] ?? 0;
     const done: CaptureDone = {
@@ -224,6 +233,7 @@ class Run {
       storedBytes: figure("storedBytes"),
       newChunks: figure("newChunks"),
       adoptedPacks: figure("adoptedPacks"),
+      guest: felt,
       totalMs: Math.round(this.#captures.options.clock.monotonic() - this.#startedAt),
     };
     const xml = moment.checkpointXml;

@@ -1,6 +1,7 @@
 import type { ConsistencyLevel } from "@godwit/vault";
 import type { DiskMode } from "../ports/backup.ts";
 import type { Reason } from "../model/reason.ts";
+import type { Felt } from "./pace.ts";
 
 /** A vault as an admin registered it. Its secret stays in the file that it names. */
 export interface VaultRecord {
@@ -42,6 +43,8 @@ export type CaptureInput = {
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
   readonly atLeast: "crash" | "filesystem";
+  /** Reads no faster than this, bytes a second. */
+  readonly bandwidthBytesPerSecond?: number;
   /** The parked job that this one goes on for. */
   readonly continues?: string;
 };
@@ -78,6 +81,8 @@ export interface CaptureDone {
   readonly storedBytes: number;
   readonly newChunks: number;
   readonly adoptedPacks: number;
+  /** What the guest felt: the mean of its writes before and during the capture, and how far it was slowed for that. */
+  readonly guest: Felt;
   readonly totalMs: number;
 }
 

@@ -2,6 +2,7 @@ import type { BlockSource } from "@godwit/core";
 import type { Point, PutDisk, Vault } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
+import type { Pace } from "./pace.ts";
 import type { Verdict } from "./plan.ts";
 
 export interface Reading {
@@ -12,6 +13,7 @@ export interface Reading {
   readonly verdict: Verdict;
   readonly reasons: readonly string[];
   readonly machine: MachineState;
+  readonly pace: Pace;
 }
 
 export interface ReadingOptions {
@@ -28,13 +30,13 @@ export interface Stored {
 /** Reads what a moment's exports hold into a vault. */
 export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
   await using stack = new AsyncDisposableStack();
-  const { moment, base, name, verdict, machine, reasons } = reading;
+  const { moment, base, name, verdict, machine, reasons, pace } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
   for (const disk of moment.disks) {
     const source = stack.use(await disk.open({ signal }));
     const changed = disk.changed?.(source, { signal });
-    disks.push({ name: disk.target, source: counting(source, disk.target, counts), ...(changed && { changed }) });
+    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && { changed }) });
   }
   const total = disks.reduce((sum, { source }) => sum + source.size, 0);
   const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
@@ -51,13 +53,18 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
   return { point, readBytes: counts };
 }
 
-/** The same source; what is read of it is counted. */
-function counting(source: BlockSource, target: string, counts: Map<string, number>): BlockSource {
+/** The same source, read no faster than allowed; what is read of it is counted. */
+function paced(
+  source: BlockSource,
+  target: string,
+  { pace, counts }: { readonly pace: Pace; readonly counts: Map<string, number> },
+): BlockSource {
   counts.set(target, 0);
   return {
     size: source.size,
     extents: (options) => source.extents(options),
     async read(offset, into, options) {
+      await pace.take(into.length, options.signal);
       await source.read(offset, into, options);
       counts.set(target, (counts.get(target) ?? 0) + into.length);
     },

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "@godwit/core";
-import type { Point, Vault } from "@godwit/vault";
+import { isNotFound, type Point, type Vault, VaultError } from "@godwit/vault";
 import type { HostView } from "../model/host.ts";
 import type { VmView } from "../model/vm.ts";
 import { EngineError } from "../model/errors.ts";
@@ -46,6 +46,7 @@ export interface CaptureWish {
   readonly vault: string;
   readonly onMigration?: CaptureInput["onMigration"] | undefined;
   readonly atLeast?: CaptureInput["atLeast"] | undefined;
+  readonly bandwidthBytesPerSecond?: number | undefined;
 }
 
 interface Cancellable {
@@ -77,6 +78,7 @@ export class Captures {
       vault: vault.name,
       onMigration: wish.onMigration ?? "park",
       atLeast: wish.atLeast ?? "crash",
+      ...(wish.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: wish.bandwidthBytesPerSecond }),
     };
   }
 
@@ -92,9 +94,9 @@ export class Captures {
    */
   async known(vault: Vault, { vmId, vm, vaultId }: CaptureInput, { signal }: Cancellable): Promise<Known> {
     const tracking = await this.options.tracking.get(trackingId({ vmId, vaultId }));
-    const { points } = await vault.points({ signal });
-    const tracked = tracking && points.find(({ id }) => id === tracking.pointId);
+    const tracked = tracking && (await pointThere(vault, tracking.pointId, signal));
     if (tracked) return { base: tracked, tracking };
+    const { points } = await vault.points({ signal });
     const base = points.findLast((point) => isOf(point, vmId, vm));
     return base ? { base, tracking: trackingOf(base, vmId, vaultId) } : {};
   }
@@ -110,6 +112,16 @@ export class Captures {
       throw new EngineError("host-lost", `${vm.name} cannot be captured: ${vm.host} does not answer`, { vm: vm.name, host: vm.host });
     }
     return vm;
+  }
+}
+
+/** Undefined when it was let go, or is damaged. */
+async function pointThere(vault: Vault, id: string, signal: AbortSignal): Promise<Point | undefined> {
+  try {
+    return await vault.point(id, { signal });
+  } catch (error) {
+    if (error instanceof VaultError || isNotFound(error)) return undefined;
+    throw error;
   }
 }
 

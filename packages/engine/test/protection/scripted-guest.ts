@@ -84,6 +84,7 @@ export class ScriptedGuest {
       machine: async () => ({ definition: "<domain><uuid>v1</uuid></domain>", files: [] }),
       begin: async (_, request) => this.#begin(request),
       scratchLeft: async () => this.scratch,
+      writeStats: async () => ({ requests: 100, totalMs: 50 }),
       end: async (_, { moment, checkpoint }, { forget }) => {
         this.frozen = false;
         if (this.exported === moment) this.exported = undefined;

@@ -1,44 +1,77 @@
 import assert from "node:assert/strict";
-import { after, before, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "@godwit/core";
 import { type Lab, type LabGuest, startLab } from "@godwit/lab";
-import { whileFrozen } from "../../../src/adapters/libvirt/backup/freeze.ts";
-import { openLibvirtHost, shellOf } from "../../../src/index.ts";
+import { type Freezing, whileFrozen } from "../../../src/adapters/libvirt/backup/freeze.ts";
+import { type HostShell, openLibvirtHost, shellOf } from "../../../src/index.ts";
 
-let lab: Lab;
-let guest: LabGuest;
+describe("a freeze on a real guest", () => {
+  let lab: Lab;
+  let guest: LabGuest;
+  let hypervisor: Awaited<ReturnType<typeof openLibvirtHost>>;
+  let shell: HostShell;
+  const signal = AbortSignal.timeout(150_000);
 
-before(async () => {
-  lab = await startLab({ hosts: 1 });
-  const [host] = lab.hosts;
-  assert.ok(host);
-  guest = await lab.createGuest({ name: "web", host });
-  await guest.start(host);
-  await guest.waitForAgent({ host });
-  await guest.waitForRecords(5);
-});
-after(async () => lab?.[Symbol.asyncDispose]());
-
-it("is ended by the host itself when nobody else does, and the report says so", async () => {
-  const [host] = lab.hosts;
-  assert.ok(host);
-  const signal = AbortSignal.timeout(60_000);
-  const record = { name: host.name, uri: lab.uri(host) };
-  const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
-  await using hypervisor = await openLibvirtHost({ record, signal, log });
-  await using shell = shellOf(record);
-  assert.ok(shell);
-  const { connection } = hypervisor;
-  const dom = await hypervisor.lookup(guest.record.uuid, { signal });
-  const freezing = { connection, dom, shell, clock: systemClock, vmId: guest.record.uuid, moment: "test" };
-  const status = (): Promise<unknown> => connection.agentCommand(dom, { execute: "guest-fsfreeze-status" }, { signal });
-  const { freeze } = await whileFrozen(freezing, signal, async () => {
-    assert.equal(await status(), "frozen");
-    // As if the server had died here: nothing of ours thaws it.
-    while ((await status()) === "frozen") await sleep(200, undefined, { signal });
+  before(async () => {
+    lab = await startLab({ hosts: 1 });
+    const [host] = lab.hosts;
+    assert.ok(host);
+    guest = await lab.createGuest({ name: "web", host });
+    await guest.start(host);
+    await guest.waitForAgent({ host });
+    await guest.waitForRecords(5);
+    const record = { name: host.name, uri: lab.uri(host) };
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
+    hypervisor = await openLibvirtHost({ record, signal, log });
+    const opened = shellOf(record);
+    assert.ok(opened);
+    shell = opened;
   });
-  assert.equal(freeze.outcome, "broken");
-  assert.ok(freeze.frozenMs > 5000, "it was not the timer that ended it");
-  await guest.waitForRecords(5);
+  after(async () => {
+    await shell?.[Symbol.asyncDispose]();
+    await hypervisor?.[Symbol.asyncDispose]();
+    await lab?.[Symbol.asyncDispose]();
+  });
+
+  async function freezing(moment: string): Promise<Freezing> {
+    const dom = await hypervisor.lookup(guest.record.uuid, { signal });
+    return { connection: hypervisor.connection, dom, shell, clock: systemClock, vmId: guest.record.uuid, moment };
+  }
+
+  async function status(): Promise<unknown> {
+    const dom = await hypervisor.lookup(guest.record.uuid, { signal });
+    return await hypervisor.connection.agentCommand(dom, { execute: "guest-fsfreeze-status" }, { signal, timeoutSeconds: 2 });
+  }
+
+  async function untilThawed(): Promise<void> {
+    while ((await status().catch(() => undefined)) !== "thawed") await sleep(200, undefined, { signal });
+  }
+
+  it("is ended by the host itself when nobody else does, and the report says so", async () => {
+    const { freeze } = await whileFrozen(await freezing("dead"), signal, async () => {
+      assert.equal(await status(), "frozen");
+      await untilThawed(); // as if the server had died here: nothing of ours thaws it
+    });
+    assert.equal(freeze.outcome, "broken");
+    assert.ok(freeze.frozenMs > 5000, "it was not the timer that ended it");
+    await guest.waitForRecords(5);
+  });
+
+  it("does not last when an agent that hung carries it out later", async () => {
+    const hang = "(sleep 1; kill -STOP $(pidof qemu-ga); sleep 9; kill -CONT $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &";
+    await guest.exec(["/bin/sh", "-c", hang]);
+    while (await answers()) await sleep(100, undefined, { signal });
+    const { value, freeze } = await whileFrozen(await freezing("hung"), signal, async () => "taken");
+    assert.deepEqual([value, freeze.outcome], ["taken", "refused"]);
+    await untilThawed();
+    await guest.waitForRecords(5, { timeoutMs: 60_000 });
+  });
+
+  async function answers(): Promise<boolean> {
+    return await status().then(
+      () => true,
+      () => false,
+    );
+  }
 });

@@ -1,5 +1,13 @@
-import { type Connection, type Domain, DomainJobType, DomainState, DomainXmlFlags } from "@godwit/libvirt";
-import type { BackupDisk, BackupFacts } from "../../../ports/backup.ts";
+import {
+  type Connection,
+  type Domain,
+  DomainJobType,
+  DomainState,
+  DomainStatsTypes,
+  DomainXmlFlags,
+  GetAllDomainStatsFlags,
+} from "@godwit/libvirt";
+import type { BackupDisk, BackupFacts, WriteStats } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
 import { operationName } from "../migration/stats.ts";
@@ -108,4 +116,17 @@ export async function activeJob(
 export async function domainDefinition(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string> {
   const flags = DomainXmlFlags.INACTIVE | DomainXmlFlags.SECURE | DomainXmlFlags.MIGRATABLE;
   return await connection.remote.domainGetXmlDesc({ dom, flags }, { signal });
+}
+
+/** Of all its disks together, as libvirt counts: requests, and nanoseconds that they took. */
+export async function readWriteStats(connection: Connection, dom: Domain, signal: AbortSignal): Promise<WriteStats | undefined> {
+  const query = { domains: [dom], stats: DomainStatsTypes.BLOCK, flags: GetAllDomainStatsFlags.NOWAIT };
+  const [found] = await connection.getAllDomainStats(query, { signal });
+  if (!found) return undefined;
+  let [requests, nanoseconds] = [0, 0];
+  for (const [name, value] of Object.entries(found.stats)) {
+    if (/^block\.\d+\.wr\.reqs$/.test(name)) requests += Number(value);
+    else if (/^block\.\d+\.wr\.times$/.test(name)) nanoseconds += Number(value);
+  }
+  return { requests, totalMs: nanoseconds / 1e6 };
 }

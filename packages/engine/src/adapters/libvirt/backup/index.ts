@@ -6,7 +6,7 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
 import { findDomain, type LibvirtAccess } from "../migration/access.ts";
 import { dropCheckpoint, endMoment, redefineCheckpoint } from "./end.ts";
-import { readBackupFacts } from "./facts.ts";
+import { readBackupFacts, readWriteStats } from "./facts.ts";
 import { readMachine } from "./machine.ts";
 import { beginPull, type Capturing } from "./pull.ts";
 import { beginStill } from "./still.ts";
@@ -35,6 +35,10 @@ export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clo
       if (!scratch) return undefined;
       const { stdout } = await shell.run(["/bin/sh", "-c", freeOf, "sh", scratch.directory], { signal });
       return /^\d{1,15}$/.test(stdout.trim()) ? Number(stdout) * 1024 : undefined;
+    },
+    async writeStats(vmId, { signal }) {
+      const dom = await findDomain(host.connection, vmId, signal);
+      return dom && (await explained("reading the guest's writes", readWriteStats(host.connection, dom, signal)));
     },
     end: (vmId, place, { forget, signal }) => explained("ending the export", endMoment(capturing, vmId, place, forget, signal)),
     async restoreCheckpoint(vmId, xml, { signal }) {

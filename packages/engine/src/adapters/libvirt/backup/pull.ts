@@ -100,7 +100,7 @@ async function findRoom(shell: HostShell, id: number, facts: BackupFacts, needed
 }
 
 /** The backup's description (libvirt, formatbackup.html). Drives that are left out must be named. */
-function pullXml(facts: BackupFacts, request: MomentRequest, socket: string, directory: string): string {
+export function pullXml(facts: BackupFacts, request: MomentRequest, socket: string, directory: string): string {
   const disks = request.disks.map(({ target, mode }) => {
     const name = escapeXml(target);
     const how =
@@ -116,7 +116,7 @@ function pullXml(facts: BackupFacts, request: MomentRequest, socket: string, dir
 }
 
 /** Undefined when no disk can have a checkpoint. */
-function checkpointXmlOf(facts: BackupFacts, { checkpoint }: MomentRequest): string | undefined {
+export function checkpointXmlOf(facts: BackupFacts, { checkpoint }: MomentRequest): string | undefined {
   if (facts.disks.every(({ untracked }) => untracked !== undefined)) return undefined;
   const disks = facts.disks.map(
     ({ target, untracked }) => `<disk name='${escapeXml(target)}' checkpoint='${untracked === undefined ? "bitmap" : "no"}'/>`,
