@@ -83,6 +83,14 @@ test("the package holds what it needs and nothing else", () => {
   );
 });
 
+test("who speaks neither SSH nor TLS does not load them: they take longer than all the rest", async () => {
+  const source = `import { createRequire } from "node:module";
+await import("@godwit/libvirt");
+const loaded = [...process.moduleLoadList, ...Object.keys(createRequire(import.meta.url).cache)];
+console.log(loaded.filter((name) => name === "NativeModule tls" || name.includes("/ssh2/")).join());`;
+  assert.equal(await stranger.run("lazy", source), "\n");
+});
+
 test("every example of the README runs for a stranger who installed the package, on plain Node", async (t) => {
   const examples = await examplesOf(resolve(import.meta.dirname, "../README.md"));
   assert.deepEqual(
