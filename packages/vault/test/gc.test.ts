@@ -253,6 +253,34 @@ test("a doom that a hostile machine wrote deletes nothing that points need, and 
   await expectPoint(await reopen(store), await put(await reopen(store), "a", content, point), content);
 });
 
+test("a condemned pack that a late point needs is spared even when all indexes were lost meanwhile", async () => {
+  const { store, vault } = await newVault();
+  const content = contentOf(1);
+  const first = await put(vault, "a", content);
+  // A capture of the same content is under way while its only point goes and a gc condemns what that had.
+  const source = new MemoryDisk(content);
+  const read = source.read.bind(source);
+  source.read = async (offset, into, options): Promise<void> => {
+    await read(offset, into, options);
+    await vault.deletePoint(first.id, { signal });
+    const { pending } = await (await reopen(store)).gc({ signal });
+    assert.equal(pending.length, 1);
+  };
+  const late = await vault.put({ name: "b", disks: [{ name: "vda", source }] }, { signal });
+  assert.equal(late.figures["newChunks"], 0);
+  for (const name of namesOf(store, "index/")) store.objects.delete(name);
+  for (let run = 0; run < 2; run += 1) {
+    await (await reopen(store)).repair({ signal });
+    await (await reopen(store)).gc({ signal }).catch(() => undefined);
+  }
+  const after = await reopen(store);
+  await after.repair({ signal });
+  await expectPoint(after, late, content);
+  await after.gc({ signal });
+  await expectPoint(after, late, content);
+  assert.deepEqual(namesOf(store, "mark/"), []);
+});
+
 test("gc frees nothing while a tree cannot be read, and names the point", async () => {
   const { store, vault } = await newVault();
   const gone = await put(vault, "a", contentOf(1));

@@ -60,6 +60,8 @@ export async function choosePacks(
   return { dead: free, half: within, postponed: half.length - within.length };
 }
 
+const statsAtOnce = 64;
+
 /** The first of the packs within the bound, but for those that the storage's own lock keeps. */
 async function firstFree<P extends { readonly name: string; readonly size: number }>(
   { store, clock }: VaultParts,
@@ -69,12 +71,16 @@ async function firstFree<P extends { readonly name: string; readonly size: numbe
 ): Promise<P[]> {
   const free: P[] = [];
   let bytes = 0;
-  for (const pack of packs) {
-    if (free.length >= bound.packs || bytes + pack.size > bound.bytes) break;
-    const info = store.enforcesRetention ? await store.stat(pack.name, { signal }) : undefined;
-    if ((info?.retainUntil ?? 0) > clock.now()) continue;
-    bytes += pack.size;
-    free.push(pack);
+  const all = [...packs];
+  for (let first = 0; first < all.length; first += statsAtOnce) {
+    const some = all.slice(first, first + statsAtOnce);
+    const infos = await Promise.all(some.map(({ name }) => (store.enforcesRetention ? store.stat(name, { signal }) : undefined)));
+    for (const [i, pack] of some.entries()) {
+      if (free.length >= bound.packs || bytes + pack.size > bound.bytes) return free;
+      if ((infos[i]?.retainUntil ?? 0) > clock.now()) continue;
+      bytes += pack.size;
+      free.push(pack);
+    }
   }
   return free;
 }
