@@ -128,14 +128,14 @@ test("many small puts leave few index segments after gc, and all points", async 
   for (const [point, content] of points) await expectPoint(after, point, content);
 });
 
-test("a gc that dies at any write leaves every point whole, and the next one finishes", async () => {
-  const { store: original, vault } = await newVault();
-  const [old, young] = [noise(120 * kib, 1), noise(120 * kib, 1)];
-  for (let at = 0; at < 100 * kib; at += 8 * kib) young.set(noise(4 * kib, at + 7), at);
-  const [gone, kept] = [await put(vault, "a", old), await put(vault, "a", young)];
-  await vault.deletePoint(gone.id, { signal });
-  await vault.deletePoint((await put(vault, "b", noise(60 * kib, 9))).id, { signal });
-  for (const how of ["fail-before", "fail-after"] as const) {
+for (const how of ["fail-before", "fail-after"] as const) {
+  test(`a gc that dies at any write (${how}) leaves every point whole, and the next one finishes`, async () => {
+    const { store: original, vault } = await newVault();
+    const [old, young] = [noise(120 * kib, 1), noise(120 * kib, 1)];
+    for (let at = 0; at < 100 * kib; at += 8 * kib) young.set(noise(4 * kib, at + 7), at);
+    const [gone, kept] = [await put(vault, "a", old), await put(vault, "a", young)];
+    await vault.deletePoint(gone.id, { signal });
+    await vault.deletePoint((await put(vault, "b", noise(60 * kib, 9))).id, { signal });
     for (let boundary = 0; ; boundary += 1) {
       const where = `${how} at write ${boundary}`;
       const store = new MemoryStore(original.objects);
@@ -158,8 +158,8 @@ test("a gc that dies at any write leaves every point whole, and the next one fin
       assert.ok(!failed && boundary > 12, `a gc has many boundaries, ${boundary}`);
       break;
     }
-  }
-});
+  });
+}
 
 test("what a dead machine's session holds up is freed once the storage's clock shows no sign of it for days", async () => {
   const { store, vault } = await newVault();
