@@ -38,6 +38,11 @@ export class VaultIndex {
   readonly hurt = new HurtRecords();
   /** What gc will delete; `refresh` reads it, before it reads anything else. */
   readonly condemned = new Condemned();
+  /**
+   * Packs that sessions of this process stored and that no segment mentions yet: nobody else may count on them, as the
+   * session may still fail.
+   */
+  readonly pending = new Set<string>();
   readonly #voids = new Set<string>();
   readonly #locked: string[] = [];
   /** A segment was found gone since the last refresh. */
@@ -182,11 +187,11 @@ export class VaultIndex {
 
   /**
    * Where the item is, or undefined when the vault does not have it. A place that verification found
-   * damaged or gc condemned is the last resort, and none at all with `sound`.
+   * damaged or gc condemned is the last resort, and none at all with `sound`, nor is one in a pending pack.
    */
   async find(name: Uint8Array, signal: AbortSignal, sound = false): Promise<RecordPlace | undefined> {
     const near = this.nearby(name);
-    if (near && this.#isSound(near)) return near;
+    if (near && this.#isSound(near) && !(sound && this.pending.has(near.pack))) return near;
     let last: RecordPlace | undefined;
     for await (const place of this.places(name, signal)) {
       last = place;
