@@ -116,6 +116,16 @@ test("a re-key that dies at any write locks nobody out and loses nothing", async
   }
 });
 
+test("what a failed put stored is counted on by nobody else of the same process", async () => {
+  const { store, vault } = await newVault();
+  const { one } = disks();
+  store.fault = (_operation, name) => (name.startsWith("index/") ? "fail-before" : "ok");
+  await assert.rejects(putDisk(vault, one));
+  store.fault = () => "ok";
+  const other = await vault.put({ name: "other", disks: [{ name: "vda", source: new MemoryDisk(one) }] }, { signal });
+  assert.deepEqual(await restored(await reopen(store), other), one);
+});
+
 test("a cancelled put says so, stops at once and leaves no point", async () => {
   const { store, vault } = await newVault();
   const { one } = disks();

@@ -128,14 +128,14 @@ test("many small puts leave few index segments after gc, and all points", async 
   for (const [point, content] of points) await expectPoint(after, point, content);
 });
 
-test("a gc that dies at any write leaves every point whole, and the next one finishes", async () => {
-  const { store: original, vault } = await newVault();
-  const [old, young] = [noise(120 * kib, 1), noise(120 * kib, 1)];
-  for (let at = 0; at < 100 * kib; at += 8 * kib) young.set(noise(4 * kib, at + 7), at);
-  const [gone, kept] = [await put(vault, "a", old), await put(vault, "a", young)];
-  await vault.deletePoint(gone.id, { signal });
-  await vault.deletePoint((await put(vault, "b", noise(60 * kib, 9))).id, { signal });
-  for (const how of ["fail-before", "fail-after"] as const) {
+for (const how of ["fail-before", "fail-after"] as const) {
+  test(`a gc that dies at any write (${how}) leaves every point whole, and the next one finishes`, async () => {
+    const { store: original, vault } = await newVault();
+    const [old, young] = [noise(120 * kib, 1), noise(120 * kib, 1)];
+    for (let at = 0; at < 100 * kib; at += 8 * kib) young.set(noise(4 * kib, at + 7), at);
+    const [gone, kept] = [await put(vault, "a", old), await put(vault, "a", young)];
+    await vault.deletePoint(gone.id, { signal });
+    await vault.deletePoint((await put(vault, "b", noise(60 * kib, 9))).id, { signal });
     for (let boundary = 0; ; boundary += 1) {
       const where = `${how} at write ${boundary}`;
       const store = new MemoryStore(original.objects);
@@ -158,8 +158,8 @@ test("a gc that dies at any write leaves every point whole, and the next one fin
       assert.ok(!failed && boundary > 12, `a gc has many boundaries, ${boundary}`);
       break;
     }
-  }
-});
+  });
+}
 
 test("what a dead machine's session holds up is freed once the storage's clock shows no sign of it for days", async () => {
   const { store, vault } = await newVault();
@@ -251,6 +251,34 @@ test("a doom that a hostile machine wrote deletes nothing that points need, and 
   await expectPoint(await reopen(store), point, content);
   // Captures go on all the same: they count on nothing of it.
   await expectPoint(await reopen(store), await put(await reopen(store), "a", content, point), content);
+});
+
+test("a condemned pack that a late point needs is spared even when all indexes were lost meanwhile", async () => {
+  const { store, vault } = await newVault();
+  const content = contentOf(1);
+  const first = await put(vault, "a", content);
+  // A capture of the same content is under way while its only point goes and a gc condemns what that had.
+  const source = new MemoryDisk(content);
+  const read = source.read.bind(source);
+  source.read = async (offset, into, options): Promise<void> => {
+    await read(offset, into, options);
+    await vault.deletePoint(first.id, { signal });
+    const { pending } = await (await reopen(store)).gc({ signal });
+    assert.equal(pending.length, 1);
+  };
+  const late = await vault.put({ name: "b", disks: [{ name: "vda", source }] }, { signal });
+  assert.equal(late.figures["newChunks"], 0);
+  for (const name of namesOf(store, "index/")) store.objects.delete(name);
+  for (let run = 0; run < 2; run += 1) {
+    await (await reopen(store)).repair({ signal });
+    await (await reopen(store)).gc({ signal }).catch(() => undefined);
+  }
+  const after = await reopen(store);
+  await after.repair({ signal });
+  await expectPoint(after, late, content);
+  await after.gc({ signal });
+  await expectPoint(after, late, content);
+  assert.deepEqual(namesOf(store, "mark/"), []);
 });
 
 test("gc frees nothing while a tree cannot be read, and names the point", async () => {

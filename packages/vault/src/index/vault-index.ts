@@ -38,6 +38,11 @@ export class VaultIndex {
   readonly hurt = new HurtRecords();
   /** What gc will delete; `refresh` reads it, before it reads anything else. */
   readonly condemned = new Condemned();
+  /**
+   * Packs that sessions of this process stored and that no segment mentions yet: nobody else may count on them, as the
+   * session may still fail.
+   */
+  readonly pending = new Set<string>();
   readonly #voids = new Set<string>();
   readonly #locked: string[] = [];
   /** A segment was found gone since the last refresh. */
@@ -76,9 +81,6 @@ export class VaultIndex {
     await this.condemned.refresh(this.#store, this.#keys, signal);
     const present = new Set<string>();
     for await (const { name } of this.#store.list("index/", { signal })) present.add(name.slice("index/".length));
-    const gone = [...this.#segments.keys()].filter((batch) => !present.has(batch));
-    for (const batch of gone) this.#segments.delete(batch);
-    if (gone.length > 0) this.forgetNearby();
     this.#damaged.length = 0;
     this.#locked.length = 0;
     this.#stale = false;
@@ -87,6 +89,11 @@ export class VaultIndex {
     for (let first = 0; first < missing.length; first += parallelOpens) {
       await Promise.all(missing.slice(first, first + parallelOpens).map((batch) => this.open(batch, signal)));
     }
+    // Last, so that what was merged into a new segment is always found.
+    const gone = [...this.#segments.keys()].filter((batch) => !present.has(batch));
+    for (const batch of gone) this.#segments.delete(batch);
+    if (gone.length > 0) this.forgetNearby();
+    if (gone.length > 0 || missing.some((batch) => this.#segments.has(batch))) this.#generation += 1;
   }
 
   /**
@@ -102,15 +109,11 @@ export class VaultIndex {
       this.#renewals.skip -= 1;
       return false;
     }
-    const before = [...this.#segments.keys()].join();
     await this.refresh(signal);
-    if ([...this.#segments.keys()].join() !== before) {
-      this.#renewals = { skip: 0, next: 1 };
-      this.#generation += 1;
-      return true;
-    }
-    this.#renewals = { skip: this.#renewals.next, next: Math.min(this.#renewals.next * 2, 1 << 20) };
-    return false;
+    const { next } = this.#renewals;
+    const changed = since !== this.#generation;
+    this.#renewals = changed ? { skip: 0, next: 1 } : { skip: next, next: Math.min(next * 2, 1 << 20) };
+    return changed;
   }
 
   /** Opens one segment. A damaged one is noted, not thrown. */
@@ -184,11 +187,11 @@ export class VaultIndex {
 
   /**
    * Where the item is, or undefined when the vault does not have it. A place that verification found
-   * damaged or gc condemned is the last resort, and none at all with `sound`.
+   * damaged or gc condemned is the last resort, and none at all with `sound`, nor is one in a pending pack.
    */
   async find(name: Uint8Array, signal: AbortSignal, sound = false): Promise<RecordPlace | undefined> {
     const near = this.nearby(name);
-    if (near && this.#isSound(near)) return near;
+    if (near && this.#isSound(near) && !(sound && this.pending.has(near.pack))) return near;
     let last: RecordPlace | undefined;
     for await (const place of this.places(name, signal)) {
       last = place;

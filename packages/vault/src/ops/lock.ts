@@ -19,7 +19,7 @@ export interface LockResult {
   readonly objects: number;
 }
 
-const extendAtOnce = 16;
+const extendAtOnce = 64;
 
 /**
  * Locks a point until a date: no Godwit deletes it before, and where the storage enforces retention, that is

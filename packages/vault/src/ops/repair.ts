@@ -4,6 +4,7 @@ import { readPackTable } from "../index/vault-index.ts";
 import type { VaultParts } from "../parts.ts";
 import { isNotFound } from "../store/blob-store.ts";
 import { readConfig, writeConfig } from "./config.ts";
+import { spareAll } from "./gc/doom.ts";
 import { WriteSession } from "./session.ts";
 
 export interface RepairResult {
@@ -28,6 +29,7 @@ export async function repair(parts: VaultParts, { signal }: { readonly signal: A
     await store.delete(objectName.config, { signal });
     await writeConfig(store, parts.keys.vault, { clock: parts.clock, signal });
   }
+  await spareUnindexed(parts, signal);
   const session = new WriteSession(parts, signal);
   await session.start("");
   const damaged = new Set([...index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
@@ -37,6 +39,21 @@ export async function repair(parts: VaultParts, { signal }: { readonly signal: A
   for (const batch of damaged) await store.delete(objectName.index(batch), { signal });
   await index.refresh(signal);
   return { config, packsIndexed, packsUnreadable, segmentsRemoved: [...damaged] };
+}
+
+/**
+ * A condemned pack must not enter an index. Where one is in none, because that was lost, its mark is lifted first, as far as
+ * nothing is decided: what a point needs of it could not be found otherwise.
+ */
+async function spareUnindexed(parts: VaultParts, signal: AbortSignal): Promise<void> {
+  const { index } = parts;
+  await index.refresh(signal);
+  const mentioned = new Set(
+    index.segments.flatMap(({ head }) => head.packs.map(({ name }) => name)).filter((name) => index.condemned.has(name)),
+  );
+  for (const mark of index.condemned.marks) {
+    if (mark.content?.packs.every(({ pack }) => mentioned.has(pack)) !== true) await spareAll(parts, mark, signal);
+  }
 }
 
 async function damagedBlocks({ index }: VaultParts, signal: AbortSignal): Promise<string[]> {

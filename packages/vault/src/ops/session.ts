@@ -48,6 +48,8 @@ export class WriteSession {
   #count = 0;
   #failure: { error: unknown } | undefined;
   #adopted: Adopted[] = [];
+  /** Packs of the batch that is not indexed yet. */
+  readonly #own = new Set<string>();
 
   constructor(parts: VaultParts, signal: AbortSignal) {
     this.#parts = parts;
@@ -171,6 +173,8 @@ export class WriteSession {
     }
     this.#entries.push(entries);
     this.#count += count;
+    this.#own.add(pack.name);
+    this.#parts.index.pending.add(pack.name);
     this.#parts.index.learn(pack.name, pack.entries);
   }
 
@@ -202,6 +206,8 @@ export class WriteSession {
   /** True when the vault surely has the item whole, durable and indexed or in this batch. */
   async has(name: Uint8Array): Promise<boolean> {
     const { index } = this.#parts;
+    const near = index.nearby(name);
+    if (near && this.#own.has(near.pack)) return true;
     if (index.surelyNew(name)) return false;
     return (await index.find(name, this.#signal, true)) !== undefined;
   }
@@ -233,6 +239,8 @@ export class WriteSession {
     if (result === "exists") await this.#expectOwn(segment);
     this.storedBytes += segment.length;
     await index.open(this.batch, this.#signal);
+    for (const pack of this.#own) index.pending.delete(pack);
+    this.#own.clear();
     // Without gaps: who takes this session for dead takes the next number's name.
     this.#number += 1;
     this.#nodes.begin(this.batch);

@@ -3,7 +3,7 @@ import { isUnreadable } from "../../errors.ts";
 import { type CondemnedPack, parseWait, pointsText } from "../../format/gc.ts";
 import { limits, objectName } from "../../format/objects.ts";
 import type { VaultParts } from "../../parts.ts";
-import { isNotFound } from "../../store/blob-store.ts";
+import { type BlobInfo, isNotFound } from "../../store/blob-store.ts";
 import { halfDead, type HalfDead, otherPlaces } from "./rewrite.ts";
 import { activeSessions, ownerOf, sizeOf, type Survey } from "./survey.ts";
 
@@ -60,6 +60,8 @@ export async function choosePacks(
   return { dead: free, half: within, postponed: half.length - within.length };
 }
 
+const statsAtOnce = 64;
+
 /** The first of the packs within the bound, but for those that the storage's own lock keeps. */
 async function firstFree<P extends { readonly name: string; readonly size: number }>(
   { store, clock }: VaultParts,
@@ -69,12 +71,18 @@ async function firstFree<P extends { readonly name: string; readonly size: numbe
 ): Promise<P[]> {
   const free: P[] = [];
   let bytes = 0;
-  for (const pack of packs) {
-    if (free.length >= bound.packs || bytes + pack.size > bound.bytes) break;
-    const info = store.enforcesRetention ? await store.stat(pack.name, { signal }) : undefined;
-    if ((info?.retainUntil ?? 0) > clock.now()) continue;
-    bytes += pack.size;
-    free.push(pack);
+  const all = [...packs];
+  const lookUp = async (name: string): Promise<BlobInfo | undefined> =>
+    store.enforcesRetention ? await store.stat(name, { signal }) : undefined;
+  for (let first = 0; first < all.length; first += statsAtOnce) {
+    const some = all.slice(first, first + statsAtOnce);
+    const infos = await Promise.all(some.map(({ name }) => lookUp(name)));
+    for (const [i, pack] of some.entries()) {
+      if (free.length >= bound.packs || bytes + pack.size > bound.bytes) return free;
+      if ((infos[i]?.retainUntil ?? 0) > clock.now()) continue;
+      bytes += pack.size;
+      free.push(pack);
+    }
   }
   return free;
 }

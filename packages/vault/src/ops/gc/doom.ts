@@ -1,9 +1,11 @@
 import { describeError } from "@godwit/core";
-import { isUnreadable } from "../../errors.ts";
+import { isUnreadable, VaultError } from "../../errors.ts";
 import { type CondemnedPack, parseDoom } from "../../format/gc.ts";
+import { hex } from "../../format/names.ts";
 import { limits, objectName } from "../../format/objects.ts";
 import type { Point } from "../../format/point.ts";
 import { isClearOf, type StandingMark } from "../../index/condemned.ts";
+import { readPackTable } from "../../index/vault-index.ts";
 import type { VaultParts } from "../../parts.ts";
 import { isNotFound } from "../../store/blob-store.ts";
 import { neededBeyond } from "../base.ts";
@@ -60,6 +62,19 @@ async function pronounce(parts: VaultParts, mark: StandingMark, packs: readonly 
   return { kind: "gone" };
 }
 
+/** Has nothing of a mark deleted, unless somebody decided otherwise before; then the mark goes. */
+export async function spareAll(parts: VaultParts, mark: StandingMark, signal: AbortSignal): Promise<void> {
+  const verdict = await pronounce(parts, mark, [], signal);
+  if (verdict.kind === "doomed" && verdict.packs.length === 0) await removeMark(parts, mark.id, signal);
+}
+
+/** The mark first: a wait or a doom without one is void. */
+export async function removeMark({ store }: Pick<VaultParts, "store">, mark: string, signal: AbortSignal): Promise<void> {
+  await store.delete(objectName.mark(mark), { signal });
+  await store.delete(objectName.wait(mark), { signal });
+  await store.delete(objectName.doom(mark), { signal });
+}
+
 /** What was decided about a mark that stands; undefined when nothing was. */
 async function believedDoom({ store, keys }: VaultParts, mark: string, signal: AbortSignal): Promise<string[] | undefined> {
   const name = objectName.doom(mark);
@@ -75,6 +90,9 @@ async function believedDoom({ store, keys }: VaultParts, mark: string, signal: A
   return (await store.stat(objectName.mark(mark), { signal })) ? packs : undefined;
 }
 
+const looksAtOnce = 32;
+const mostUnindexed = 4096;
+
 /** Hears what points need of the condemned packs, and spares those. */
 class Jury {
   readonly #parts: VaultParts;
@@ -83,6 +101,8 @@ class Jury {
   readonly #packs: ReadonlySet<string>;
   readonly #spared = new Set<string>();
   readonly #present = new Map<string, boolean>();
+  /** Names in condemned packs that no index mentions, and the pack. */
+  readonly #unindexed = new Map<string, string>();
 
   constructor(parts: VaultParts, mark: StandingMark, signal: AbortSignal) {
     this.#parts = parts;
@@ -95,11 +115,35 @@ class Jury {
     return [...this.#packs].filter((pack) => !this.#spared.has(pack));
   }
 
+  /** Throws `missing` when a point needs what is nowhere to be found: then nothing is known. */
   async hear(points: readonly Point[]): Promise<void> {
-    for (const condemned of this.#mark.content?.packs ?? []) if (!(await this.#mayGo(condemned))) this.#spared.add(condemned.pack);
-    for (const point of points) {
+    const condemned = this.#mark.content?.packs ?? [];
+    for (let first = 0; first < condemned.length; first += looksAtOnce) {
+      const some = condemned.slice(first, first + looksAtOnce);
+      const free = await Promise.all(some.map((one) => this.#mayGo(one)));
+      for (const [i, { pack }] of some.entries()) if (!free[i]) this.#spared.add(pack);
+    }
+    const unclear = points.filter((point) => !isClearOf(point, this.#mark));
+    if (unclear.length > 0) await this.#readUnindexed();
+    for (const point of unclear) {
       if (this.#packs.size === this.#spared.size) return;
-      if (!isClearOf(point, this.#mark)) await this.#hearPoint(point, points);
+      await this.#hearPoint(point, points);
+    }
+  }
+
+  /** Condemned packs that no index mentions, because one was lost, have to be asked themselves. */
+  async #readUnindexed(): Promise<void> {
+    const { store, keys, index } = this.#parts;
+    const mentioned = new Set(
+      index.segments.flatMap(({ head }) => head.packs.map(({ name }) => name)).filter((name) => this.#packs.has(name)),
+    );
+    const silent = this.doomed.filter((pack) => !mentioned.has(pack));
+    if (silent.length > mostUnindexed) throw new VaultError("missing", `${silent.length} condemned packs are in no index; run repair`);
+    for (const pack of silent) {
+      const info = await store.stat(pack, { signal: this.#signal });
+      if (!info) continue;
+      const { records } = await readPackTable(store, keys, info, this.#signal);
+      for (const { name } of records.flatMap(({ items }) => items)) this.#unindexed.set(hex(name), pack);
     }
   }
 
@@ -125,8 +169,19 @@ class Jury {
 
   async #hearName(name: Uint8Array): Promise<void> {
     const { index } = this.#parts;
+    // Mostly a neighbour of the last one, of which nothing needs to be looked up.
+    const place = await index.find(name, this.#signal, true);
+    if (place && (await this.#isThere(place.pack))) return;
     for await (const { pack } of index.soundPlaces(name, () => false, this.#signal)) if (await this.#isThere(pack)) return;
-    for await (const { pack } of index.places(name, this.#signal)) if (this.#packs.has(pack)) this.#spared.add(pack);
+    let found = false;
+    for await (const { pack } of index.places(name, this.#signal)) {
+      found = true;
+      if (this.#packs.has(pack)) this.#spared.add(pack);
+    }
+    const unindexed = this.#unindexed.get(hex(name));
+    if (unindexed !== undefined) this.#spared.add(unindexed);
+    else if (!found)
+      throw new VaultError("missing", "a recovery point needs what is in no pack that an index knows; run repair and verify");
   }
 
   async #isThere(pack: string): Promise<boolean> {

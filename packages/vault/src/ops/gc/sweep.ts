@@ -2,6 +2,7 @@ import { objectName } from "../../format/objects.ts";
 import type { VaultParts } from "../../parts.ts";
 import { StoreError } from "../../store/blob-store.ts";
 import { WriteSession } from "../session.ts";
+import { removeMark } from "./doom.ts";
 import { replaceable, replaceSegments } from "./segments.ts";
 import { activeSessions, sizeOf } from "./survey.ts";
 
@@ -89,13 +90,6 @@ async function forgetPacks(parts: VaultParts, dropped: ReadonlySet<string>, sign
   } finally {
     await session.end();
   }
-}
-
-/** The mark first: a wait or a doom without one is void. */
-async function removeMark({ store }: VaultParts, mark: string, signal: AbortSignal): Promise<void> {
-  await store.delete(objectName.mark(mark), { signal });
-  await store.delete(objectName.wait(mark), { signal });
-  await store.delete(objectName.doom(mark), { signal });
 }
 
 /** Removes what was left of marks that are gone. */
