@@ -26,6 +26,21 @@ test("a store of Azure is opened by its location, with credentials from the envi
   assert.deepEqual(await namesIn(store, ""), []);
 });
 
+test("a store is opened and used with patience, and as much as it may take", async () => {
+  let asked = 0;
+  await using stub = await startStub(({ url }) => {
+    asked += 1;
+    if (asked % 2 === 1) return { status: 503 };
+    return url.includes("restype=container") ? { status: 200 } : { status: 404, headers: { "x-ms-error-code": "BlobNotFound" } };
+  });
+  const location = `azure://myaccount/vaults?endpoint=${stub.endpoint}/acc`;
+  const environment = { AZURE_STORAGE_SAS_TOKEN: "sv=1&sig=very-secret" };
+  const options = { signal, environment, retry: { firstPauseMs: 1 }, limits: { calls: 1 } };
+  await using store = await openStore(location, options);
+  assert.deepEqual(await Promise.all([store.stat("a", { signal }), store.stat("b", { signal })]), [undefined, undefined]);
+  assert.equal(asked, 6);
+});
+
 test("a location of a kind that nobody knows is refused with those that are known", async () => {
   await assert.rejects(openStore("gs://bucket/x", { signal }), (error) => {
     assert.match((error as Error).message, /azure:\/\/.*s3:\/\/.*file:\/\//);
