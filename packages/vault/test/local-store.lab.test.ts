@@ -20,14 +20,18 @@ for (const kind of ["ext4", "xfs", "tmpfs"] as const) {
       store = await LocalStore.open(path, { signal, create: true });
       other = await LocalStore.open(path, { signal });
     });
-    after(() => mounted?.[Symbol.asyncDispose]());
+    after(async () => {
+      await store?.[Symbol.asyncDispose]();
+      await other?.[Symbol.asyncDispose]();
+      await mounted?.[Symbol.asyncDispose]();
+    });
 
     for (const { title, check } of storeContract) it(title, () => check({ store, other, [Symbol.asyncDispose]: () => Promise.resolve() }));
   });
 
   it(`says that ${kind} is full, leaves no part of anything, and goes on when there is room`, async () => {
     await using mounted = await mountNew(kind, kind === "xfs" ? 320 : 48);
-    const store = await LocalStore.open(join(mounted.path, "vault"), { signal, create: true });
+    await using store = await LocalStore.open(join(mounted.path, "vault"), { signal, create: true });
     const vault = await Vault.init(store, { signal, secret, label: "test", cost: cheap, grid, tuning });
     const small = noise(2 << 20, 1);
     const disks = (content: Uint8Array): { name: string; disks: { name: string; source: MemoryDisk }[] } => ({

@@ -13,10 +13,15 @@ const { signal } = new AbortController();
 async function directory(options: { readonly hardLinks: boolean }): Promise<StorePair> {
   const folder = await mkdtemp(join(tmpdir(), "godwit-store-"));
   const open = (): Promise<LocalStore> => LocalStore.open(folder, { signal, ...options });
+  const [store, other] = [await open(), await open()];
   return {
-    store: await open(),
-    other: await open(),
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+    store,
+    other,
+    [Symbol.asyncDispose]: async () => {
+      await store[Symbol.asyncDispose]();
+      await other[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
+    },
   };
 }
 

@@ -34,8 +34,13 @@ export class HurtRecords {
 
   async refresh(store: BlobStore, keys: KeyRing, signal: AbortSignal): Promise<void> {
     const seen = new Set<string>();
-    for await (const { name } of store.list("hurt/", { signal })) {
-      seen.add(name);
+    for await (const { name } of store.list("hurt/", { signal })) seen.add(name);
+    if ([...this.#read].some((name) => !seen.has(name))) {
+      // Several marks may be about one pack: what the others say is read again.
+      this.#packs.clear();
+      this.#read.clear();
+    }
+    for (const name of seen) {
       if (this.#read.has(name)) continue;
       try {
         const json = keys.openJson(await store.get(name, { signal, maxBytes: limits.jsonBytes }), "HURT", name);
@@ -44,7 +49,6 @@ export class HurtRecords {
         if (!isUnreadable(error) && !isNotFound(error)) throw error;
       }
     }
-    if ([...this.#read].some((name) => !seen.has(name))) this.#packs.clear();
     this.#read = seen;
   }
 

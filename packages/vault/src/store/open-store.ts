@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { type BlobStore, StoreError } from "./blob-store.ts";
+import { LimitedStore, type StoreLimits } from "./limited-store.ts";
 import { LocalStore } from "./local-store.ts";
-import { Retrier, RetryStore } from "./retry-store.ts";
+import { Retrier, type RetryOptions, RetryStore } from "./retry-store.ts";
 
 export interface OpenStoreOptions {
   readonly signal: AbortSignal;
@@ -9,28 +10,37 @@ export interface OpenStoreOptions {
   readonly create?: boolean;
   /** Where credentials for Azure are looked up; the process's own where not given. S3's SDK looks there by itself. */
   readonly environment?: NodeJS.ProcessEnv;
+  /** How a store over a network is tried again. */
+  readonly retry?: RetryOptions;
+  /** What the vault may take of the storage and the line to it. */
+  readonly limits?: StoreLimits;
 }
+
+/** Who opens a store waits for an answer: a name that is spelt wrong looks like a line that is down. */
+const openingPatienceMs = 20_000;
 
 type Opener = (location: string, options: OpenStoreOptions) => Promise<BlobStore>;
 
 /** What a location may start with; each loads its code only when it is asked for. */
 const schemes: Readonly<Record<string, Opener>> = {
-  azure: async (location, { signal, environment = process.env }) => {
+  azure: async (location, options) => {
+    const { environment = process.env } = options;
     const { AzureStore, parseAzureLocation } = await import("./azure/index.ts");
     const where = parseAzureLocation(location);
-    return await overNetwork(signal, (signal) => AzureStore.open(where, { signal, environment }));
+    return await overNetwork(options, (signal) => AzureStore.open(where, { signal, environment }));
   },
-  s3: async (location, { signal }) => {
+  s3: async (location, options) => {
     const { S3Store, parseS3Location } = await import("./s3/index.ts");
     const where = parseS3Location(location);
-    return await overNetwork(signal, (signal) => S3Store.open(where, { signal }));
+    return await overNetwork(options, (signal) => S3Store.open(where, { signal }));
   },
   file: async (location, options) => await LocalStore.open(fileURLToPath(location), options),
 };
 
 /** A store whose line may fail: opened and used with patience. */
-async function overNetwork(signal: AbortSignal, open: (signal: AbortSignal) => Promise<BlobStore>): Promise<BlobStore> {
-  return new RetryStore(await new Retrier().run("open the store", 0, signal, open));
+async function overNetwork({ signal, retry }: OpenStoreOptions, open: (signal: AbortSignal) => Promise<BlobStore>): Promise<BlobStore> {
+  const opening = new Retrier({ patienceMs: openingPatienceMs, ...retry });
+  return new RetryStore(await opening.run("open the store", 0, signal, open), retry);
 }
 
 /**
@@ -39,9 +49,11 @@ async function overNetwork(signal: AbortSignal, open: (signal: AbortSignal) => P
  */
 export async function openStore(location: string, options: OpenStoreOptions): Promise<BlobStore> {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
-  if (scheme === undefined) return await LocalStore.open(location, options);
-  const open = schemes[scheme];
-  if (open) return await open(location, options);
+  const open: Opener | undefined = scheme === undefined ? (path, options) => LocalStore.open(path, options) : schemes[scheme];
+  if (open) {
+    const store = await open(location, options);
+    return options.limits ? new LimitedStore(store, options.limits) : store;
+  }
   const known = Object.keys(schemes).map((name) => `${name}://`);
   throw new StoreError("unsupported", `no store for ${scheme}:// locations: name a directory, or use ${known.join(", ")}`);
 }

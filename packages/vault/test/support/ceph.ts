@@ -2,15 +2,23 @@ import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
+import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from "@aws-sdk/client-s3";
 import { Daemons, freePort } from "./daemons.ts";
 
 const execute = promisify(execFile);
 
+export interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
 export interface S3Server extends AsyncDisposable {
   readonly endpoint: string;
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** Of the owner of all buckets. */
+  readonly credentials: Credentials;
   makeBucket(name: string, options?: { readonly objectLock?: boolean }): Promise<void>;
+  /** Makes a user who may do in a bucket what `actions` say, and nothing else. */
+  makeUser(name: string, bucket: string, actions: readonly string[]): Promise<Credentials>;
 }
 
 /** A mon and an OSD that keep everything in memory, for one gateway; nothing leaves the loopback. */
@@ -73,24 +81,45 @@ export async function startCephS3(): Promise<S3Server> {
     // The OSD needs no port of ours; the monitor's is listening already.
     await daemons.serve(monitor, "ceph-osd", [...common, "-i", "0", "-f"]);
     await daemons.serve(gateway, "radosgw", [...common, "-n", "client.rgw", "-f", `--rgw-frontends=beast endpoint=127.0.0.1:${gateway}`]);
-    const credentials = { accessKeyId: "godwit", secretAccessKey: "godwitgodwit" };
-    const { accessKeyId, secretAccessKey } = credentials;
-    const user = ["--uid=godwit", "--display-name=godwit", `--access-key=${accessKeyId}`, `--secret=${secretAccessKey}`];
-    await run("radosgw-admin", "user", "create", ...user);
-    return serverAt(`http://127.0.0.1:${gateway}`, credentials, daemons);
+    const makeUser = async (name: string): Promise<Credentials> => {
+      const credentials = { accessKeyId: name, secretAccessKey: `${name}godwit` };
+      const keys = [`--access-key=${credentials.accessKeyId}`, `--secret=${credentials.secretAccessKey}`];
+      await run("radosgw-admin", "user", "create", `--uid=${name}`, `--display-name=${name}`, ...keys);
+      return credentials;
+    };
+    return serverAt(`http://127.0.0.1:${gateway}`, await makeUser("godwit"), { makeUser, daemons });
   } catch (error) {
     await daemons[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function serverAt(endpoint: string, credentials: S3Server["credentials"], daemons: Daemons): S3Server {
+function serverAt(
+  endpoint: string,
+  credentials: Credentials,
+  { makeUser, daemons }: { readonly makeUser: (name: string) => Promise<Credentials>; readonly daemons: Daemons },
+): S3Server {
   const client = new S3Client({ endpoint, credentials, region: "us-east-1", forcePathStyle: true });
   return {
     endpoint,
     credentials,
     makeBucket: async (name, { objectLock = false } = {}) => {
       await client.send(new CreateBucketCommand({ Bucket: name, ...(objectLock ? { ObjectLockEnabledForBucket: true } : {}) }));
+    },
+    makeUser: async (name, bucket, actions) => {
+      const made = await makeUser(name);
+      const resources = [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`];
+      const allow = (who: string, what: readonly string[]): object => ({
+        Effect: "Allow",
+        Principal: { AWS: [`arn:aws:iam:::user/${who}`] },
+        Action: what,
+        Resource: resources,
+      });
+      // The bucket's owner, too: objects belong to who wrote them.
+      const statements = [allow(name, actions), allow(credentials.accessKeyId, ["s3:*"])];
+      const policy = JSON.stringify({ Version: "2012-10-17", Statement: statements });
+      await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: policy }));
+      return made;
     },
     [Symbol.asyncDispose]: async () => {
       client.destroy();

@@ -144,6 +144,7 @@ promise("shows an object whole or not at all while it appears", async ({ store, 
 
 promise("deletes for good and for all, is not surprised by what is not there, and lets a name begin anew", async ({ store, other }) => {
   await put(store, "gone/a", "old");
+  await store.read("gone/a", 0, new Uint8Array(3), { signal });
   await put(store, "gone/b", "stays");
   await other.delete("gone/a", { signal });
   await store.delete("gone/a", { signal });
@@ -152,8 +153,12 @@ promise("deletes for good and for all, is not surprised by what is not there, an
   assert.equal(await store.stat("gone/a", { signal }), undefined);
   await assert.rejects(store.get("gone/a", { signal, maxBytes: 10 }), isNotFound);
   assert.deepEqual(await namesIn(other, "gone/"), ["gone/b"]);
+  const into = new Uint8Array(3);
+  await assert.rejects(store.read("gone/a", 0, into, { signal }), isNotFound);
   assert.equal(await put(store, "gone/a", "new"), "created");
   assert.equal(await text(other, "gone/a"), "new");
+  assert.equal(await store.read("gone/a", 0, into, { signal }), 3);
+  assert.equal(Buffer.from(into).toString(), "new");
   await store.delete("gone/b", { signal });
   await store.delete("gone/a", { signal });
   assert.deepEqual(await namesIn(store, "gone/"), []);
