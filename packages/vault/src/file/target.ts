@@ -4,6 +4,8 @@ import { BlockError, type BlockSink } from "@godwit/core";
 import { deviceSize } from "./image.ts";
 
 const zeros = new Uint8Array(1 << 20);
+/** What may be written before the file system is told to begin storing it. */
+const syncEvery = 128 << 20;
 
 /** A file or block device, for writing a disk to. Close it. */
 export class FileTarget implements BlockSink {
@@ -12,6 +14,9 @@ export class FileTarget implements BlockSink {
   /** It was empty: everything that is not written reads as zeros. */
   readonly blank: boolean;
   readonly #file: FileHandle;
+  #unsynced = 0;
+  #syncing: Promise<void> | undefined;
+  #failure: { error: unknown } | undefined;
 
   private constructor(path: string, file: FileHandle, size: number, blank: boolean) {
     this.path = path;
@@ -47,6 +52,8 @@ export class FileTarget implements BlockSink {
       const { bytesWritten } = await this.#file.write(data, done, data.length - done, offset + done);
       done += bytesWritten;
     }
+    this.#unsynced += data.length;
+    if (this.#unsynced >= syncEvery) this.#begin();
   }
 
   async writeZeroes(offset: number, length: number, { signal }: { signal: AbortSignal }): Promise<void> {
@@ -57,11 +64,29 @@ export class FileTarget implements BlockSink {
 
   async flush({ signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
+    await this.#syncing;
+    // An error is told once: to whoever synced first.
+    if (this.#failure) throw this.#failure.error;
     await this.#file.datasync();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#syncing;
     await this.#file.close();
+  }
+
+  /** Has stored what was written so far, in the background: at the end little is left to wait for. */
+  #begin(): void {
+    if (this.#syncing) return;
+    this.#unsynced = 0;
+    this.#syncing = this.#file
+      .datasync()
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 }
 
