@@ -5,15 +5,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, it } from "node:test";
 import { promisify } from "node:util";
+import { examplesOf } from "../../../test/support/examples.ts";
 
 const execute = promisify(execFile);
 const root = resolve(import.meta.dirname, "../../..");
-
-/** The code blocks of a language in a Markdown file. */
-async function examplesOf(file: string, language: string): Promise<string[]> {
-  const text = await readFile(join(root, file), "utf8");
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "gms"))].map((match) => match[1]!);
-}
 
 describe("the examples in the documents", () => {
   it("of the guide to the vault run as they stand, one after the other", { timeout: 240_000 }, async () => {
@@ -25,7 +20,7 @@ describe("the examples in the documents", () => {
     const cache = join(folder, "compiled");
     const shim = `#!/bin/sh\nexport NODE_COMPILE_CACHE=${cache}\nexec ${process.execPath} --conditions=godwit-source --disable-warning=ExperimentalWarning ${main} "$@"\n`;
     await writeFile(join(bin, "godwit"), shim, { mode: 0o755 });
-    const examples = await examplesOf("docs/guides/vault.md", "sh");
+    const { scripts: examples } = examplesOf(await readFile(join(root, "docs/guides/vault.md"), "utf8"));
     assert.ok(examples.length > 10);
     const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
     const script = `set -eux\n${examples.join("\n")}`;
@@ -36,7 +31,7 @@ describe("the examples in the documents", () => {
     const folder = await mkdtemp(join(tmpdir(), "godwit-readme-"));
     await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
     await writeFile(join(folder, "vda.raw"), Buffer.alloc(3 << 20, "guest"));
-    const [example] = await examplesOf("packages/vault/README.md", "ts");
+    const example = examplesOf(await readFile(join(root, "packages/vault/README.md"), "utf8")).files.get("example.ts");
     // Within the repository, where the packages are found by their names.
     const program = join(root, ".cache", `readme-${process.pid}.ts`);
     await mkdir(join(root, ".cache"), { recursive: true });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { connectNbd } from "@godwit/nbd";
@@ -68,6 +68,17 @@ describe("godwit vault", () => {
     const [result] = await json<{ writtenBytes: number; keptBytes: number }[]>("restore", "web", at("out.raw"), "--in-place");
     assert.equal(result?.writtenBytes, 65_536);
     assert.deepEqual(await readFile(at("out.raw")), image);
+  });
+
+  it("leaves holes in place where the point has nothing", async () => {
+    await writeFile(at("full.raw"), Buffer.alloc(64 * mib, 1));
+    const source = await open(at("empty.raw"), "w");
+    await source.truncate(64 * mib);
+    await source.close();
+    await json("put", "--name", "empty", at("empty.raw"));
+    await json("restore", "empty", at("full.raw"), "--in-place");
+    assert.ok((await readFile(at("full.raw"))).equals(Buffer.alloc(64 * mib)));
+    assert.ok((await stat(at("full.raw"))).blocks * 512 < mib);
   });
 
   it("goes on with a restore that was interrupted", async () => {

@@ -1,9 +1,16 @@
+import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { promisify } from "node:util";
 import { BlockError, type BlockSink } from "@godwit/core";
 import { deviceSize } from "./image.ts";
 
+const run = promisify(execFile);
+/** Smaller ones are written: a hole costs a process. */
+const holeFrom = 4 << 20;
 const zeros = new Uint8Array(1 << 20);
+/** What may be written before the file system is told to begin storing it. */
+const syncEvery = 128 << 20;
 
 /** A file or block device, for writing a disk to. Close it. */
 export class FileTarget implements BlockSink {
@@ -12,6 +19,10 @@ export class FileTarget implements BlockSink {
   /** It was empty: everything that is not written reads as zeros. */
   readonly blank: boolean;
   readonly #file: FileHandle;
+  #punches = true;
+  #unsynced = 0;
+  #syncing: Promise<void> | undefined;
+  #failure: { error: unknown } | undefined;
 
   private constructor(path: string, file: FileHandle, size: number, blank: boolean) {
     this.path = path;
@@ -47,21 +58,55 @@ export class FileTarget implements BlockSink {
       const { bytesWritten } = await this.#file.write(data, done, data.length - done, offset + done);
       done += bytesWritten;
     }
+    this.#unsynced += data.length;
+    if (this.#unsynced >= syncEvery) this.#begin();
   }
 
   async writeZeroes(offset: number, length: number, { signal }: { signal: AbortSignal }): Promise<void> {
+    if (length >= holeFrom && (await this.#punch(offset, length, signal))) return;
     for (let done = 0; done < length; done += zeros.length) {
       await this.write(offset + done, zeros.subarray(0, Math.min(zeros.length, length - done)), { signal });
     }
   }
 
+  /** Makes a hole, which Node cannot: false where that tool or the file system does not. */
+  async #punch(offset: number, length: number, signal: AbortSignal): Promise<boolean> {
+    if (!this.#punches) return false;
+    try {
+      await run("fallocate", ["--punch-hole", "--offset", String(offset), "--length", String(length), "--", this.path], { signal });
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      this.#punches = false;
+      return false;
+    }
+  }
+
   async flush({ signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
+    await this.#syncing;
+    // An error is told once: to whoever synced first.
+    if (this.#failure) throw this.#failure.error;
     await this.#file.datasync();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#syncing;
     await this.#file.close();
+  }
+
+  /** Has stored what was written so far, in the background: at the end little is left to wait for. */
+  #begin(): void {
+    if (this.#syncing) return;
+    this.#unsynced = 0;
+    this.#syncing = this.#file
+      .datasync()
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 }
 

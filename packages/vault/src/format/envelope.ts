@@ -3,6 +3,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { VaultError } from "../errors.ts";
 import { hkdf } from "./names.ts";
 import { limits } from "./objects.ts";
+import { release } from "./release.ts";
 import { compress } from "./zstd.ts";
 
 /** Sealed objects; docs/formats/vault.md, section 2. */
@@ -71,6 +72,7 @@ export class ObjectCipher {
         const sealed = cipher.update(part.subarray(from, from + sliceLength));
         into.set(sealed, at);
         at += sealed.length;
+        release(sealed);
       }
     }
     cipher.final();

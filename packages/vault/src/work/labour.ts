@@ -3,6 +3,7 @@ import { ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { isZero, Namer, nameLength, sameName } from "../format/names.ts";
 import type { FinishedPack } from "../format/pack.ts";
 import { decodeRecord } from "../format/record.ts";
+import { release } from "../format/release.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
 import { Sealer } from "./sealer.ts";
 
@@ -102,6 +103,7 @@ export class Labour {
       const own = new Uint8Array(payload).buffer;
       this.#report({ ...opened, payload: own }, [own]);
     }
+    release(content);
   }
 
   #obey(order: Order): void {

@@ -18,7 +18,7 @@ export interface SealerOptions {
 export class Sealer {
   readonly #options: SealerOptions;
   readonly #payload: Buffer;
-  readonly #spares: ArrayBuffer[] = [];
+  #spare: ArrayBuffer | undefined;
   #items: { name: Uint8Array; length: number }[] = [];
   #filled = 0;
   #pack: PackBuilder | undefined;
@@ -36,7 +36,8 @@ export class Sealer {
 
   /** Gives a pack's buffer back for use. */
   spare(buffer: ArrayBuffer): void {
-    this.#spares.push(buffer);
+    if (this.#spare) buffer.transfer(0); // Frees it at once: the collector would let several pile up.
+    else this.#spare = buffer;
   }
 
   add(name: Uint8Array, content: Uint8Array): void {
@@ -71,7 +72,10 @@ export class Sealer {
       onPack(this.#pack.finish());
       this.#pack = undefined;
     }
-    this.#pack ??= new PackBuilder(kind, this.#batch, key, new Uint8Array(this.#spares.pop() ?? new ArrayBuffer(packBytes)));
+    if (!this.#pack) {
+      this.#pack = new PackBuilder(kind, this.#batch, key, new Uint8Array(this.#spare ?? new ArrayBuffer(packBytes)));
+      this.#spare = undefined;
+    }
     this.#pack.add(items, payload, level);
   }
 }
