@@ -67,12 +67,16 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
   });
 }
 
+/**
+ * The greater one of what is measured now and what its last move had: sampling does not see memory that is rewritten
+ * with what was there, which has to be sent again all the same.
+ */
 function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastLiveMove[]): Estimate | undefined {
-  if (measured !== undefined) return { value: measured, text: `measured for ${measureSeconds} s` };
   const last = history.find((move) => move.vmId === vmId && move.dirtyBytesPerSecond !== undefined);
-  return last?.dirtyBytesPerSecond === undefined
-    ? undefined
-    : { value: last.dirtyBytesPerSecond, text: `in its last move, ${last.endedAt}` };
+  const seen = last?.dirtyBytesPerSecond;
+  if (seen !== undefined && (measured === undefined || seen > measured))
+    return { value: seen, text: `in its last move, ${last?.endedAt ?? ""}` };
+  return measured === undefined ? undefined : { value: measured, text: `measured for ${measureSeconds} s` };
 }
 
 function slowest(verdict: NetworkVerdict, { input, networks }: ForecastWish): number | undefined {
