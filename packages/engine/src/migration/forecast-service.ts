@@ -1,7 +1,7 @@
 import type { NetworkVerdict, NetworkView } from "../model/network.ts";
 import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
 import { type Estimate, type Forecast, forecastLive, forecastStandstill } from "./forecast.ts";
-import { type PastLiveMove, type PastMove, pathOf, standstillRatio } from "./history.ts";
+import { type PastLiveMove, type PastMove, pathOf, sentShare, standstillRatio } from "./history.ts";
 import type { MigrationInput } from "./model.ts";
 import { contractOf } from "./model.ts";
 
@@ -54,10 +54,9 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
     speedMbps: slowest(chosen, wish),
     limitBytesPerSecond: input.bandwidthBytesPerSecond,
   });
-  const { memoryBytes } = vm.vm;
-  return forecastLive({
-    memoryBytes,
-    residentBytes: Math.min(memoryBytes, measured.residentBytes ?? memoryBytes),
+  const resident = Math.min(vm.vm.memoryBytes, measured.residentBytes ?? vm.vm.memoryBytes);
+  const forecast = forecastLive({
+    residentBytes: Math.round(resident * sentShare(live, input.vmId)),
     dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, live),
     bandwidth,
     overhead,
@@ -65,6 +64,7 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
     maximumPauseMs: contract.maximumPauseMs,
     policy: contract.policy,
   });
+  return { ...forecast, residentBytes: resident };
 }
 
 /**
