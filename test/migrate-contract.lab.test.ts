@@ -22,7 +22,7 @@ describe("the pause that was promised, for a guest that changes memory faster th
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration"]);
-    guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 224, dirtyMemory: { MiBPerSecond: 40 } });
+    guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 192, dirtyMemory: { MiBPerSecond: 36 } });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "busy").catch(() => "")) === "alpha running");
   });
   after(async () => site?.[Symbol.asyncDispose]());

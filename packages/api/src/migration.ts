@@ -26,6 +26,8 @@ export const Forecast = z.object({
   ruleMs: z.number().optional(),
   pauseMs: z.number(),
   bytes: z.int(),
+  /** Of a live move: what the hypervisor kept of the guest's memory then. */
+  residentBytes: z.int().optional(),
   rounds: z.int(),
   /** Whether the pause that is promised can be held, by the policy. */
   converges: z.boolean(),

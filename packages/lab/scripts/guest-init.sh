@@ -43,9 +43,12 @@ dirty_memory() {
     cat /dirty/grain >>/dirty/one
     n=$((n + 1))
   done
+  turn=0
   while :; do
     read -r before _ </proc/uptime
-    dd if=/dirty/one of=/dirty/other bs=1M conv=notrunc 2>/dev/null
+    # Each time from another page on, so that every page gets other content: QEMU's sampling sees no rewriting of the same.
+    turn=$(((turn + 4096) % 1048576))
+    dd if=/dirty/one of=/dirty/other bs=1M iflag=skip_bytes skip=$turn conv=notrunc 2>/dev/null
     read -r after _ </proc/uptime
     left=$((100 - (${after%.*} - ${before%.*}) * 100 - 1${after#*.} + 1${before#*.}))
     [ $left -gt 0 ] && usleep $((left * 10000))

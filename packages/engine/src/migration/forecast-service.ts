@@ -1,7 +1,7 @@
 import type { NetworkVerdict, NetworkView } from "../model/network.ts";
 import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
 import { type Estimate, type Forecast, forecastLive, forecastStandstill } from "./forecast.ts";
-import { type PastLiveMove, type PastMove, pathOf, standstillRatio } from "./history.ts";
+import { type PastLiveMove, type PastMove, pathOf, sentShare, standstillRatio } from "./history.ts";
 import type { MigrationInput } from "./model.ts";
 import { contractOf } from "./model.ts";
 
@@ -54,10 +54,9 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
     speedMbps: slowest(chosen, wish),
     limitBytesPerSecond: input.bandwidthBytesPerSecond,
   });
-  const { memoryBytes } = vm.vm;
-  return forecastLive({
-    memoryBytes,
-    residentBytes: Math.min(memoryBytes, measured.residentBytes ?? memoryBytes),
+  const resident = Math.min(vm.vm.memoryBytes, measured.residentBytes ?? vm.vm.memoryBytes);
+  const forecast = forecastLive({
+    residentBytes: Math.round(resident * sentShare(live, input.vmId)),
     dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, live),
     bandwidth,
     overhead,
@@ -65,14 +64,19 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
     maximumPauseMs: contract.maximumPauseMs,
     policy: contract.policy,
   });
+  return { ...forecast, residentBytes: resident };
 }
 
+/**
+ * The greater one of what is measured now and what its last move had: sampling does not see memory that is rewritten
+ * with what was there, which has to be sent again all the same.
+ */
 function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastLiveMove[]): Estimate | undefined {
-  if (measured !== undefined) return { value: measured, text: `measured for ${measureSeconds} s` };
   const last = history.find((move) => move.vmId === vmId && move.dirtyBytesPerSecond !== undefined);
-  return last?.dirtyBytesPerSecond === undefined
-    ? undefined
-    : { value: last.dirtyBytesPerSecond, text: `in its last move, ${last.endedAt}` };
+  const seen = last?.dirtyBytesPerSecond;
+  if (seen !== undefined && (measured === undefined || seen > measured))
+    return { value: seen, text: `in its last move, ${last?.endedAt ?? ""}` };
+  return measured === undefined ? undefined : { value: measured, text: `measured for ${measureSeconds} s` };
 }
 
 function slowest(verdict: NetworkVerdict, { input, networks }: ForecastWish): number | undefined {

@@ -9,8 +9,7 @@ export interface Estimate {
 
 /** Bytes, bytes per second, milliseconds. */
 export interface ForecastFacts {
-  /** What the guest may use, and what the hypervisor really keeps for it: only that is sent. */
-  readonly memoryBytes: number;
+  /** Memory that has to be sent once: what the hypervisor keeps of it, without what is zero. */
   readonly residentBytes: number;
   /** How fast it changes memory; absent: nobody has measured it yet. */
   readonly dirty?: Estimate | undefined;
@@ -37,6 +36,8 @@ export interface Forecast {
   readonly ruleMs?: number;
   readonly pauseMs: number;
   readonly bytes: number;
+  /** Of a live move: what the hypervisor kept of the guest's memory, for later ones to learn how much of it is sent. */
+  readonly residentBytes?: number;
   readonly rounds: number;
   /** Whether what is left comes down to the promised pause, by the policy. */
   readonly converges: boolean;

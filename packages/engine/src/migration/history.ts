@@ -20,6 +20,8 @@ export interface PastLiveMove {
   readonly sendMs: number;
   readonly otherMs: number;
   readonly dirtyBytesPerSecond?: number | undefined;
+  /** How much of what the hypervisor kept of the memory was sent: at most 1. Zero pages take next to nothing. */
+  readonly sentShare?: number | undefined;
   /** RFC 3339. */
   readonly endedAt: string;
 }
@@ -85,6 +87,17 @@ export function pathOf(
   };
 }
 
+/** How much of a VM's memory is sent: as in its own last move, else as in the middle one of all, else all of it. */
+export function sentShare(moves: readonly PastLiveMove[], vmId: string): number {
+  const own = moves.find((move) => move.vmId === vmId && move.sentShare !== undefined)?.sentShare;
+  return own ?? middle(moves.flatMap((move) => move.sentShare ?? [])) ?? 1;
+}
+
+function shareOf(memoryBytes: number, forecast: unknown): number | undefined {
+  const resident = typeof forecast === "object" && forecast !== null ? (forecast as Record<string, unknown>)["residentBytes"] : undefined;
+  return typeof resident === "number" && resident > 0 ? Math.min(1, memoryBytes / resident) : undefined;
+}
+
 /** The middle of how much longer, or shorter, than the rule such moves took. */
 export function standstillRatio(moves: readonly PastMove[], kind: PastStandstill["kind"]): Estimate | undefined {
   const ratios = moves.flatMap((move) => (move.kind === kind ? [move.ratio] : []));
@@ -103,7 +116,7 @@ function pastStandstill(kind: PastStandstill["kind"], { totalMs, forecast }: Rec
 /** What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. */
 export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undefined {
   if (typeof result !== "object" || result === null || input["bandwidthBytesPerSecond"] !== undefined) return undefined;
-  const { vmId, networkId, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond } = result as Record<
+  const { vmId, networkId, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond, forecast } = result as Record<
     string,
     unknown
   >;
@@ -111,8 +124,10 @@ export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undef
   if (kind !== "live" && kind !== "shared-nothing") return undefined;
   if (typeof vmId !== "string" || typeof networkId !== "string" || typeof endedAt !== "string") return undefined;
   if (typeof memoryBytes !== "number" || typeof sendMs !== "number" || typeof totalMs !== "number") return undefined;
+  const share = shareOf(memoryBytes, forecast);
   return {
     kind: "live",
+    ...(share !== undefined && { sentShare: share }),
     vmId,
     networkId,
     endedAt,

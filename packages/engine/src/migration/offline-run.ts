@@ -170,8 +170,21 @@ export class OfflineRun {
       await this.#delete(sourceId, memoryPaths(ready), "the saved memory");
   }
 
+  /** Handed over, and then its process ended before anybody saw it run: nothing is deleted that somebody may need. */
+  async #assertRuns(ready: ReadyPlan): Promise<void> {
+    const { destinationId, vmId, vm, destination, kind } = this.#input;
+    if (kind !== "quick") return;
+    const { sighting } = await seeVm(this.#migrations, destinationId, { vmId }, this.#context.stopping);
+    if (sighting.presence !== "inactive") return;
+    const kept = [...memoryPaths(ready), ...ready.sourcePaths].join(", ");
+    throw new EngineError("hypervisor", `${vm} is on ${destination}, but off: its process ended as it was let run; ${kept} were kept`, {
+      vm,
+    });
+  }
+
   async #finish(ready: ReadyPlan): Promise<MigrationResult> {
     const { sourceId, destinationId, vmId, vm, source, destination, kind } = this.#input;
+    await this.#assertRuns(ready);
     const interfaces = await this.#evidence.interfaces();
     if (ready.autostart) await this.#side("destination").setAutostart(vmId, true, { signal: this.#context.stopping });
     await this.#delete(sourceId, [...ready.sourcePaths, ...memoryPaths(ready)], "the original");

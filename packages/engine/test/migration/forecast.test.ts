@@ -2,11 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type ForecastFacts, forecastLive, forecastStandstill } from "../../src/migration/forecast.ts";
-import { learn, type PastLiveMove, pastMoveOf, pathOf, standstillRatio } from "../../src/migration/history.ts";
+import { learn, type PastLiveMove, pastMoveOf, pathOf, sentShare, standstillRatio } from "../../src/migration/history.ts";
 
 const mib = 2 ** 20;
 const facts: ForecastFacts = {
-  memoryBytes: 4096 * mib,
   residentBytes: 2048 * mib,
   dirty: { value: 20 * mib, text: "measured for 1 s" },
   bandwidth: { value: 1024 * mib, text: "as the last 5 moves over this network" },
@@ -29,7 +28,6 @@ const anyFacts: fc.Arbitrary<ForecastFacts> = fc
   })
   .map(({ rate, bandwidth, overhead, ...rest }) => ({
     ...rest,
-    memoryBytes: rest.residentBytes,
     dirty: { value: rate, text: "" },
     bandwidth: { value: bandwidth, text: "" },
     overhead: { value: overhead, text: "" },
@@ -158,6 +156,25 @@ describe("what past moves teach", () => {
         assert.ok(learned.overhead.value >= 0 && Number.isFinite(learned.overhead.value));
       }),
     );
+  });
+
+  it("says how much of a guest's memory is sent: as in its own last move, else as in the middle one of all", () => {
+    const moves = [move(1, 1, { sentShare: 0.3 }), move(1, 1, { sentShare: 0.9 }), move(1, 1, { vmId: "other", sentShare: 0.5 })];
+    assert.equal(sentShare(moves, "v"), 0.3);
+    assert.equal(sentShare(moves, "new"), 0.5);
+    assert.equal(sentShare([], "v"), 1);
+    const result = {
+      vmId: "v",
+      networkId: "n",
+      endedAt: "",
+      kind: "live",
+      memoryBytes: 50,
+      sendMs: 3,
+      totalMs: 9,
+      forecast: { residentBytes: 200 },
+    };
+    const past = pastMoveOf({}, result);
+    assert.equal(past?.kind === "live" && past.sentShare, 0.25);
   });
 
   it("without any, is the speed of the slower interface; a limit holds for both", () => {
