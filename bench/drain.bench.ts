@@ -97,11 +97,10 @@ export default async function main(args: readonly string[]): Promise<void> {
   if (!alpha) throw new Error("the lab has no host");
   const guests: LabGuest[] = [];
   for (let n = 0; n < Number(values.guests); n += 1) {
-    const guest = await lab.createGuest({ name: `vm${n}`, host: alpha, memoryMiB: 160, recordsPerSecond: 2 });
-    await guest.start(alpha);
-    await guest.waitForAgent();
-    guests.push(guest);
+    guests.push(await lab.createGuest({ name: `vm${n}`, host: alpha, memoryMiB: 160, recordsPerSecond: 2 }));
   }
+  for (const guest of guests) await guest.start(alpha);
+  for (const guest of guests) await guest.waitForAgent({ timeoutMs: 180_000 });
   const server = stack.use(await startServer({ stateDir: join(lab.dir, "godwit") }));
   const godwit = new Godwit({ socket: server.socket });
   for (const host of lab.hosts) await godwit.run(["host", "add", host.name, lab.uri(host)]);

@@ -58,6 +58,8 @@ export const PlacementSettings = z.strictObject({
     .default([]),
   rules: z.array(PlacementRule).max(10_000).default([]),
   profiles: z.array(WorkloadProfile).max(100).default([]),
+  /** Balancing by itself; absent: only when somebody asks. */
+  balance: z.strictObject({ everyMinutes: z.int().min(10).max(1440), abovePercent: z.int().min(30).max(99) }).optional(),
 });
 export type PlacementSettings = z.output<typeof PlacementSettings>;
 

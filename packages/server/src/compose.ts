@@ -24,7 +24,7 @@ import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
 import { alertsPart } from "./parts/alerts.ts";
 import { migrationPart, type MigrationRules } from "./parts/migration.ts";
-import { placementPart } from "./parts/placement.ts";
+import { type PlacementPart, placementPart } from "./parts/placement.ts";
 import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
 import { validationPart } from "./parts/validation.ts";
 import type { Services } from "./services.ts";
@@ -48,6 +48,7 @@ export class Composition implements AsyncDisposable {
   readonly #jobs: JobRunner;
   readonly #maintenance: Maintenance;
   readonly #log: Logger;
+  readonly #placement: PlacementPart;
   readonly #protection: ProtectionPart;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
@@ -64,7 +65,16 @@ export class Composition implements AsyncDisposable {
     this.#maintenance = maintenance;
     const rules: MigrationRules = (input, kind) => placement.placements.checks(input, kind);
     const migration = migrationPart(inventory, networks, { jobs: () => this.#jobs, rules });
-    const placement = placementPart({ store, inventory, networks, maintenance, migrations: migration.migrations, jobs: () => this.#jobs });
+    const placement = placementPart({
+      store,
+      log,
+      inventory,
+      networks,
+      maintenance,
+      migrations: migration.migrations,
+      jobs: () => this.#jobs,
+    });
+    this.#placement = placement;
     const { alerts, alertChanges } = alertsPart(store, log);
     const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
     this.#protection = protection;
@@ -120,6 +130,7 @@ export class Composition implements AsyncDisposable {
       this.#networks.run({ signal }),
       this.#lookAgainWhenHostsChange(signal),
       this.#protection.run(this.#hostsConnected(), signal),
+      this.#placement.run(signal),
     ];
     this.#loops = Promise.all(loops);
     this.#loops.catch((error: unknown) => this.#log.error({ err: error }, "a part of the engine ended"));

@@ -12,11 +12,13 @@ interface Context {
 
 /** The whole settings as they will be; undefined when nothing differs. */
 export function planPlacement(wanted: PlacementSection, { before, hosts }: Context, draft: Draft): PlacementSettings | undefined {
+  const balance = wanted.balance === undefined ? before.balance : (wanted.balance ?? undefined);
   const after: PlacementSettings = {
     sites: wanted.sites ?? before.sites,
     tags: wanted.tags ?? before.tags,
     rules: wanted.rules ?? before.rules,
     profiles: wanted.profiles ?? before.profiles,
+    ...(balance && { balance }),
   };
   for (const { path, text } of placementProblems(after, hosts)) draft.problem(["placement", ...path], text);
   const changed = draft.changes.length;
@@ -24,6 +26,7 @@ export function planPlacement(wanted: PlacementSection, { before, hosts }: Conte
   if (wanted.profiles) diffNamed("profiles", "workload profile", before.profiles, after.profiles, draft);
   if (wanted.sites) diffWhole("sites", before.sites, after.sites, draft);
   if (wanted.tags) diffWhole("tags", before.tags, after.tags, draft);
+  if (wanted.balance !== undefined) diffWhole("balance", before.balance ?? null, balance ?? null, draft);
   return draft.changes.length > changed ? after : undefined;
 }
 
@@ -45,6 +48,6 @@ function diffNamed<T extends { readonly name: string }>(
   }
 }
 
-function diffWhole(key: "sites" | "tags", before: unknown, after: unknown, draft: Draft): void {
+function diffWhole(key: "sites" | "tags" | "balance", before: unknown, after: unknown, draft: Draft): void {
   if (canonicalJson(before) !== canonicalJson(after)) draft.change("change", ["placement", key], `placement ${key}`, { before, after });
 }

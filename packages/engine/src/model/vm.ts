@@ -35,6 +35,8 @@ export interface VmFacts {
   readonly domainType: string;
   readonly machine?: string | undefined;
   readonly agent: "connected" | "disconnected" | "none";
+  /** It has a VM-Generation-ID, by which the guest notices that it was rolled back or copied. */
+  readonly generationId?: boolean | undefined;
   readonly disks: VmDisk[];
   readonly nics: VmNic[];
 }

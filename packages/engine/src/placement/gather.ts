@@ -62,7 +62,13 @@ export async function gatherSite(options: GatherSite): Promise<Site> {
       const guestNetworks = [...new Set(vm.nics.flatMap(({ source }) => source ?? []))];
       const { id, name, hostId, state, memoryBytes, vcpus } = vm;
       const ruled = { id, name, hostId, state, memoryBytes, vcpus, guestNetworks };
-      return { ...ruled, ...cpuNeeds(vm, cpuOf.get(hostId)), localDisks: localDisks(vm, findings?.localPool(id)), policy: policy(ruled) };
+      return {
+        ...ruled,
+        generationId: vm.generationId,
+        ...cpuNeeds(vm, cpuOf.get(hostId)),
+        localDisks: localDisks(vm, findings?.localPool(id)),
+        policy: policy(ruled),
+      };
     }),
     path: (source, destination) =>
       paths.get(`${source} ${destination}`) ?? { none: { code: "no-network", text: "whether a network connects them was not asked" } },

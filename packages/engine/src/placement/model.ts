@@ -41,6 +41,8 @@ export interface SiteVm {
   /** CPU features that the running guest was given; absent when they are not known. */
   readonly features?: readonly string[] | undefined;
   readonly guestNetworks: readonly string[];
+  /** Absent when it is not known. */
+  readonly generationId?: boolean | undefined;
   /** Its disks are here and on no other host: they must be copied, into a pool of the same name. */
   readonly localDisks?: { readonly pool: string; readonly bytes: number } | undefined;
   readonly policy: VmPolicy;

@@ -4,13 +4,15 @@ import { ruleReasons } from "./judge.ts";
 import type { SiteVm } from "./model.ts";
 import type { MoveKind } from "./rules.ts";
 
-/** The site's own rules on one move, as checks of its preflight: one for each that it breaks, or one that passes. */
+/** The site's own rules on one move, as checks of its preflight: one for each that it breaks or doubts, or one that passes. */
 export function ruleChecks(
   vm: SiteVm,
   { seat, board, kind }: { readonly seat: Seat; readonly board: Board; readonly kind: MoveKind },
 ): Check[] {
   const broken = [...ruleReasons(vm, seat, board).map(({ code, text, change }) => fail(code, text, change)), ...workload(vm, kind)];
   if (broken.length > 0) return broken;
+  const doubts = generationId(vm);
+  if (doubts.length > 0) return doubts;
   return [{ id: "rules", verdict: "pass", text: `${seat.host.name} takes VMs, and no rule of the site keeps ${vm.name} away from it` }];
 }
 
@@ -18,8 +20,16 @@ function workload({ policy, name }: SiteVm, kind: MoveKind): Check[] {
   return policy.profiles
     .filter(({ allowedKinds }) => !allowedKinds.includes(kind))
     .map(({ title, allowedKinds }) =>
-      fail("workload", `${name} is a ${title}, which does not bear a ${kind} migration`, `choose one of: ${allowedKinds.join(", ")}`),
+      fail("workload", `${name} (${title}) does not bear a ${kind} migration`, `choose one of: ${allowedKinds.join(", ")}`),
     );
+}
+
+/** No reason against a move, which does not change the id; but a later restore or copy would go unnoticed. */
+function generationId({ policy, name, generationId }: SiteVm): Check[] {
+  const needing = policy.profiles.filter((profile) => profile.vmGenerationId === "needed");
+  if (generationId !== false || needing.length === 0) return [];
+  const text = `${name} (${needing[0]!.title}) has no VM-Generation-ID: it would not notice a restore or a copy`;
+  return [{ id: "workload", verdict: "warn", text, remedy: "add <genid/> to its definition, and start it again" }];
 }
 
 function fail(id: string, text: string, remedy: string): Check {

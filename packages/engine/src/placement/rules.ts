@@ -79,6 +79,14 @@ export interface PlacementSettings {
   readonly rules: readonly PlacementRule[];
   /** The site's own; one of the same name replaces a built-in one. */
   readonly profiles: readonly WorkloadProfile[];
+  /** Balancing by itself; absent: only when somebody asks. */
+  readonly balance?: BalanceSchedule | undefined;
+}
+
+export interface BalanceSchedule {
+  readonly everyMinutes: number;
+  /** Percent of a host's memory above which it is relieved. */
+  readonly abovePercent: number;
 }
 
 export const noPlacementSettings: PlacementSettings = { sites: {}, tags: [], rules: [], profiles: [] };

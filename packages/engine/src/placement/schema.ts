@@ -60,5 +60,10 @@ export const PlacementSection = z.strictObject({
     .optional(),
   rules: z.array(Rule).max(10_000).optional(),
   profiles: z.array(Profile).max(100).optional(),
+  /** `null` ends it. */
+  balance: z
+    .strictObject({ everyMinutes: z.int().min(10).max(1440), abovePercent: z.int().min(30).max(99).default(80) })
+    .nullable()
+    .optional(),
 });
 export type PlacementSection = z.infer<typeof PlacementSection>;

@@ -2,6 +2,7 @@ export { type BalanceInput, type BalanceMove, type BalancePlan, type HostLoad, p
 export { planDrain } from "./drain.ts";
 export type { DrainEntry, DrainInput, DrainPlan, DrainRequest, RoomRow } from "./drain-model.ts";
 export { drainPlanText } from "./text.ts";
+export { type BalanceScheduleOptions, runBalanceSchedule } from "./balance-schedule.ts";
 export { clusterBalanceKind, type ClusterBalanceInput } from "./balance-job.ts";
 export { hostDrainKind, type HostDrainInput } from "./drain-job.ts";
 export { type ChildJobs, Drains, type DrainsOptions } from "./drains.ts";

@@ -109,7 +109,7 @@ async function submit(context: Context, move: WantedMove, { jobs, batch }: Pick<
 async function toItsEnd(
   context: Context,
   child: JobRecord,
-  { predictedMs = 0 }: WantedMove,
+  { vm, predictedMs = 0 }: WantedMove,
   { jobs, clock }: Pick<MovesOptions, "jobs" | "clock">,
 ): Promise<JobRecord> {
   const over = new AbortController();
@@ -118,7 +118,11 @@ async function toItsEnd(
     const stopping = context.stopping.aborted || context.signal.reason instanceof ServerStopping;
     if (!stopping) jobs.cancel(child.id).catch(() => undefined); // its end is waited for either way
   };
-  clock.sleep(limit, { signal: over.signal }).then(stop, () => undefined);
+  const giveUp = (): void => {
+    context.log("warn", `${vm} has not moved within ${Math.round(limit / 60_000)} minutes: given up`);
+    stop();
+  };
+  clock.sleep(limit, { signal: over.signal }).then(giveUp, () => undefined);
   context.signal.addEventListener("abort", stop, { once: true });
   if (context.signal.aborted) stop();
   try {

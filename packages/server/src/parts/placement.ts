@@ -11,18 +11,23 @@ import {
   type Migrations,
   type Networks,
   Placements,
+  runBalanceSchedule,
   type Store,
 } from "@godwit/engine";
+import type { Logger } from "pino";
 import type { PlacementService } from "../services.ts";
 
 export interface PlacementPart {
   readonly placements: Placements;
   readonly kinds: readonly JobKind[];
   readonly service: PlacementService;
+  /** Balances by schedule until `signal` fires. */
+  run(signal: AbortSignal): Promise<void>;
 }
 
 export interface PlacementNeeds {
   readonly store: Store;
+  readonly log: Logger;
   readonly inventory: Inventory;
   readonly networks: Networks;
   readonly maintenance: Maintenance;
@@ -32,12 +37,13 @@ export interface PlacementNeeds {
 }
 
 /** Everything that decides where VMs run, and moves them for that. */
-export function placementPart({ store, inventory, networks, maintenance, migrations, jobs }: PlacementNeeds): PlacementPart {
+export function placementPart({ store, log, inventory, networks, maintenance, migrations, jobs }: PlacementNeeds): PlacementPart {
   const placements = new Placements({ store, hosts: inventory, networks, migrations, maintenance });
   const hypervisor = (hostId: string): ReturnType<Inventory["hypervisor"]> => inventory.hypervisor(hostId);
   const drains = new Drains({ placements, networks, hypervisor, jobs, clock: systemClock });
   return {
     placements,
+    run: (signal) => runBalanceSchedule({ settings: () => placements.settings(), jobs, clock: systemClock, log }, signal),
     kinds: [hostDrainKind(drains), hostResumeKind(drains), clusterBalanceKind(drains)],
     service: {
       settings: () => placements.settings(),

@@ -16,6 +16,7 @@ export function definedFacts(xml: DomainXml): DefinedFacts {
     domainType: xml.type,
     machine: xml.machine,
     agent: xml.agent,
+    generationId: xml.generationId,
     disks: xml.disks.map(disk),
     nics: xml.nics.map(({ mac, model, type, source }) => ({ mac, model, type, source })),
   };

@@ -57,6 +57,7 @@ export interface DomainXml {
   readonly sharedMemory: readonly string[];
   readonly launchSecurity?: string | undefined;
   readonly agent: "connected" | "disconnected" | "none";
+  readonly generationId: boolean;
 }
 
 /** Reads `<domain>`, live or inactive. Throws `XmlError`; never anything else. */
@@ -89,6 +90,7 @@ export function parseDomain(text: string): DomainXml {
     tpms: all("tpm").map(readTpm),
     sharedMemory: all("shmem").map((shmem) => shmem.attribute("name") ?? "shmem"),
     launchSecurity: domain.child("launchSecurity")?.attribute("type"),
+    generationId: domain.has("genid"),
     agent: readAgent(all("channel")),
   };
 }
