@@ -17,7 +17,7 @@ export interface Tuning {
   readonly batchEntries: number;
 }
 
-export const defaultTuning: Tuning = { threads: 2, level: 1, packBytes: 12 << 20, recordBytes: 256 << 10, batchEntries: 1 << 17 };
+export const defaultTuning: Tuning = { threads: 2, level: 1, packBytes: 16 << 20, recordBytes: 256 << 10, batchEntries: 1 << 17 };
 
 /** What every operation on an opened vault works with. */
 export interface VaultParts {

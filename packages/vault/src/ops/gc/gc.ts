@@ -14,7 +14,7 @@ export interface GcOptions {
   readonly signal: AbortSignal;
   /** Say what would be freed, and write nothing. */
   readonly dryRun?: boolean;
-  /** How many packs a run condemns at most; 65,536 (768 GiB as our writer makes them) unless said otherwise. */
+  /** How many packs a run condemns at most; 65,536 (1 TiB) unless said otherwise. */
   readonly maxPacks?: number;
   /** How much of packs, as stored, is rewritten at most because too much of them is dead; 4 GiB unless said otherwise. */
   readonly maxRewriteBytes?: number;
