@@ -14,10 +14,13 @@ import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
 import { printRows } from "./report.ts";
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "3" }, mib: { type: "string", default: "1024" } } });
-const rounds = Number(values.rounds);
-const mib = Number(values.mib);
 const changedMiB = 100;
+
+interface Wanted {
+  readonly rounds: number;
+  /** The size of the disk that is captured. */
+  readonly mib: number;
+}
 
 async function timed(run: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
@@ -26,7 +29,7 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
 }
 
 /** A guest whose second disk holds what machines hold: programs and texts, as far as the machine has some. */
-async function startGuest(lab: Lab, host: LabHost): Promise<LabGuest> {
+async function startGuest(lab: Lab, host: LabHost, mib: number): Promise<LabGuest> {
   const guest = await lab.createGuest({ name: "bench", host, extraDisks: [{ sizeMiB: mib }] });
   const path = guest.record.disks.find(({ target }) => target === "vdb")?.path ?? "";
   const fill = `(tar -c /usr/lib /usr/share 2>/dev/null | head -c $((${mib} * 1048576 * 3 / 4)) >"$1.raw") || true
@@ -37,9 +40,16 @@ truncate -s ${mib}M "$1.raw"; qemu-img convert -f raw -O qcow2 "$1.raw" "$1"; rm
   return guest;
 }
 
-async function change(guest: LabGuest, host: LabHost): Promise<void> {
+async function change({ guest, host, mib }: Bench): Promise<void> {
   const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${changedMiB} seek=${Math.floor(mib / 2)} 2>/dev/null; sync`;
   await guest.exec(["/bin/sh", "-c", script], { host, timeoutMs: 60_000 });
+}
+
+interface Bench extends Wanted {
+  readonly lab: Lab;
+  readonly godwit: Godwit;
+  readonly guest: LabGuest;
+  readonly host: LabHost;
 }
 
 interface Timings {
@@ -49,7 +59,8 @@ interface Timings {
   readonly restore: number[];
 }
 
-async function ours(lab: Lab, godwit: Godwit, guest: LabGuest, host: LabHost): Promise<Timings & { readonly frozenMs: number[] }> {
+async function ours(bench: Bench): Promise<Timings & { readonly frozenMs: number[] }> {
+  const { lab, godwit, guest, host, rounds } = bench;
   const signal = AbortSignal.timeout(60_000);
   const passphraseFile = join(lab.dir, "passphrase");
   await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
@@ -69,7 +80,7 @@ async function ours(lab: Lab, godwit: Godwit, guest: LabGuest, host: LabHost): P
     };
     taken.full.push(await timed(capture));
     taken.nothing.push(await timed(capture));
-    await change(guest, host);
+    await change(bench);
     taken.some.push(await timed(capture));
     if (last?.outcome !== "captured") throw new Error("the capture was parked");
     const { pointId } = last;
@@ -78,7 +89,8 @@ async function ours(lab: Lab, godwit: Godwit, guest: LabGuest, host: LabHost): P
   return taken;
 }
 
-async function theirs(guest: LabGuest, host: LabHost, compress: boolean): Promise<Timings> {
+async function theirs(bench: Bench, compress: boolean): Promise<Timings> {
+  const { guest, host, rounds } = bench;
   const taken: Timings = { full: [], nothing: [], some: [], restore: [] };
   for (let round = 0; round < rounds; round += 1) {
     await dropCheckpoints(guest, host);
@@ -91,7 +103,7 @@ async function theirs(guest: LabGuest, host: LabHost, compress: boolean): Promis
       );
     taken.full.push(await run("full"));
     taken.nothing.push(await run("inc"));
-    await change(guest, host);
+    await change(bench);
     taken.some.push(await run("inc"));
     taken.restore.push(
       await timed(() => host.exec(["virtnbdrestore", "-n", "-d", "vdb", "-i", folder, "-o", `${folder}-restored`], { timeoutMs: 120_000 })),
@@ -108,24 +120,32 @@ async function dropCheckpoints(guest: LabGuest, host: LabHost): Promise<void> {
   for (const name of names.toReversed()) await host.virsh(["checkpoint-delete", guest.name, name]);
 }
 
-await using lab = await startLab({ hosts: 1 });
-const [host] = lab.hosts;
-if (!host) throw new Error("the lab has no host");
-await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
-const godwit = new Godwit({ socket: server.socket });
-await godwit.run(["host", "add", host.name, lab.uri(host)]);
-const guest = await startGuest(lab, host);
-const mine = await ours(lab, godwit, guest, host);
-const plain = await theirs(guest, host, false);
-const lz4 = await theirs(guest, host, true);
-printRows(
-  [
-    { what: `full, ${mib} MiB, beside an uncompressed copy`, ours: mine.full, theirs: plain.full, unit: "ms", bar: 1 },
-    { what: `full, ${mib} MiB, beside lz4`, ours: mine.full, theirs: lz4.full, unit: "ms", bar: 1 / 1.5 },
-    { what: "nothing changed", ours: mine.nothing, theirs: plain.nothing, unit: "ms", bar: 0.5 },
-    { what: `${changedMiB} MiB changed`, ours: mine.some, theirs: plain.some, unit: "ms", bar: 0.5 },
-    { what: "restore to the host", ours: mine.restore, theirs: plain.restore, unit: "ms", bar: 1 / 2.5 },
-  ],
-  ["godwit", "virtnbdbackup"],
-);
-process.stdout.write(`frozen, ms: ${mine.frozenMs.join(", ")}\n`);
+export default async function main(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { rounds: { type: "string", default: "3" }, mib: { type: "string", default: "1024" } },
+  });
+  const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
+  await using lab = await startLab({ hosts: 1 });
+  const [host] = lab.hosts;
+  if (!host) throw new Error("the lab has no host");
+  await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
+  const godwit = new Godwit({ socket: server.socket });
+  await godwit.run(["host", "add", host.name, lab.uri(host)]);
+  const guest = await startGuest(lab, host, mib);
+  const bench: Bench = { lab, godwit, guest, host, rounds, mib };
+  const mine = await ours(bench);
+  const plain = await theirs(bench, false);
+  const lz4 = await theirs(bench, true);
+  printRows(
+    [
+      { what: `full, ${mib} MiB, beside an uncompressed copy`, ours: mine.full, theirs: plain.full, unit: "ms", bar: 1 },
+      { what: `full, ${mib} MiB, beside lz4`, ours: mine.full, theirs: lz4.full, unit: "ms", bar: 1 / 1.5 },
+      { what: "nothing changed", ours: mine.nothing, theirs: plain.nothing, unit: "ms", bar: 0.5 },
+      { what: `${changedMiB} MiB changed`, ours: mine.some, theirs: plain.some, unit: "ms", bar: 0.5 },
+      { what: "restore to the host", ours: mine.restore, theirs: plain.restore, unit: "ms", bar: 1 / 2.5 },
+    ],
+    ["godwit", "virtnbdbackup"],
+  );
+  process.stdout.write(`frozen, ms: ${mine.frozenMs.join(", ")}\n`);
+}
