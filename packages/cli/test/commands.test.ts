@@ -183,6 +183,7 @@ describe("the godwit command", () => {
     const failed = await doctor(fail, warn);
     assert.match(failed.out, /FAIL socket.*1 failed, 1 warning: each arrow says what to do\n$/s);
     assert.deepEqual([warned.code, failed.code], [0, exitCode.refused]);
+  });
 
   it("shows the plan of a drain with every VM, and ends with 4 when one cannot move", async () => {
     const entry = { vmId: "1", vm: "web", memoryBytes: 1, reason: { code: "chosen", text: "bravo would be 20 % full" } };

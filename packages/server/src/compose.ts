@@ -89,7 +89,13 @@ export class Composition implements AsyncDisposable {
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const asked = { document, fileName, dryRun, signal };
-          const { changes } = await applyClusterFile({ ...asked, target, networks, placement: placement.placements });
+          const { changes } = await applyClusterFile({
+            ...asked,
+            target,
+            networks,
+            placement: placement.placements,
+            groups: protection.applied,
+          });
           return { dryRun, changes: [...changes] };
         },
       },

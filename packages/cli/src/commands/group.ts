@@ -267,9 +267,8 @@ function planText(plan: StoragePlan): string {
     ["first captures", duration(plan.firstWindowSeconds)],
     ["captures of one moment", duration(plan.windowSeconds)],
     ["DPM's rule", `${formatBytes(plan.dpm.replicaBytes)} replica + ${formatBytes(plan.dpm.recoveryPointBytes)} recovery points`],
-    ["", plan.dpm.rule],
   ]);
-  return `${fields}\n${plan.assumptions.map((text) => `- ${text}\n`).join("")}`;
+  return `${fields}\n- DPM's rule: ${plan.dpm.rule}\n${plan.assumptions.map((text) => `- ${text}\n`).join("")}`;
 }
 
 function duration(seconds: number): string {

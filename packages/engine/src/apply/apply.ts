@@ -5,7 +5,7 @@ import type { Change } from "./draft.ts";
 import { planApply, type Work } from "./plan.ts";
 import { hostsToCheck } from "./plan-hosts.ts";
 import { type CheckedHosts, type ClusterState, readClusterState } from "./state.ts";
-import type { ApplyTarget, CheckedHost, PlacementTarget } from "./target.ts";
+import type { ApplyTarget, CheckedHost, GroupsTarget, PlacementTarget } from "./target.ts";
 
 export interface ApplyOptions {
   /** The YAML text. */
@@ -17,6 +17,7 @@ export interface ApplyOptions {
   readonly target: ApplyTarget;
   readonly networks: Networks;
   readonly placement: PlacementTarget;
+  readonly groups: GroupsTarget;
   readonly signal: AbortSignal;
 }
 
@@ -28,7 +29,7 @@ export interface ApplyOptions {
 export async function applyClusterFile(options: ApplyOptions): Promise<{ readonly dryRun: boolean; readonly changes: readonly Change[] }> {
   const { document, fileName, dryRun, target, networks, signal } = options;
   const parsed = parseClusterFile(document, fileName);
-  const state = await readClusterState(target, networks, options.placement);
+  const state = await readClusterState(target, networks, options);
   const checked = await checkHosts(parsed, state, options);
   const plan = planApply(parsed, state, checked, `apply ${fileName}`);
   signal.throwIfAborted();
@@ -51,7 +52,7 @@ async function checkHosts({ file }: ParsedFile, state: ClusterState, { target, s
 }
 
 /** Hosts come before what refers to them, and go after it. */
-async function execute(work: Work, { target, networks, placement, signal }: ApplyOptions): Promise<void> {
+async function execute(work: Work, { target, networks, placement, groups, signal }: ApplyOptions): Promise<void> {
   for (const host of work.addHosts) await target.addHost(host, { signal });
   for (const { id, host } of work.replaceHosts) {
     await target.removeHost(id, { signal });
@@ -60,6 +61,9 @@ async function execute(work: Work, { target, networks, placement, signal }: Appl
   if (work.networks.length > 0) await networks.editAll(work.networks);
   if (work.live) await networks.setLiveMigration(work.live);
   if (work.placement) await placement.replaceSettings(work.placement);
+  for (const draft of work.groups?.create ?? []) await groups.create(draft);
+  for (const draft of work.groups?.replace ?? []) await groups.replace(draft);
+  for (const name of work.groups?.remove ?? []) await groups.remove(name);
   for (const { host, settings } of work.migration) await networks.migrationNetworks.replace(host, settings);
   for (const id of work.removeHosts) {
     await target.removeHost(id, { signal });

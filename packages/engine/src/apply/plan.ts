@@ -5,6 +5,7 @@ import type { ParsedFile } from "./parse.ts";
 import { planHosts } from "./plan-hosts.ts";
 import { planLiveMigration } from "./plan-live-migration.ts";
 import type { PlacementSettings } from "../placement/rules.ts";
+import { type GroupWork, planGroups } from "./plan-groups.ts";
 import { planPlacement } from "./plan-placement.ts";
 import { planNetworkEdits } from "./plan-networks.ts";
 import type { CheckedHosts, ClusterState } from "./state.ts";
@@ -19,6 +20,7 @@ export interface Work {
   readonly live?: LiveMigrationEdit | undefined;
   /** Whole settings. */
   readonly placement?: PlacementSettings | undefined;
+  readonly groups?: GroupWork | undefined;
   /** Whole settings, by host name. */
   readonly migration: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
   /** Ids. */
@@ -41,9 +43,13 @@ export function planApply(parsed: ParsedFile, state: ClusterState, checked: Chec
   const networks = planNetworkEdits(file.networks ?? [], { state, arriving: hosts.arrivingSubnets }, draft);
   const live = file.liveMigration && planLiveMigration(file.liveMigration, { state, networks }, draft);
   const placement = file.placement && planPlacement(file.placement, { before: state.placement, hosts: hostsToBe(state, hosts) }, draft);
+  const groups = file.protection && planGroups(file.protection, { groups: state.groups, vaults: state.vaults, prune: file.prune }, draft);
   if (draft.problems.length > 0) throw parsed.error(draft.problems);
   const { addHosts, replaceHosts, migration, removeHosts } = hosts;
-  return { changes: draft.changes, work: { addHosts, replaceHosts, networks: networks.edits, live, placement, migration, removeHosts } };
+  return {
+    changes: draft.changes,
+    work: { addHosts, replaceHosts, networks: networks.edits, live, placement, groups, migration, removeHosts },
+  };
 }
 
 /** A rule may name a host that the same file adds; its id is not known yet, and its name is. */

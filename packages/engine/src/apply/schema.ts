@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_METRIC } from "../network/settings.ts";
+import { weekdays } from "../protection/groups/schedule.ts";
 import { PlacementSection } from "../placement/schema.ts";
 
 /** What a cluster file may say. What it does not say is left as it is. */
@@ -58,15 +59,65 @@ const LiveMigration = z.strictObject({
     .optional(),
 });
 
+const count = z.int().min(1).max(100_000);
+const patterns = z.array(z.string().min(1).max(255)).max(1000);
+
+const Group = z.strictObject({
+  name: z.string().min(1).max(63),
+  /** A registered vault, by name or id. */
+  vault: z.string().min(1),
+  members: z.strictObject({
+    names: patterns.optional(),
+    tags: patterns.optional(),
+    hosts: patterns.optional(),
+    pools: patterns.optional(),
+    rest: z.boolean().optional(),
+    except: patterns.optional(),
+  }),
+  schedule: z
+    .strictObject({
+      cron: z.array(z.string().max(200)).max(50).optional(),
+      everyMinutes: z.int().min(1).optional(),
+      timeZone: z.string().max(100).optional(),
+      windows: z
+        .array(z.strictObject({ days: z.array(z.enum(weekdays)).optional(), from: z.string(), to: z.string() }))
+        .max(50)
+        .optional(),
+    })
+    .optional(),
+  retention: z
+    .strictObject({
+      last: count.optional(),
+      hourly: count.optional(),
+      daily: count.optional(),
+      weekly: count.optional(),
+      monthly: count.optional(),
+      yearly: count.optional(),
+      withinDays: count.optional(),
+    })
+    .optional(),
+  limits: z.strictObject({ perHost: count.optional(), perPool: count.optional(), perVault: count.optional() }).optional(),
+  retry: z.strictObject({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) }).optional(),
+  slaHours: count.optional(),
+  onMigration: z.enum(["park", "finish"]).optional(),
+  atLeast: z.enum(["crash", "filesystem"]).optional(),
+  webhook: z.string().max(2000).optional(),
+  paused: z.boolean().optional(),
+});
+
+const Groups = z.strictObject({ groups: z.array(Group).max(1000).optional() });
+export type GroupsSection = z.infer<typeof Groups>;
+
 export const ClusterFile = z.strictObject({
   apiVersion: z.literal("godwit/v1"),
   kind: z.literal("Cluster"),
-  /** With `true`, hosts that are not in `hosts` are removed from Godwit; nothing on them changes. */
+  /** With `true`, hosts and protection groups that are not in their lists are removed from Godwit; nothing on hosts or in vaults changes. */
   prune: z.boolean().default(false),
   hosts: z.array(Host).max(1000).optional(),
   networks: z.array(Network).max(1000).optional(),
   liveMigration: LiveMigration.optional(),
   placement: PlacementSection.optional(),
+  protection: Groups.optional(),
 });
 export type ClusterFile = z.infer<typeof ClusterFile>;
 export type FileHost = z.infer<typeof Host>;

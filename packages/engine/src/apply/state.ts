@@ -5,8 +5,9 @@ import {
   type NetworkRecord,
 } from "../model/network.ts";
 import type { Networks } from "../network/service.ts";
+import type { ProtectionGroup } from "../protection/groups/model.ts";
 import type { PlacementSettings } from "../placement/rules.ts";
-import type { ApplyTarget, CheckedHost, KnownHost, PlacementTarget } from "./target.ts";
+import type { ApplyTarget, CheckedHost, GroupsTarget, KnownHost, PlacementTarget } from "./target.ts";
 
 /** What is, as far as a cluster file can change it. */
 export interface ClusterState {
@@ -17,6 +18,8 @@ export interface ClusterState {
   readonly listed: readonly { readonly id: string; readonly metric: number; readonly subnets: readonly string[] }[];
   readonly live: LiveMigrationSettings;
   readonly placement: PlacementSettings;
+  readonly groups: readonly ProtectionGroup[];
+  readonly vaults: readonly { readonly id: string; readonly name: string }[];
 }
 
 /** What the hosts of the file that Godwit does not have, or has otherwise, said of themselves; by their place in the file. */
@@ -24,7 +27,11 @@ export type CheckedHosts = ReadonlyMap<number, CheckedHost | Error>;
 
 export const newHostMigration: HostMigrationSettings = defaultHostMigrationSettings;
 
-export async function readClusterState(target: ApplyTarget, networks: Networks, placement: PlacementTarget): Promise<ClusterState> {
+export async function readClusterState(
+  target: ApplyTarget,
+  networks: Networks,
+  { placement, groups }: { readonly placement: PlacementTarget; readonly groups: GroupsTarget },
+): Promise<ClusterState> {
   const hosts = await target.hosts();
   return {
     hosts: await Promise.all(hosts.map(async (host) => ({ ...host, migration: await networks.hostMigration(host.id) }))),
@@ -32,5 +39,7 @@ export async function readClusterState(target: ApplyTarget, networks: Networks, 
     listed: networks.list(),
     live: await networks.liveMigration(),
     placement: await placement.settings(),
+    groups: await groups.list(),
+    vaults: await groups.vaults(),
   };
 }

@@ -1,4 +1,6 @@
 import type { SshTarget } from "../model/host.ts";
+import type { GroupDraft } from "../protection/groups/draft.ts";
+import type { ProtectionGroup } from "../protection/groups/model.ts";
 import type { PlacementSettings } from "../placement/rules.ts";
 
 /** A host as a file wants it. */
@@ -26,6 +28,17 @@ export interface PlacementTarget {
   settings(): Promise<PlacementSettings>;
   /** Throws `invalid`, and changes nothing then. */
   replaceSettings(settings: PlacementSettings): Promise<unknown>;
+}
+
+/** What `apply` needs of protection groups. */
+export interface GroupsTarget {
+  list(): Promise<readonly ProtectionGroup[]>;
+  /** The vaults that are registered. */
+  vaults(): Promise<readonly { readonly id: string; readonly name: string }[]>;
+  create(draft: GroupDraft): Promise<unknown>;
+  /** All of a group by its name. */
+  replace(draft: GroupDraft): Promise<unknown>;
+  remove(name: string): Promise<void>;
 }
 
 /** What `apply` needs of the inventory. */

@@ -3,17 +3,40 @@ import { test } from "node:test";
 import { systemClock } from "@godwit/core";
 import fc from "fast-check";
 import { applyClusterFile } from "../../src/apply/apply.ts";
-import type { ApplyTarget, CheckedHost, KnownHost, WantedHost } from "../../src/apply/target.ts";
+import type { ApplyTarget, CheckedHost, GroupsTarget, KnownHost, WantedHost } from "../../src/apply/target.ts";
 import { InventoryTarget } from "../../src/apply/inventory-target.ts";
 import { EngineError } from "../../src/model/errors.ts";
 import type { HostRecord } from "../../src/model/host.ts";
 import { noPlacementSettings, type PlacementSettings } from "../../src/placement/rules.ts";
+import { type GroupDraft, newGroup } from "../../src/protection/groups/draft.ts";
+import type { ProtectionGroup } from "../../src/protection/groups/model.ts";
 import { Networks } from "../../src/network/service.ts";
 import { ScriptedHosts } from "../network/scripted-hosts.ts";
 import { MemoryCollection, memoryStore } from "../network/support.ts";
 import type { HypervisorHost } from "../../src/ports/hypervisor.ts";
 
 const signal = new AbortController().signal;
+
+/** Groups as a server keeps them, by name. */
+class FakeGroups implements GroupsTarget {
+  readonly kept = new Map<string, ProtectionGroup>();
+
+  async list(): Promise<ProtectionGroup[]> {
+    return [...this.kept.values()];
+  }
+  async vaults(): Promise<{ id: string; name: string }[]> {
+    return [{ id: "v1", name: "main" }];
+  }
+  async create(draft: GroupDraft): Promise<void> {
+    this.kept.set(draft.name, newGroup(draft, { id: `id-${draft.name}`, vaultId: "v1", createdAt: "2026-01-01T00:00:00.000Z" }));
+  }
+  async replace(draft: GroupDraft): Promise<void> {
+    await this.create(draft);
+  }
+  async remove(name: string): Promise<void> {
+    this.kept.delete(name);
+  }
+}
 
 /** An inventory in memory over the scripted hosts; its log says what was done to it. */
 class Site implements ApplyTarget {
@@ -28,6 +51,7 @@ class Site implements ApplyTarget {
   breakAt: string | undefined;
 
   placement: PlacementSettings = noPlacementSettings;
+  readonly groups = new FakeGroups();
   async settings(): Promise<PlacementSettings> {
     return this.placement;
   }
@@ -68,6 +92,7 @@ class Site implements ApplyTarget {
       target: this,
       networks: this.networks,
       placement: this,
+      groups: this.groups,
       signal,
     });
     return changes.map(
@@ -345,4 +370,27 @@ test("an inventory is asked before a host is added, and everything opened for it
   await assert.rejects(target.checkHost({ name: "ghost", uri: "qemu+ssh://ghost/system" }, { signal }), { kind: "host-lost" });
   await target.removeHost("id-alpha");
   assert.deepEqual([[...open], gone], [[], ["id-alpha"]]);
+});
+
+test("protection groups are made, changed as a whole and pruned; what is wrong is told by its place", async () => {
+  const site = new Site();
+  const file = (groups: string): string => `protection:\n  groups:\n${groups}`;
+  const gold = "    - { name: gold, vault: main, members: { names: ['web*'] }, schedule: { everyMinutes: 60 }, slaHours: 4 }\n";
+  assert.deepEqual(
+    (await site.apply(file(gold))).map((line) => line.split(":")[0]),
+    ["add protection.groups[0] (protection group gold)"],
+  );
+  assert.deepEqual(await site.apply(file(gold)), [], "a second time changes nothing");
+  const changed = await site.apply(file(gold.replace("slaHours: 4", "slaHours: 8")));
+  assert.match(changed[0] ?? "", /^change protection\.groups\[0\] \(protection group gold\)/);
+  assert.equal(site.groups.kept.get("gold")?.slaHours, 8);
+  await assert.rejects(
+    site.apply(file("    - { name: a, vault: nope, members: { rest: true } }\n    - { name: b, vault: main, members: {} }\n")),
+    (error: Error) =>
+      /protection\.groups\[0\]\.vault.*no vault 'nope'/s.test(error.message) &&
+      /protection\.groups\[1\].*selects no VM/s.test(error.message),
+  );
+  assert.equal(site.groups.kept.size, 1, "nothing was changed");
+  await site.apply("prune: true\nprotection:\n  groups: []\n");
+  assert.equal(site.groups.kept.size, 0);
 });

@@ -5,6 +5,7 @@ import {
   Captures,
   findPoint,
   gcJob,
+  type GroupsTarget,
   type GcInput,
   isFinal,
   type Inventory,
@@ -30,6 +31,8 @@ export interface ProtectionPart {
   readonly service: ProtectionService;
   readonly vaults: Vaults;
   readonly groups: ProtectionGroups;
+  /** What `apply` makes. */
+  readonly applied: GroupsTarget;
   /** Starts captures that are due, once `ready`, until `signal` fires. */
   run(ready: Promise<unknown>, signal: AbortSignal): Promise<void>;
 }
@@ -92,6 +95,13 @@ export function protectionPart({ store, inventory, log, alerts, placements, jobs
   return {
     vaults,
     groups,
+    applied: {
+      list: () => groups.list(),
+      vaults: () => vaults.list(),
+      create: (draft) => groups.create(draft),
+      replace: (draft) => groups.replace(draft),
+      remove: (name) => groups.remove(name),
+    },
     run: async (ready, signal) => {
       await ready;
       await Promise.all([groups.run({ signal }), nudgeByJobs(groups, jobs(), signal), nudgeByVms(groups, inventory, signal)]);

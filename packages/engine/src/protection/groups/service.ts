@@ -109,6 +109,16 @@ export class ProtectionGroups {
     return group;
   }
 
+  /** Makes all of a group as a draft says, by its name. */
+  async replace(draft: GroupDraft): Promise<ProtectionGroup> {
+    const { id, createdAt } = await this.find(draft.name);
+    const vault = await this.#options.vaults.find(draft.vault);
+    const group = newGroup(draft, { id, vaultId: vault.id, createdAt });
+    await this.#options.groups.put(id, group);
+    this.nudge();
+    return group;
+  }
+
   /** Protection ends; every point stays in the vault. What is under way goes on. */
   async remove(ref: string): Promise<void> {
     const { id } = await this.find(ref);
