@@ -391,6 +391,6 @@ test("protection groups are made, changed as a whole and pruned; what is wrong i
       /protection\.groups\[1\].*selects no VM/s.test(error.message),
   );
   assert.equal(site.groups.kept.size, 1, "nothing was changed");
-  await site.apply("prune: true\nprotection:\n  groups: []\n");
+  await site.apply("prune: true\nhosts: []\nprotection:\n  groups: []\n");
   assert.equal(site.groups.kept.size, 0);
 });

@@ -4,43 +4,30 @@ import {
   captureJob,
   Captures,
   findPoint,
-  gcJob,
-  type GroupsTarget,
-  type GcInput,
-  isFinal,
   type Inventory,
-  type JobKind,
   type JobRunner,
   libvirtBackup,
   libvirtRecovery,
   listFoundPoints,
   type Placements,
-  ProtectionGroups,
   Recoveries,
   recoverJob,
-  retainJob,
   type Store,
-  taggerOf,
   Vaults,
 } from "@godwit/engine";
 import type { Logger } from "pino";
 import type { ProtectionService } from "../services.ts";
+import { type GroupsPart, groupsPart } from "./groups.ts";
 
-export interface ProtectionPart {
-  readonly kinds: readonly JobKind[];
+export interface ProtectionPart extends GroupsPart {
   readonly service: ProtectionService;
   readonly vaults: Vaults;
-  readonly groups: ProtectionGroups;
-  /** What `apply` makes. */
-  readonly applied: GroupsTarget;
-  /** Starts captures that are due, once `ready`, until `signal` fires. */
-  run(ready: Promise<unknown>, signal: AbortSignal): Promise<void>;
 }
 
 /** Jobs that a capture makes way for. */
 const moves = new Set(["vm.migrate", "vm.move-storage"]);
 
-interface Given {
+export interface ProtectionNeeds {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly log: Logger;
@@ -51,7 +38,8 @@ interface Given {
 }
 
 /** Vaults, captures, points and groups. */
-export function protectionPart({ store, inventory, log, alerts, placements, jobs }: Given): ProtectionPart {
+export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
+  const { store, inventory, jobs } = needs;
   const vaults = new Vaults(store.vaults, systemClock);
   const captures = new Captures({
     hosts: inventory,
@@ -66,47 +54,12 @@ export function protectionPart({ store, inventory, log, alerts, placements, jobs
     },
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
-  const groups = new ProtectionGroups({
-    groups: store.groups,
-    members: store.groupMembers,
-    hosts: inventory,
-    jobs: { submit: (kind, input, options) => jobs().submit(kind, input, options), get: (id) => jobs().get(id) },
-    vaults,
-    clock: systemClock,
-    log,
-    alerts,
-    tags: async () => taggerOf(await placements.settings()),
-    retain: async ({ vaultId }, { vmId, vm, runs }) => {
-      const { name: vault } = await vaults.find(vaultId);
-      const idempotencyKey = `retain:${vaultId}:${vmId}:${runs.at(-1)?.jobId ?? ""}`;
-      await jobs().submit("vault.retain", { vmId, vm, vaultId, vault }, { idempotencyKey });
-    },
-  });
-  const retention = {
-    vaults,
-    groups: store.groups,
-    members: store.groupMembers,
-    submitGc: async (input: GcInput) => {
-      const idempotencyKey = `gc:${input.vaultId}:${new Date(systemClock.now()).toISOString().slice(0, 10)}`;
-      await jobs().submit("vault.gc", input, { idempotencyKey });
-    },
-  };
   const recoveries = new Recoveries({ captures, open: libvirtRecovery });
+  const groups = groupsPart(needs, vaults);
   return {
+    ...groups,
     vaults,
-    groups,
-    applied: {
-      list: () => groups.list(),
-      vaults: () => vaults.list(),
-      create: (draft) => groups.create(draft),
-      replace: (draft) => groups.replace(draft),
-      remove: (name) => groups.remove(name),
-    },
-    run: async (ready, signal) => {
-      await ready;
-      await Promise.all([groups.run({ signal }), nudgeByJobs(groups, jobs(), signal), nudgeByVms(groups, inventory, signal)]);
-    },
-    kinds: [captureJob(captures), recoverJob(recoveries), retainJob(retention), gcJob(retention)],
+    kinds: [captureJob(captures), recoverJob(recoveries), ...groups.kinds],
     service: {
       vaults: () => vaults.list(),
       addVault: (vault, cancellable) => vaults.add(vault, cancellable),
@@ -117,24 +70,4 @@ export function protectionPart({ store, inventory, log, alerts, placements, jobs
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },
   };
-}
-
-/** A capture that ended may have let another one start, or be due again. */
-async function nudgeByJobs(groups: ProtectionGroups, jobs: JobRunner, signal: AbortSignal): Promise<void> {
-  for await (const { kind, state } of jobs.watchAll({ signal })) if (kind === "vm.capture" && isFinal(state)) groups.nudge();
-}
-
-/** A VM that is new, or moved, or whose host came back, may be due. */
-async function nudgeByVms(groups: ProtectionGroups, inventory: Inventory, signal: AbortSignal): Promise<void> {
-  const seen = (): string => JSON.stringify(inventory.vms().map(({ id, name, host, state }) => [id, name, host, state === "unknown"]));
-  let before = seen();
-  try {
-    for await (const _ of inventory.changes({ signal })) {
-      const now = seen();
-      if (now !== before) groups.nudge();
-      before = now;
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
 }
