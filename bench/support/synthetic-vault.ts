@@ -115,7 +115,7 @@ const kindOf = (name: string): string => name.split("/")[0] ?? "";
 export class SyntheticPuts {
   readonly #parts: VaultParts;
   readonly #signal: AbortSignal;
-  #time = Date.parse("2026-11-01T00:00:00Z");
+  #time = Date.parse("2026-01-01T00:00:00Z");
   chunks = 0;
 
   constructor(parts: VaultParts, signal: AbortSignal) {
