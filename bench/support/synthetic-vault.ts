@@ -22,7 +22,9 @@ export class SparseStore implements BlobStore {
   readonly enforcesRetention = false;
   readonly #root: string;
   readonly #sizes = new Map<string, number>();
-  #sorted: string[] | undefined;
+  /** By the first segment of the name. */
+  readonly #sorted = new Map<string, string[]>();
+  readonly #kinds = new Map<string, Set<string>>();
   dataBytes = 0;
   deleted = 0;
 
@@ -35,7 +37,9 @@ export class SparseStore implements BlobStore {
     const bytes = Buffer.concat(parts);
     const isData = name.startsWith("data/");
     this.#sizes.set(name, isData ? bytes.readUInt32LE(0) : bytes.length);
-    this.#sorted = undefined;
+    const kind = kindOf(name);
+    this.#sorted.delete(kind);
+    this.#kinds.set(kind, (this.#kinds.get(kind) ?? new Set()).add(name));
     if (isData) this.dataBytes += this.#sizes.get(name)!;
     else {
       mkdirSync(dirname(join(this.#root, name)), { recursive: true });
@@ -62,7 +66,9 @@ export class SparseStore implements BlobStore {
   }
 
   async *list(prefix: string, { after }: { readonly after?: string }): AsyncGenerator<BlobInfo> {
-    const names = (this.#sorted ??= [...this.#sizes.keys()].sort());
+    const kind = kindOf(prefix);
+    const names = this.#sorted.get(kind) ?? [...(kind === "" ? this.#sizes.keys() : (this.#kinds.get(kind) ?? []))].sort();
+    if (kind !== "") this.#sorted.set(kind, names);
     const from = after ?? prefix;
     let [low, high] = [0, names.length];
     while (low < high) {
@@ -81,6 +87,7 @@ export class SparseStore implements BlobStore {
     const size = this.#sizes.get(name);
     if (size === undefined) return;
     this.#sizes.delete(name);
+    this.#kinds.get(kindOf(name))?.delete(name);
     this.deleted += 1;
     if (name.startsWith("data/")) this.dataBytes -= size;
     else await rm(join(this.#root, name));
@@ -102,11 +109,13 @@ export class SparseStore implements BlobStore {
   }
 }
 
+const kindOf = (name: string): string => name.split("/")[0] ?? "";
+
 /** Puts points whose chunks have random names: no content is read, compressed or kept. */
 export class SyntheticPuts {
   readonly #parts: VaultParts;
   readonly #signal: AbortSignal;
-  #time = Date.parse("2026-11-01T00:00:00Z");
+  #time = Date.parse("2026-01-01T00:00:00Z");
   chunks = 0;
 
   constructor(parts: VaultParts, signal: AbortSignal) {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { Point, Vault } from "@godwit/vault";
 import { pointsText } from "../src/format/gc.ts";
 import { unlock } from "../src/keys/keys.ts";
-import { MemoryDisk, newVault, noise, reopen, secret, signal } from "./support/disks.ts";
+import { MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
 import { MemoryStore } from "./support/memory-store.ts";
 
 const kib = 1024;
@@ -279,6 +279,28 @@ test("a condemned pack that a late point needs is spared even when all indexes w
   await after.gc({ signal });
   await expectPoint(after, late, content);
   assert.deepEqual(namesOf(store, "mark/"), []);
+});
+
+test("a mark of which some packs are spared goes all the same, with the others", async () => {
+  const { store, vault } = await newVault({ tuning: { ...tuning, batchEntries: 4096 } });
+  const content = contentOf(1);
+  const first = await put(vault, "a", content);
+  // A capture that needs the first third of it is under way when it is condemned.
+  const late = Uint8Array.from(content);
+  late.set(noise(500 * kib, 5), 300 * kib);
+  const source = new MemoryDisk(late);
+  const read = source.read.bind(source);
+  source.read = async (offset, into, options): Promise<void> => {
+    await read(offset, into, options);
+    await vault.deletePoint(first.id, { signal });
+    await (await reopen(store)).gc({ signal });
+  };
+  const point = await vault.put({ name: "b", disks: [{ name: "vda", source }] }, { signal });
+  const { deletedPacks, pending } = await (await reopen(store)).gc({ signal, maxDeadShare: 1 });
+  assert.deepEqual(pending, []);
+  assert.ok(deletedPacks > 0);
+  assert.deepEqual(namesOf(store, "mark/"), []);
+  await expectPoint(await reopen(store), point, late);
 });
 
 test("gc frees nothing while a tree cannot be read, and names the point", async () => {

@@ -92,7 +92,7 @@ async function rewriteSegments(parts: VaultParts, signal: AbortSignal): Promise<
   await session.start("");
   try {
     const active = await activeSessions(parts, signal);
-    const old = replaceable(parts, active, new Set()).filter(({ epoch }) => epoch < current);
+    const old = replaceable(parts, active, (pack) => parts.index.condemned.has(pack)).filter(({ epoch }) => epoch < current);
     return await replaceSegments(parts, old, { signal, session, dropped: new Set(), entries: parts.tuning.batchEntries });
   } finally {
     await session.end();

@@ -76,7 +76,7 @@ export async function removeMark({ store }: Pick<VaultParts, "store">, mark: str
 }
 
 /** What was decided about a mark that stands; undefined when nothing was. */
-async function believedDoom({ store, keys }: VaultParts, mark: string, signal: AbortSignal): Promise<string[] | undefined> {
+export async function believedDoom({ store, keys }: VaultParts, mark: string, signal: AbortSignal): Promise<string[] | undefined> {
   const name = objectName.doom(mark);
   let packs: string[];
   try {

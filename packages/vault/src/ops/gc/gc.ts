@@ -246,7 +246,7 @@ class Collection {
     await session.start("");
     try {
       const active = await activeSessions(parts, signal);
-      const small = replaceable(parts, active, new Set()).filter(({ head }) => head.entries < entries / 2);
+      const small = replaceable(parts, active, (pack) => parts.index.condemned.has(pack)).filter(({ head }) => head.entries < entries / 2);
       this.#segmentsReplaced += await replaceSegments(parts, small, { signal, session, dropped: new Set(), entries });
     } finally {
       await session.end();

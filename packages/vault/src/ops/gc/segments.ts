@@ -96,13 +96,11 @@ class Merged {
   }
 }
 
-/** Segments that may be replaced now: of no active session, and with no condemned pack but those `dropped`. */
+/** Segments that may be replaced now: of no active session, and without packs that are `blocked`. */
 export function replaceable(
   { index }: Pick<VaultParts, "index">,
   active: ReadonlySet<string>,
-  dropped: ReadonlySet<string>,
+  blocked: (pack: string) => boolean,
 ): SegmentReader[] {
-  return index.segments.filter(
-    ({ batch, head }) => !active.has(sessionOf(batch)) && head.packs.every(({ name }) => dropped.has(name) || !index.condemned.has(name)),
-  );
+  return index.segments.filter(({ batch, head }) => !active.has(sessionOf(batch)) && !head.packs.some(({ name }) => blocked(name)));
 }

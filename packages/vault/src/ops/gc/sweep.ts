@@ -2,9 +2,9 @@ import { objectName } from "../../format/objects.ts";
 import type { VaultParts } from "../../parts.ts";
 import { StoreError } from "../../store/blob-store.ts";
 import { WriteSession } from "../session.ts";
-import { removeMark } from "./doom.ts";
+import { believedDoom, removeMark } from "./doom.ts";
 import { replaceable, replaceSegments } from "./segments.ts";
-import { activeSessions, sizeOf } from "./survey.ts";
+import { activeSessions } from "./survey.ts";
 
 export interface Swept {
   readonly deletedPacks: number;
@@ -28,15 +28,15 @@ export async function sweep(
   signal: AbortSignal,
 ): Promise<Swept> {
   const doomed = new Set([...decided.values()].flat().filter((pack) => confirmed.has(pack)));
-  const sizes = sizesOf(parts, doomed);
   const retained: string[] = [];
   let [deletedPacks, freedBytes] = [0, 0];
   const remove = async (pack: string): Promise<void> => {
     try {
-      const size = sizes.get(pack) ?? (await parts.store.stat(pack, { signal }))?.size ?? 0;
+      const there = await parts.store.stat(pack, { signal });
+      if (!there) return;
       await parts.store.delete(pack, { signal });
       deletedPacks += 1;
-      freedBytes += size;
+      freedBytes += there.size;
     } catch (error) {
       if (!(error instanceof StoreError && error.kind === "retained")) throw error;
       retained.push(pack);
@@ -55,12 +55,6 @@ export async function sweep(
     if (!remains && allRead) await removeMark(parts, mark, signal);
   }
   return { deletedPacks, freedBytes, retained, segmentsReplaced };
-}
-
-function sizesOf({ index }: VaultParts, packs: ReadonlySet<string>): Map<string, number> {
-  const sizes = new Map<string, number>();
-  for (const { head } of index.segments) for (const pack of head.packs) if (packs.has(pack.name)) sizes.set(pack.name, sizeOf(pack));
-  return sizes;
 }
 
 function mentionedPacks({ index }: VaultParts): Set<string> {
@@ -85,11 +79,27 @@ async function forgetPacks(parts: VaultParts, dropped: ReadonlySet<string>, sign
   await session.start("");
   try {
     const active = await activeSessions(parts, signal);
-    const wanted = replaceable(parts, active, dropped).filter(({ head }) => mentions(head.packs));
+    const blocked = await blockedPacks(parts, dropped, signal);
+    const wanted = replaceable(parts, active, blocked).filter(({ head }) => mentions(head.packs));
     return await replaceSegments(parts, wanted, { signal, session, dropped, entries: parts.tuning.batchEntries });
   } finally {
     await session.end();
   }
+}
+
+/**
+ * Condemned packs that a new segment must neither mention nor leave out: about which nothing is decided, or
+ * which somebody else doomed. What was spared stays, and may be mentioned.
+ */
+async function blockedPacks(parts: VaultParts, dropped: ReadonlySet<string>, signal: AbortSignal): Promise<(pack: string) => boolean> {
+  const blocked = new Set<string>();
+  let all = false;
+  for (const { id, content } of parts.index.condemned.marks) {
+    const doomed = await believedDoom(parts, id, signal);
+    all ||= content === undefined && doomed === undefined;
+    for (const pack of doomed ?? content?.packs.map((one) => one.pack) ?? []) if (!dropped.has(pack)) blocked.add(pack);
+  }
+  return (pack) => (all && !dropped.has(pack)) || blocked.has(pack);
 }
 
 /** Removes what was left of marks that are gone. */
