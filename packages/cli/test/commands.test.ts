@@ -185,6 +185,59 @@ describe("the godwit command", () => {
     assert.deepEqual([warned.code, failed.code], [0, exitCode.refused]);
   });
 
+  it("shows the plan of a drain with every VM, and ends with 4 when one cannot move", async () => {
+    const entry = { vmId: "1", vm: "web", memoryBytes: 1, reason: { code: "chosen", text: "bravo would be 20 % full" } };
+    const entries = [
+      { ...entry, verdict: "move", order: 1, kind: "live", destination: "bravo", network: "migration", startsAtMs: 0, predictedMs: 2400 },
+      {
+        ...entry,
+        vm: "key",
+        verdict: "blocked",
+        reason: { code: "profile", text: "it may only be shut down" },
+        choice: "godwit vm stop key",
+      },
+      { ...entry, vm: "old", verdict: "stay", reason: { code: "off", text: "old is off" } },
+    ];
+    const room = [{ hostId: "h2", host: "bravo", freeBefore: 2 ** 31, freeAfter: 2 ** 30, arriving: 1 }];
+    const plan = { hostId: "h1", host: "alpha", entries, room, concurrency: 1, predictedMs: 2400, possible: false };
+    answers = { "POST /api/v1/hosts/alpha/drain-plan": { status: 200, body: plan } };
+    const { code, out, err } = await godwit("--server", socket, "host", "drain", "alpha", "--to", "bravo,charlie", "--dry-run");
+    assert.equal(code, exitCode.refused);
+    assert.match(out, /^alpha CANNOT be emptied as it is: 1 of 3 VMs move, 1 at a time, in about 2\.4 s\n/);
+    assert.match(out, /1 {2}web {2}bravo {2}live {2}migration/);
+    assert.match(out, /key CANNOT MOVE: it may only be shut down\n {2}→ godwit vm stop key\nold stays: old is off\n/);
+    assert.match(out, /bravo: 1 arrive, room 2\.0 GiB → 1\.0 GiB/);
+    assert.match(err, /alpha cannot be emptied as things are/);
+    assert.deepEqual(JSON.parse(asked[0]?.body ?? ""), { partial: false, to: ["bravo", "charlie"] });
+    assert.equal((await godwit("host", "resume", "alpha", "--failback", "later")).code, exitCode.usage);
+  });
+
+  it("shows what a drain came to, move by move with its proof", async () => {
+    const moves = [
+      {
+        vmId: "1",
+        vm: "web",
+        destinationId: "h2",
+        destination: "bravo",
+        outcome: "moved",
+        network: "migration",
+        totalMs: 2100,
+        predictedMs: 2400,
+        pauseMs: 41,
+        proof: "alpha migr0 sent 90 MiB",
+      },
+    ];
+    const result = { host: "alpha", moves, left: [{ vm: "old", reason: "old is off" }], totalMs: 2500, predictedMs: 2400 };
+    answers = {
+      "POST /api/v1/hosts/alpha/drain": { status: 202, body: job("queued") },
+      "GET /api/v1/jobs/j1/events": { status: 200, events: [job("done", { result })] },
+    };
+    const { code, out } = await godwit("--server", socket, "host", "drain", "alpha");
+    assert.equal(code, 0);
+    assert.match(out, /web {2}bravo {2}moved {4}migration {2}2\.1 s +2\.4 s {2}41 ms {2}alpha migr0 sent 90 MiB/);
+    assert.match(out, /old was left: old is off\nall in 2\.5 s, foretold 2\.4 s/);
+  });
+
   it("writes completion scripts for the usual shells", async () => {
     for (const shell of ["bash", "zsh", "fish"]) assert.match((await godwit("completion", shell)).out, /migration-network/);
     assert.equal((await godwit("completion", "tcsh")).code, exitCode.usage);
