@@ -11,7 +11,6 @@ import {
   InventoryTarget,
   type JobKind,
   JobRunner,
-  Maintenance,
   Networks,
   openLibvirtHost,
   type OpenHost,
@@ -23,10 +22,9 @@ import {
 import type { Logger } from "pino";
 import { type DoctorOptions, runDoctor } from "./doctor.ts";
 import { alertsPart } from "./parts/alerts.ts";
-import { migrationPart, type MigrationRules } from "./parts/migration.ts";
-import { type PlacementPart, placementPart } from "./parts/placement.ts";
+import { movingParts } from "./parts/moving.ts";
+import type { PlacementPart } from "./parts/placement.ts";
 import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
-import { validationPart } from "./parts/validation.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
@@ -46,7 +44,6 @@ export class Composition implements AsyncDisposable {
   readonly #inventory: Inventory;
   readonly #networks: Networks;
   readonly #jobs: JobRunner;
-  readonly #maintenance: Maintenance;
   readonly #log: Logger;
   readonly #placement: PlacementPart;
   readonly #protection: ProtectionPart;
@@ -61,24 +58,13 @@ export class Composition implements AsyncDisposable {
     this.#inventory = new Inventory({ store, openHost, openShell: shellOf, log, mayRemove: (host) => this.#mayRemove(host) });
     this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
     const [inventory, networks] = [this.#inventory, this.#networks];
-    const maintenance = new Maintenance({ store, clock: systemClock });
-    this.#maintenance = maintenance;
-    const rules: MigrationRules = (input, kind) => placement.placements.checks(input, kind);
-    const migration = migrationPart(inventory, networks, { jobs: () => this.#jobs, rules });
-    const placement = placementPart({
-      store,
-      log,
-      inventory,
-      networks,
-      maintenance,
-      migrations: migration.migrations,
-      jobs: () => this.#jobs,
-    });
+    const parts = { store, log, inventory, networks, jobs: () => this.#jobs };
+    const { migration, placement, validation } = movingParts(parts);
     this.#placement = placement;
     const { alerts, alertChanges } = alertsPart(store, log);
     const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
     this.#protection = protection;
-    const power = [vmStartKind(inventory, (hostId) => maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
+    const power = [vmStartKind(inventory, (hostId) => placement.maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
       store: store.jobs,
@@ -99,18 +85,11 @@ export class Composition implements AsyncDisposable {
       alerts,
       alertChanges,
       placement: placement.service,
-      validation: validationPart({ inventory, networks, migrations: migration.migrations, jobs: () => this.#jobs }),
+      validation,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
-          const { changes } = await applyClusterFile({
-            document,
-            fileName,
-            dryRun,
-            target,
-            networks,
-            placement: placement.placements,
-            signal,
-          });
+          const asked = { document, fileName, dryRun, signal };
+          const { changes } = await applyClusterFile({ ...asked, target, networks, placement: placement.placements });
           return { dryRun, changes: [...changes] };
         },
       },
@@ -123,7 +102,7 @@ export class Composition implements AsyncDisposable {
     const { signal } = this.#stop;
     const running = this.#inventory.run({ signal });
     running.catch(() => undefined);
-    await Promise.all([this.#inventory.started(), this.#maintenance.load()]);
+    await Promise.all([this.#inventory.started(), this.#placement.maintenance.load()]);
     await this.#jobs.start();
     const loops = [
       running,
@@ -184,7 +163,7 @@ export class Composition implements AsyncDisposable {
         const { id } = inventory.host(ref);
         await inventory.removeHost(id);
         await this.#networks.migrationNetworks.forget(id);
-        await this.#maintenance.leave(id);
+        await this.#placement.maintenance.leave(id);
       },
     };
   }

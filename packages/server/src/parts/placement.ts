@@ -19,6 +19,8 @@ import type { PlacementService } from "../services.ts";
 
 export interface PlacementPart {
   readonly placements: Placements;
+  /** To be loaded before jobs run. */
+  readonly maintenance: Maintenance;
   readonly kinds: readonly JobKind[];
   readonly service: PlacementService;
   /** Balances by schedule until `signal` fires. */
@@ -43,6 +45,7 @@ export function placementPart({ store, log, inventory, networks, maintenance, mi
   const drains = new Drains({ placements, networks, hypervisor, jobs, clock: systemClock });
   return {
     placements,
+    maintenance,
     run: (signal) => runBalanceSchedule({ settings: () => placements.settings(), jobs, clock: systemClock, log }, signal),
     kinds: [hostDrainKind(drains), hostResumeKind(drains), clusterBalanceKind(drains)],
     service: {
