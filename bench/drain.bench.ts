@@ -23,14 +23,15 @@ interface Round {
   readonly pausesMs: readonly number[];
 }
 
+/** Past SSH, which virsh would set up for each command: what is compared is the moving. */
 async function virsh(lab: Lab, guest: LabGuest, from: LabHost, to: LabHost): Promise<number> {
   const target = ["--migrateuri", `tcp://${to.addresses.migration}`];
   await exec("virsh", [
     "-c",
-    lab.uri(from),
+    lab.socketUri(from),
     "migrate",
     guest.name,
-    lab.uri(to),
+    lab.socketUri(to),
     "--live",
     "--persistent",
     "--undefinesource",

@@ -88,14 +88,8 @@ export class Composition implements AsyncDisposable {
       validation,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
-          const asked = { document, fileName, dryRun, signal };
-          const { changes } = await applyClusterFile({
-            ...asked,
-            target,
-            networks,
-            placement: placement.placements,
-            groups: protection.applied,
-          });
+          const made = { target, networks, placement: placement.placements, groups: protection.applied };
+          const { changes } = await applyClusterFile({ document, fileName, dryRun, signal, ...made });
           return { dryRun, changes: [...changes] };
         },
       },
