@@ -1,7 +1,7 @@
 /**
- * The main job, on real hosts, from nothing: a lab of three libvirt hosts, a server, and a guest that writes
- * all the time, is moved around all of them over the network that was ordered first, is captured while it
- * moves, and is recovered when its host dies.
+ * The main jobs, on real hosts, from nothing: a lab of three libvirt hosts, a server, and a guest that writes
+ * all the time, is moved around all of them over the network that was ordered first, is captured on the way,
+ * and is recovered when its host is lost.
  *
  *   npm start                 stays up afterwards, to be tried by hand; Ctrl-C ends and cleans up
  *   npm start -- --once       ends and cleans up
@@ -11,17 +11,10 @@ import { type AckWatch, type Lab, type LabGuest, startLab } from "@godwit/lab";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "./godwit-process.ts";
-import { recoveredName, showProtection } from "./start-protection.ts";
+import { recoveredName, showProtection } from "./start/protection.ts";
+import { heading, say } from "./start/stage.ts";
 
 const networkNames = ["management", "migration", "storage", "spare"] as const;
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function heading(text: string): void {
-  say(`\n── ${text}`);
-}
 
 async function addHosts(lab: Lab, godwit: Godwit): Promise<void> {
   heading("Three libvirt hosts, reached by SSH like anybody's");
@@ -62,11 +55,12 @@ async function checkRecords(guest: LabGuest, watch: AckWatch): Promise<boolean> 
   return report.ok;
 }
 
-function invite(lab: Lab, godwit: Godwit, vm: string): void {
+function invite(lab: Lab, godwit: Godwit): void {
   heading("It is all still up. Try it by hand in another terminal:");
   say(`  export GODWIT_SERVER=${godwit.socket}`);
   say(`  ./godwit vm list`);
-  say(`  ./godwit vm migrate ${vm} --to ${lab.hosts[0]?.name ?? ""}`);
+  say(`  ./godwit vm migrate ${recoveredName} --to ${lab.hosts.find((host) => host.isUp)?.name ?? ""} --storage local`);
+  say(`  ./godwit protect ${recoveredName} --vault main`);
   say(`  npm run lab -- status            the hosts, and how to log in to them`);
   say(`  npm run lab -- fault --help      cut links, kill daemons, fill disks`);
   say(`\nCtrl-C ends the server, the guests and the hosts, and leaves nothing behind.`);
@@ -86,7 +80,13 @@ async function main(): Promise<number> {
   say("Starting three real libvirtd hosts in namespaces of their own, and a guest …");
   const began = performance.now();
   const lab = stack.use(await startLab({ hosts: 3, signal: stop.signal }));
-  const guest = await lab.createGuest({ name: "demo", host: lab.host("alpha"), dirtyMemory: { MiBPerSecond: 10 }, signal: stop.signal });
+  const guest = await lab.createGuest({
+    name: "demo",
+    host: lab.host("alpha"),
+    dirtyMemory: { MiBPerSecond: 10 },
+    extraDisks: [{ sizeMiB: 96 }],
+    signal: stop.signal,
+  });
   await guest.start(lab.host("alpha"), { signal: stop.signal });
   await guest.waitForAgent({ signal: stop.signal });
   say(`up in ${((performance.now() - began) / 1000).toFixed(1)} s`);
@@ -97,9 +97,9 @@ async function main(): Promise<number> {
   await using watch = await guest.watch();
   await goAround(lab, guest, godwit);
   const whole = await checkRecords(guest, watch);
-  const recovered = await showProtection({ lab, guest, godwit, heading, say });
+  const recovered = await showProtection({ lab, guest, godwit, signal: stop.signal });
   if (values.once) return whole && recovered ? 0 : 1;
-  invite(lab, godwit, recoveredName(guest));
+  invite(lab, godwit);
   await new Promise<void>((resolve) => {
     stop.signal.addEventListener("abort", () => resolve(), { once: true });
     void server.exited.then(() => resolve());

@@ -79,16 +79,25 @@ export async function assertWholePoint(
 /** No export, no frozen guest, no file of ours, and at most the one checkpoint that the next capture needs. */
 export async function assertNoTraces(guest: LabGuest, host: LabHost): Promise<void> {
   await eventually(`no trace of a capture is left on ${host.name}`, async () => {
-    const files = await host.exec(
-      ["bash", "-c", "ls -d /run/godwit-* /var/lib/libvirt/qemu/domain-*/godwit-* /srv/*/godwit-*.scratch 2>/dev/null; true"],
-      { check: false },
-    );
     const job = await host.virsh(["domjobinfo", guest.name], { check: false });
-    return files.stdout.trim() === "" && /None/.test(job.stdout);
+    return (await tracesOn(host)) === "" && /None/.test(job.stdout);
   });
   assert.equal(await guest.agent("guest-fsfreeze-status", {}, { host }), "thawed");
   const checkpoints = await checkpointsOf(guest, host);
   assert.ok(checkpoints.filter((name) => name.startsWith("godwit-")).length <= 1, checkpoints.join(", "));
+}
+
+/** Exports and scratch files of ours on a host. */
+export async function tracesOn(host: LabHost): Promise<string> {
+  const list = "ls -d /run/godwit-* /var/lib/libvirt/qemu/domain-*/godwit-* /srv/*/godwit-*.scratch 2>/dev/null; true";
+  return (await host.exec(["bash", "-c", list], { check: false })).stdout.trim();
+}
+
+/** The names of the lists of changes that a qcow2 image holds. */
+export async function bitmapsOf(host: LabHost, path: string): Promise<string[]> {
+  const { stdout } = await host.exec(["qemu-img", "info", "-U", "--output=json", path]);
+  const info = JSON.parse(stdout) as { "format-specific"?: { data?: { bitmaps?: { name: string }[] } } };
+  return (info["format-specific"]?.data?.bitmaps ?? []).map(({ name }) => name);
 }
 
 export async function checkpointsOf(guest: LabGuest, host: LabHost): Promise<string[]> {
