@@ -36,7 +36,7 @@ export async function showProtection(stage: Stage): Promise<boolean> {
 }
 
 async function makeVault({ lab, godwit, signal }: Stage): Promise<void> {
-  heading("A vault: deduplicated, compressed, encrypted; a directory here, or S3, SFTP, …");
+  heading("A vault: deduplicated, compressed, encrypted; a directory here, or S3 or Azure Blob");
   const [location, passphraseFile] = [join(lab.dir, "vault"), join(lab.dir, "passphrase")];
   await writeFile(passphraseFile, `${randomBytes(24).toString("base64url")}\n`, { mode: 0o600, signal });
   await godwit.run(["vault", "init", location, "--passphrase-file", passphraseFile]);
