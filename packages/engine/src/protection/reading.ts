@@ -41,7 +41,7 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
   const total = disks.reduce((sum, { source }) => sum + source.size, 0);
   const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
   const point = await vault.put(
-    { name, disks, consistency: verdict, machine, reasons, ...(base && { base }) },
+    { name, disks, time: moment.at, consistency: verdict, machine, reasons, ...(base && { base }) },
     {
       signal,
       onProgress: ({ disk, offset }) => {
