@@ -60,7 +60,8 @@ export interface SurveyOptions {
   readonly onProgress?: (progress: SurveyProgress) => void;
 }
 
-const chainsAtOnce = 8;
+/** Each reads ahead; more of them would only push each other out of the cache of nodes. */
+const chainsAtOnce = 2;
 const mostOrphans = 4096;
 const mostOrphanItems = 1 << 20;
 
