@@ -15,13 +15,13 @@ test("only the named disk gets another image and format, and what was below it i
   const before = parseDomain(running);
   const target = before.disks.find((disk) => disk.backing.length > 0)?.target ?? "";
   assert.notEqual(target, "", "the fixture has a chain");
-  const after = parseDomain(mapDefinition(running, { disks: [{ target, path: "/new/it's.raw", format: "raw" }], networks: {} }));
+  const after = parseDomain(mapDefinition(running, { disks: [{ target, path: "/new/it's $& $1.raw", format: "raw" }], networks: {} }));
   for (const [at, disk] of after.disks.entries()) {
     if (disk.target !== target) {
       assert.deepEqual(disk, before.disks[at]);
       continue;
     }
-    assert.deepEqual([disk.source?.path, disk.format, disk.backing, disk.bus], ["/new/it's.raw", "raw", [], before.disks[at]?.bus]);
+    assert.deepEqual([disk.source?.path, disk.format, disk.backing, disk.bus], ["/new/it's $& $1.raw", "raw", [], before.disks[at]?.bus]);
   }
 });
 
@@ -56,4 +56,13 @@ test("disks of a pool or a device become files; a snapshot's own list of disks s
   assert.match(mapped, /<disk name='vda' snapshot='internal'\/>/);
   assert.match(mapped, /<disk type='file' device='disk'><driver name='qemu' type='qcow2'\/><source file='\/n\/a'\/>/);
   assert.match(mapped, /<disk type='file' device='disk'><driver name='qemu' type='qcow2'\/><source file='\/n\/b' index='2'\/>/);
+});
+
+test("a hostile definition is gone through once, and left as it is", () => {
+  for (const hostile of [
+    "<disk type='file'>".repeat(100_000),
+    "<disk x".repeat(200_000),
+    `<disk a='b'>${"<mirror ".repeat(200_000)}</disk>`,
+  ])
+    assert.equal(mapDefinition(hostile, { disks: [{ target: "vda", path: "/n" }], networks: { a: "b" } }), hostile);
 });

@@ -13,10 +13,32 @@ export function escapeXml(text: string): string {
 function editElements(xml: string, name: "disk" | "interface", edit: (element: string) => string): string {
   const from = xml.indexOf("<metadata");
   const to = xml.lastIndexOf("</metadata>");
-  const element = new RegExp(`<${name}\\s[^>]*[^/>]>[\\s\\S]*?</${name}>`, "g");
-  const outside = (text: string): string => text.replaceAll(element, edit);
-  if (from < 0 || to < from) return outside(xml);
-  return outside(xml.slice(0, from)) + xml.slice(from, to) + outside(xml.slice(to));
+  if (from < 0 || to < from) return editAll(xml, name, edit);
+  return editAll(xml.slice(0, from), name, edit) + xml.slice(from, to) + editAll(xml.slice(to), name, edit);
+}
+
+/** In one pass, whatever the text is: a host may be hostile, and a definition has up to 4 Mi characters. */
+function editAll(xml: string, name: string, edit: (element: string) => string): string {
+  const [opening, closing] = [`<${name} `, `</${name}>`];
+  const parts: string[] = [];
+  let at = 0;
+  for (let start = xml.indexOf(opening); start >= 0; start = xml.indexOf(opening, at)) {
+    const tagEnd = xml.indexOf(">", start);
+    const isEmpty = xml[tagEnd - 1] === "/";
+    const end = isEmpty ? tagEnd + 1 : xml.indexOf(closing, start) + closing.length;
+    if (tagEnd < 0 || end < tagEnd) break;
+    parts.push(xml.slice(at, start), isEmpty ? xml.slice(start, end) : edit(xml.slice(start, end)));
+    at = end;
+  }
+  return [...parts, xml.slice(at)].join("");
+}
+
+/** What is between the first opening and the last closing tag of that name becomes `instead`. */
+function replaceElement(xml: string, name: string, instead: string): string {
+  const start = xml.indexOf(`<${name} `) >= 0 ? xml.indexOf(`<${name} `) : xml.indexOf(`<${name}>`);
+  const closing = `</${name}>`;
+  const end = xml.lastIndexOf(closing);
+  return start < 0 || end < start ? xml : xml.slice(0, start) + instead + xml.slice(end + closing.length);
 }
 
 /** The definition with other images, formats and networks. What the mapping does not name stays. */
@@ -37,10 +59,11 @@ export function mapDefinition(xml: string, { disks, networks }: Mapping): string
 /** A mapped disk is one file of its own: what was below it, or a pool that named it, is gone. */
 function mapDisk(element: string, { path, format }: DiskMapping): string {
   const file = `<source file='${escapeXml(path)}'`;
-  const sourced = element
+  const alone = replaceElement(replaceElement(element, "mirror", ""), "backingStore", "<backingStore/>");
+  const sourced = alone
     .replace(/^<disk type='[^']*'/, "<disk type='file'")
-    .replace(/<source (?:file|dev|pool)='[^']*'(?: volume='[^']*')?/, file)
-    .replace(/<mirror[\s\S]*<\/mirror>/, "")
-    .replace(/(<backingStore)(?: type='[^']*'[^>]*)?>[\s\S]*<\/backingStore>/, "<backingStore/>");
-  return format === undefined ? sourced : sourced.replace(/(<driver [^>]*?type=)'[^']*'/, `$1'${escapeXml(format)}'`);
+    .replace(/<source (?:file|dev|pool)='[^']*'(?: volume='[^']*')?/, () => file);
+  return format === undefined
+    ? sourced
+    : sourced.replace(/(<driver [^>]*?type=)'[^']*'/, (_, before: string) => `${before}'${escapeXml(format)}'`);
 }
