@@ -31,7 +31,9 @@ function verdictOf({ ours, others, limit, unit }: CaseRow): string {
 }
 
 /** One Markdown table: medians, ranges where there are several values, and the bars. */
-export function renderCases(rows: readonly CaseRow[]): string {
+export function renderCases(cases: readonly CaseRow[]): string {
+  // A tool that was left out has no values.
+  const rows = cases.map((row) => ({ ...row, others: row.others.filter(({ values }) => values.length > 0) }));
   const range = (values: readonly number[]): string =>
     values.length > 1 ? ` (${shown(Math.min(...values))}–${shown(Math.max(...values))})` : "";
   const lines = rows.map((row) => {
