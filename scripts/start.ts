@@ -11,7 +11,7 @@ import { type AckWatch, type Lab, type LabGuest, startLab } from "@godwit/lab";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "./godwit-process.ts";
-import { recoveredName, showProtection } from "./start/protection.ts";
+import { recoveredName, secondDisk, showProtection } from "./start/protection.ts";
 import { heading, say } from "./start/stage.ts";
 
 const networkNames = ["management", "migration", "storage", "spare"] as const;
@@ -84,7 +84,7 @@ async function main(): Promise<number> {
     name: "demo",
     host: lab.host("alpha"),
     dirtyMemory: { MiBPerSecond: 10 },
-    extraDisks: [{ sizeMiB: 96 }],
+    extraDisks: [secondDisk],
     signal: stop.signal,
   });
   await guest.start(lab.host("alpha"), { signal: stop.signal });

@@ -11,7 +11,10 @@ import { heading, say, type Stage } from "./stage.ts";
 
 /** New data on the second disk before a capture, and the hosts' way to the vault: together they make a capture last seconds. */
 const newDataMiB = 64;
-const slowMbit = 150;
+const slowMbit = 120;
+
+/** A disk beside the records. */
+export const secondDisk = { sizeMiB: newDataMiB };
 
 export const recoveredName = "demo-recovered";
 
@@ -59,17 +62,18 @@ async function moveInTheMiddle(stage: Stage, from: LabHost, to: LabHost): Promis
   await lab.faults.slowLink(from, "management", { mbit: slowMbit, signal });
   say(`(${from.name}'s management network is held to ${slowMbit} Mbit/s, so that there is a middle)`);
   const id = (await godwit.run(["protect", guest.name, "--vault", "main", "--no-wait"])).trim();
-  await untilReading(stage, id);
+  await untilHalfRead(stage, id);
   await godwit.run(["vm", "migrate", guest.name, "--to", to.name]);
   const continuedBy = await followUp(stage, id);
   await godwit.run(["job", "watch", continuedBy]);
   await lab.faults.restoreLink(from, "management", { signal });
 }
 
-async function untilReading({ godwit, signal }: Stage, id: string): Promise<void> {
+async function untilHalfRead({ godwit, signal }: Stage, id: string): Promise<void> {
   for (;;) {
     const job = await godwit.json<Job>(["job", "show", id]);
-    if (job.progress?.phase === "reading vdb") return;
+    const { phase, diskRemainingBytes = Infinity } = job.progress ?? {};
+    if (phase === "reading vdb" && diskRemainingBytes < (newDataMiB << 20) / 2) return;
     if (job.endedAt !== undefined) throw new Error(`the capture was over before it could be disturbed: ${JSON.stringify(job.error)}`);
     await sleep(50, undefined, { signal });
   }
@@ -159,7 +163,8 @@ interface CaptureRow {
 
 function captureRows(capture: string, result: CaptureResult): CaptureRow[] {
   if (result.outcome === "parked") return [{ capture, why: `parked for '${result.for.title}'; the next one goes on for it` }];
-  const { host, storedBytes, frozenMs } = result;
+  const { host, storedBytes, frozenMs, adoptedPacks } = result;
+  const takenOver = adoptedPacks > 0 ? "; what the parked one had stored is taken over" : "";
   return result.disks.map((disk, at) => ({
     capture: at === 0 ? capture : "",
     host: at === 0 ? host : "",
@@ -168,6 +173,6 @@ function captureRows(capture: string, result: CaptureResult): CaptureRow[] {
     // The vault's growth is that of the whole point: disks may share chunks.
     stored: at === 0 ? formatBytes(storedBytes) : "",
     frozen: at === 0 ? formatDuration(frozenMs) : "",
-    why: disk.reason.text,
+    why: `${disk.reason.text.replace(`${disk.target}: `, "")}${at === 0 ? takenOver : ""}`,
   }));
 }
