@@ -101,11 +101,14 @@ export async function pacing(options: PacingOptions): Promise<AsyncDisposable & 
   const beforeMs = first && first.requests >= enoughRequests ? first.totalMs / first.requests : undefined;
   const following = follow({ ...options, signal: anySignal(signal, ended.signal) }, beforeMs, state).catch(() => undefined);
   return {
-    felt: () => ({
-      ...(beforeMs !== undefined && { writeBeforeMs: round(beforeMs) }),
-      ...(first && state.last && { writeMs: round(meanWriteMs(first, state.last) ?? 0) }),
-      ...(state.slowest < Infinity && { slowedTo: Math.round(state.slowest) }),
-    }),
+    felt: () => {
+      const during = first && state.last && meanWriteMs(first, state.last);
+      return {
+        ...(beforeMs !== undefined && { writeBeforeMs: round(beforeMs) }),
+        ...(during !== undefined && { writeMs: round(during) }),
+        ...(state.slowest < Infinity && { slowedTo: Math.round(state.slowest) }),
+      };
+    },
     async [Symbol.asyncDispose]() {
       ended.abort();
       await following;
