@@ -89,6 +89,8 @@ class Drain {
       });
     }
     const to = input.to.length > 0 ? input.to : undefined;
+    // A server that just came back knows no network yet, and what failed may have failed with one.
+    if (round > 1 || this.#context.attempt > 1) await this.#drains.options.networks.refresh({ signal });
     const plan = await this.#context.step(`plan ${round}`, () => this.#drains.plan(input.hostId, { signal, to, tries }));
     for (const line of drainPlanText(plan)) this.#context.log("info", line);
     if (round === 1 && !plan.possible && !input.partial) throw drainRefusal(plan);

@@ -27,6 +27,8 @@ export interface DrainsOptions {
   readonly networks: {
     liveMigration(): Promise<LiveMigrationSettings>;
     hostMigration(hostId: string): Promise<HostMigrationSettings>;
+    /** Looks at every host now. */
+    refresh(options: { readonly signal: AbortSignal }): Promise<void>;
   };
   /** Throws `host-lost` while there is no connection. */
   readonly hypervisor: (hostId: string) => HypervisorHost;

@@ -59,6 +59,7 @@ export class DrainWorld {
       maintenance: this.maintenance,
     });
     const networks = {
+      refresh: async () => undefined,
       liveMigration: async () => ({ order: [], exclude: [] }),
       hostMigration: async () => ({ useAnyNetwork: true, maximumLiveMigrations: 2, maximumStorageMigrations: 2, networks: [] }),
     };
