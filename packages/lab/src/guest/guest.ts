@@ -123,6 +123,7 @@ export class LabGuest {
   async verifyLive(options: AgentOptions & { readonly host?: LabHost } = {}): Promise<RecordsReport> {
     const { acknowledged } = await this.acknowledgements();
     const command = "sync; echo 3 >/proc/sys/vm/drop_caches; exec gzip -1 -c /data/records";
+    await this.waitForAgent(options); // just after a migration it may be slow to answer
     const packed = await this.exec(["/bin/sh", "-c", command], { timeoutMs: 60_000, ...options });
     return verifyRecords(gunzipSync(packed), acknowledged);
   }
