@@ -1,5 +1,6 @@
 import type { Change, DoctorReport } from "@godwit/api";
 import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { basename } from "node:path";
 import { print } from "../context.ts";
 import { CliError, exitCode } from "../exit.ts";
@@ -38,7 +39,7 @@ function reportSummary({ sections }: DoctorReport): string {
 
 async function readDocument(path: string): Promise<string> {
   try {
-    return await readFile(path === "-" ? "/dev/stdin" : path, "utf8");
+    return path === "-" ? await text(process.stdin) : await readFile(path, "utf8");
   } catch (cause) {
     throw new CliError(exitCode.usage, `cannot read ${path}`, { cause });
   }

@@ -48,5 +48,8 @@ export interface HostFindings {
   readonly ports: readonly PortProbe[];
 }
 
-/** QEMU's default range for incoming migrations in libvirt. */
-export const migrationPorts = { first: 49_152, last: 49_215 } as const;
+/**
+ * QEMU's default range for incoming migrations in libvirt, which begins with the first. The last one is tried: a
+ * connection to a QEMU that waits for a guest would be taken for the migration.
+ */
+export const migrationPorts = { first: 49_152, last: 49_215, tried: 49_215 } as const;

@@ -145,7 +145,7 @@ async function tryPorts(
     const shell = shellOf(fromId, options);
     const tries = probes.map(
       ({ address }, index) =>
-        `(timeout 2 bash -c ': </dev/tcp/${onlyAddress(address)}/${migrationPorts.first}' 2>/dev/null; echo "port ${index} $?") &`,
+        `(timeout 2 bash -c ': </dev/tcp/${onlyAddress(address)}/${migrationPorts.tried}' 2>/dev/null; echo "port ${index} $?") &`,
     );
     const output = shell ? await run(shell, ["/bin/sh", "-c", `${tries.join("\n")}\nwait`], options.signal) : "";
     for (const [, index, code] of output.matchAll(/^port (\d+) (\d+)$/gm)) {

@@ -142,16 +142,16 @@ function keepalive({ keepaliveInterval }: ShellFindings): Check {
 }
 
 function ports({ host, ports }: HostFindings): Check[] {
-  const { first, last } = migrationPorts;
+  const { first, last, tried } = migrationPorts;
   return ports.map(({ network, from, address, outcome }) => {
     const id = `migration-ports:${network}`;
-    if (outcome === "reachable") return { id, verdict: "pass", text: `${from} reaches ${address}, port ${first}, on ${network}` };
+    if (outcome === "reachable") return { id, verdict: "pass", text: `${from} reaches ${address}, port ${tried}, on ${network}` };
     if (outcome === "unknown")
-      return { id, verdict: "not-applicable", text: `whether ${from} reaches ${address}, port ${first}, on ${network} could not be tried` };
+      return { id, verdict: "not-applicable", text: `whether ${from} reaches ${address}, port ${tried}, on ${network} could not be tried` };
     return {
       id,
       verdict: "warn",
-      text: `nothing came back from ${address}, port ${first}, when ${from} tried on ${network}: a firewall may drop migrations to ${host.name}`,
+      text: `nothing came back from ${address}, port ${tried}, when ${from} tried on ${network}: a firewall may drop migrations to ${host.name}`,
       remedy: `allow TCP ports ${first}-${last} from the other hosts on ${network}`,
     };
   });

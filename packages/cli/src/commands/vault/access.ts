@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
+import { buffer } from "node:stream/consumers";
 import { type BlobStore, openStore, type Secret, Vault } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import type { AccessFlags, VaultContext } from "./context.ts";
 
 async function readBytes(path: string, what: string): Promise<Buffer> {
   try {
-    return await readFile(path === "-" ? "/dev/stdin" : path);
+    return path === "-" ? await buffer(process.stdin) : await readFile(path);
   } catch (cause) {
     throw new CliError(exitCode.usage, `cannot read the ${what} from ${path}`, { cause });
   }
