@@ -41,7 +41,7 @@ async function runTests(kind: "unit" | "lab", files: readonly string[]): Promise
     ...node.slice(1),
     `--import=${join(root, "scripts/test-deadline.ts")}`,
     "--test",
-    `--test-concurrency=${kind === "lab" ? 1 : 2}`,
+    "--test-concurrency=2",
     `--test-timeout=${limit.test * 1000}`,
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",

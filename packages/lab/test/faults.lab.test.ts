@@ -47,10 +47,8 @@ async function processState(host: LabHost, pid: number | undefined): Promise<str
 async function transferSeconds(): Promise<number> {
   const address = bravo.addresses.migration;
   const port = 50_000;
-  const serve = `require("net").createServer((s) => s.resume().on("end", () => s.end("all"))).listen(${port}, "${address}", () => console.log("ready"))`;
-  const send = `const s = require("net").connect(${port}, "${address}", () => s.end(Buffer.alloc(600000))); s.resume()`;
   const stop = new AbortController();
-  const serving = bravo.exec([process.execPath, "-e", serve], { signal: stop.signal }).catch(() => undefined);
+  const serving = bravo.exec(["nc", "-l", address, String(port)], { signal: stop.signal }).catch(() => undefined);
   try {
     const listening = async (): Promise<true | undefined> => {
       const { stdout } = await bravo.exec(["ss", "-Htln", `sport = :${port}`]);
@@ -58,7 +56,8 @@ async function transferSeconds(): Promise<number> {
     };
     await until("the receiver listens", listening);
     const began = performance.now();
-    await alpha.exec([process.execPath, "-e", send]);
+    // It ends when the receiver has closed, which has read everything then.
+    await alpha.exec(["bash", "-c", `head -c 600000 /dev/zero | nc -N ${address} ${port}`]);
     return (performance.now() - began) / 1000;
   } finally {
     stop.abort();
