@@ -15,8 +15,14 @@ export function run(command: string, args: readonly string[], { env = process.en
   return new Promise((done, fail) => {
     const child = spawn(command, args, { cwd: root, stdio: "inherit", env });
     signal?.addEventListener("abort", () => child.kill("SIGKILL"), { once: true });
+    // Who ends us means what we run, too. (Ctrl-C reaches it by itself.)
+    const hangUp = (ended: NodeJS.Signals): void => void child.kill(ended);
+    for (const name of ["SIGTERM", "SIGHUP"] as const) process.on(name, hangUp);
     child.on("error", fail);
-    child.on("exit", (code) => done(code ?? 1));
+    child.on("exit", (code) => {
+      for (const name of ["SIGTERM", "SIGHUP"] as const) process.off(name, hangUp);
+      done(code ?? 1);
+    });
   });
 }
 
