@@ -47,6 +47,31 @@ test("a download gives the bytes, holes as zeros, and finishes in order", async 
   await connection.close();
 });
 
+test("data that comes before the answer that opens its stream is not lost, as the daemon's threads may send it so", async () => {
+  const { peer, connection } = await openFaulty();
+  const opening = connection.remote.storageVolDownload(args);
+  const call = await peer.next();
+  peer.data(call, Buffer.from("late or "));
+  peer.reply(call, storageVolDownload, undefined);
+  peer.data(call, Buffer.from("bird"));
+  peer.data(call, Buffer.alloc(0));
+  const reading = Array.fromAsync(await opening);
+  assert.deepEqual(streamStatus(await peer.next()), finishing);
+  confirm(peer, call);
+  assert.equal(Buffer.concat(await reading).toString(), "late or bird");
+  await connection.close();
+});
+
+test("endless data for a stream that is never opened ends the connection", async () => {
+  const { peer, connection } = await openFaulty();
+  const opening = connection.remote.storageVolDownload(args);
+  opening.catch(() => undefined);
+  const call = await peer.next();
+  for (let sent = 0; sent <= 70; sent += 1) peer.data(call, Buffer.alloc(streamDataLimit));
+  await assert.rejects(opening, { kind: "protocol" });
+  await connection.close();
+});
+
 test("an error in the middle of a download comes after the bytes before it", async () => {
   const { peer, connection, stream, call } = await open("download");
   peer.data(call, Buffer.from("some"));

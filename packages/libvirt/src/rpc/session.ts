@@ -42,10 +42,7 @@ export class Session implements Caller, AsyncDisposable {
   readonly closed: Promise<LibvirtError | undefined>;
   onMessage: MessageHandler = () => undefined;
   readonly #reader = new FrameReader();
-  readonly #pending = new Map<
-    number,
-    { readonly header: Header; readonly exchange: Pick<Exchange<unknown>, "answer" | "fail">; readonly slot: Disposable }
-  >();
+  readonly #pending = new Map<number, Pending>();
   readonly #streams = new Map<number, { readonly header: Header; readonly stream: LibvirtStream<unknown> }>();
   readonly #slots: Semaphore;
   readonly #clock: Clock;
@@ -102,7 +99,7 @@ export class Session implements Caller, AsyncDisposable {
       ({ payload }) => decode(procedure.result, payload),
       () => undefined,
     );
-    return this.#send(exchange, program, procedure, args, options.signal);
+    return this.#send(exchange, program, procedure, args, { signal: options.signal });
   }
 
   open<Args, Result>(
@@ -116,7 +113,7 @@ export class Session implements Caller, AsyncDisposable {
       (frame) => this.#startStream(frame, procedure),
       (stream) => void stream.abort(),
     );
-    return this.#send(exchange, program, procedure, args, options.signal);
+    return this.#send(exchange, program, procedure, args, { signal: options.signal, early: new EarlyFrames() });
   }
 
   /** Gives up: fails whatever waits, with kind `closed`, and closes the transport. Idempotent. */
@@ -139,7 +136,7 @@ export class Session implements Caller, AsyncDisposable {
     program: ProgramId,
     procedure: Procedure<Args, unknown>,
     args: Args,
-    signal: AbortSignal | undefined,
+    { signal, early }: { readonly signal: AbortSignal | undefined; readonly early?: EarlyFrames },
   ): Promise<Value> {
     this.#assertOpen(procedure.name);
     const slot = await this.#slots.acquire({ signal: anySignal(signal, this.#end.signal) });
@@ -148,7 +145,7 @@ export class Session implements Caller, AsyncDisposable {
       this.#assertOpen(procedure.name);
       const header = this.#header(program, procedure.number, MessageType.call);
       const frame = encodeFrame(header, (to) => procedure.args.write(to, args));
-      this.#pending.set(header.serial, { header, exchange, slot });
+      this.#pending.set(header.serial, { header, exchange, slot, early });
       this.transport.stream.write(frame);
     } catch (error) {
       slot[Symbol.dispose]();
@@ -230,10 +227,16 @@ export class Session implements Caller, AsyncDisposable {
     this.#pending.delete(header.serial);
     pending.slot[Symbol.dispose]();
     pending.exchange.answer(frame);
+    for (const message of pending.early?.frames ?? []) this.#streamMessage(message);
   }
 
   #streamMessage(frame: Frame): void {
     const open = this.#streams.get(frame.header.serial);
+    const pending = open ? undefined : this.#pending.get(frame.header.serial);
+    if (pending?.early && sameCall(pending.header, frame.header)) {
+      pending.early.add(frame);
+      return;
+    }
     // The daemon may still send what it had under way when a stream failed or was given up.
     if (!open) return;
     if (!sameCall(open.header, frame.header)) {
@@ -304,6 +307,31 @@ export class Session implements Caller, AsyncDisposable {
     const cause = this.#state.kind === "closed" ? this.#state.error : undefined;
     const options = cause ? { cause } : {};
     throw new LibvirtError(cause ? cause.kind : "closed", `${procedure}: not sent, the connection is closed`, { procedure }, options);
+  }
+}
+
+interface Pending {
+  readonly header: Header;
+  readonly exchange: Pick<Exchange<unknown>, "answer" | "fail">;
+  readonly slot: Disposable;
+  /** Of a call that opens a stream. */
+  readonly early: EarlyFrames | undefined;
+}
+
+const earlyLimit = 16 << 20;
+
+/**
+ * What came for a stream before the answer that opens it: the daemon's event loop may send the first data while one of
+ * its workers still writes the answer (libvirt, src/rpc/virnetclientstream.c, is ready for it, too).
+ */
+class EarlyFrames {
+  readonly frames: Frame[] = [];
+  #bytes = 0;
+
+  add(frame: Frame): void {
+    this.#bytes += frame.payload.length;
+    if (this.#bytes > earlyLimit) throw new LibvirtError("protocol", `more than ${earlyLimit} bytes for a stream that was not opened yet`);
+    this.frames.push(frame);
   }
 }
 
