@@ -86,11 +86,17 @@ export class LabFaults {
   /** Leaves no free byte in the host's `local` pool, by making the pool as small as what is in it. */
   async fillDisk(host: LabHost, options: FaultOptions = {}): Promise<void> {
     // A page at least: a size of 0 would mean no limit.
-    const { stdout } = await host.exec(
-      ["bash", "-euc", `head -c 4096 /dev/zero >${filler}; df --output=used -B1 ${pools.local} | tail -n 1`],
-      { ...options, check: false },
-    );
-    await this.#resizeLocal(host, stdout.trim(), options);
+    const measure = `head -c 4096 /dev/zero >${filler}; df --output=used -B1 ${pools.local} | tail -n 1`;
+    for (let tries = 1; ; tries += 1) {
+      const { stdout } = await host.exec(["bash", "-euc", measure], { ...options, check: false });
+      try {
+        await this.#resizeLocal(host, stdout.trim(), options);
+        return;
+      } catch (error) {
+        // Somebody wrote meanwhile, and no disk is made smaller than what is on it.
+        if (tries === fillTries || !(error instanceof LabError && error.kind === "failed")) throw error;
+      }
+    }
   }
 
   async freeDisk(host: LabHost, options: FaultOptions = {}): Promise<void> {
@@ -152,6 +158,8 @@ function bothEnds(host: LabHost, network: NetworkName): { readonly namespace: st
     { namespace: host.name, device: host.interfaces[network] },
   ];
 }
+
+const fillTries = 50;
 
 /** Keeps the pool from being empty, and so without a size, when it is filled. */
 const filler = `${pools.local}/.godwit-filler`;
