@@ -1,5 +1,6 @@
 import { anySignal, type Clock } from "@godwit/core";
 import type { WriteStats } from "../ports/backup.ts";
+import { Budget, enoughRequests } from "./budget.ts";
 
 /** How fast a capture may read, bytes a second. It lets `take` wait until what was read before is paid for. */
 export class Pace {
@@ -43,35 +44,8 @@ export class Pace {
 
 /** The mean of the guest's writes between two readings, milliseconds; undefined when there were none. */
 export function meanWriteMs(from: WriteStats, to: WriteStats): number | undefined {
-  const requests = to.requests - from.requests;
-  return requests > 0 ? (to.totalMs - from.totalMs) / requests : undefined;
-}
-
-export interface Look {
-  /** Bytes a second that are allowed now, and that were really read since the last look. */
-  readonly rate: number;
-  readonly measured: number;
-  /** Mean of the guest's writes before the capture, and since the last look, milliseconds. */
-  readonly beforeMs: number | undefined;
-  readonly nowMs: number | undefined;
-}
-
-/** How much longer than before a guest's writes may take. */
-const budget = 1.5;
-/** Differences below this nobody notices, milliseconds. */
-const unnoticedMs = 1;
-/** Without any reading from before: what any guest puts up with, milliseconds. */
-const anyGuestMs = 20;
-/** A capture that does not get on at all holds its scratch space for ever, bytes a second. */
-const slowest = 2 << 20;
-/** Above this nothing is held back, bytes a second. */
-const fastest = 2 ** 31;
-
-/** The next rate: down at once when the guest's writes take too long, up step by step when they do not. */
-export function nextRate({ rate, measured, beforeMs, nowMs }: Look): number {
-  const allowedMs = beforeMs === undefined ? anyGuestMs : Math.max(beforeMs * budget, beforeMs + unnoticedMs);
-  if (nowMs !== undefined && nowMs > allowedMs) return Math.max(slowest, Math.min(rate, measured) * 0.6);
-  return rate * 1.25 > fastest ? Infinity : rate * 1.25;
+  const { requests, totalMs } = since(from, to);
+  return requests > 0 ? totalMs / requests : undefined;
 }
 
 export interface PacingOptions {
@@ -90,7 +64,6 @@ export interface Felt {
 }
 
 const lookMs = 500;
-const enoughRequests = 20;
 
 /** While it lives the pace follows the guest's writes; `felt` says what came of it. */
 export async function pacing(options: PacingOptions): Promise<AsyncDisposable & { felt(): Felt }> {
@@ -121,17 +94,25 @@ async function follow(
   beforeMs: number | undefined,
   state: { last: WriteStats | undefined; slowest: number },
 ): Promise<void> {
+  const budget = new Budget(beforeMs);
+  let before = Infinity;
   for (;;) {
     const began = clock.monotonic();
     await clock.sleep(lookMs, { signal });
     const now = await stats(signal);
-    const seconds = (clock.monotonic() - began) / 1000;
-    const nowMs = now && state.last && meanWriteMs(state.last, now);
-    const before = pace.rate;
-    pace.rate = nextRate({ rate: before, measured: pace.drain() / seconds, beforeMs, nowMs });
-    if (pace.rate < before) state.slowest = Math.min(state.slowest, pace.rate);
+    const ms = clock.monotonic() - began;
+    const { requests, totalMs } = now && state.last ? since(state.last, now) : nothing;
+    const rate = budget.next({ ms, measured: pace.drain() / (ms / 1000), requests, totalMs });
+    if (rate < before) state.slowest = Math.min(state.slowest, rate);
+    pace.rate = before = rate;
     state.last = now;
   }
+}
+
+const nothing: WriteStats = { requests: 0, totalMs: 0 };
+
+function since(from: WriteStats, to: WriteStats): WriteStats {
+  return { requests: to.requests - from.requests, totalMs: to.totalMs - from.totalMs };
 }
 
 function round(ms: number): number {
