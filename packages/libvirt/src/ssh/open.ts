@@ -8,6 +8,7 @@ import { describeHostKey, type HostKey, HostKeyVerifier } from "./host-key.ts";
 import { formatHop, parseJump } from "./jump.ts";
 import { Session, type SshSession } from "./session.ts";
 import { resolveTarget, type SshOptions, type SshTarget } from "./target.ts";
+import { carryMuch, importKeysOnce } from "./throughput.ts";
 
 const CONNECT_TIMEOUT_MS = 30_000;
 const MAX_JUMPS = 8;
@@ -112,6 +113,7 @@ interface LogIn {
 
 async function logIn(sock: Duplex, target: SshTarget, { verifier, authentication, signal }: LogIn): Promise<ssh2.Client> {
   const client = new ssh2.Client();
+  importKeysOnce(client);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const failed = (error?: Error): void => reject(verifier.refusal ?? loginError(target, authentication, error));
   const onError = (error: Error & { level?: string }): void => {
@@ -126,6 +128,7 @@ async function logIn(sock: Duplex, target: SshTarget, { verifier, authentication
   if (signal.aborted) stop();
   try {
     client.connect(connectConfig(sock, target, verifier, authentication));
+    carryMuch(sock);
     await promise;
     client.off("error", onError).off("close", onClose);
     return client;
