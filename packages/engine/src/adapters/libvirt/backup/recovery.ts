@@ -27,7 +27,7 @@ const close = `n=0
 for pid in /run/godwit-"$1"/*.pid; do
   [ -f "$pid" ] || continue
   while kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null; do
-    n=$((n + 1)); [ $n -ne 3 ] || kill "$(cat "$pid")"; [ $n -lt 15 ] || exit 4; sleep 1
+    n=$((n + 1)); [ $n -ne 30 ] || kill "$(cat "$pid")"; [ $n -lt 150 ] || exit 4; sleep 0.1
   done
 done; rm -rf "/run/godwit-$1"`;
 
