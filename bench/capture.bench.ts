@@ -45,6 +45,8 @@ async function change({ guest, host, mib }: Bench): Promise<void> {
   await guest.exec(["/bin/sh", "-c", script], { host, timeoutMs: 60_000 });
 }
 
+type Captured = Extract<CaptureResult, { readonly outcome: "captured" }>;
+
 interface Bench extends Wanted {
   readonly lab: Lab;
   readonly godwit: Godwit;
@@ -59,12 +61,23 @@ interface Timings {
   readonly restore: number[];
 }
 
-async function ours(bench: Bench): Promise<Timings & { readonly frozenMs: number[] }> {
+/** What the guest felt of the captures. */
+interface Felt {
+  readonly frozenMs: number[];
+  readonly writes: string[];
+}
+
+function describeWrites({ writeBeforeMs, writeMs, slowedTo }: Captured["guest"]): string {
+  const slowed = slowedTo === undefined ? "" : `, read at ${Math.round(slowedTo / 2 ** 20)} MiB/s for that`;
+  return `${writeBeforeMs ?? "?"} → ${writeMs ?? "?"}${slowed}`;
+}
+
+async function ours(bench: Bench): Promise<Timings & Felt> {
   const { lab, godwit, guest, host, rounds } = bench;
   const signal = AbortSignal.timeout(60_000);
   const passphraseFile = join(lab.dir, "passphrase");
   await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
-  const taken: Timings & { readonly frozenMs: number[] } = { full: [], nothing: [], some: [], restore: [], frozenMs: [] };
+  const taken: Timings & Felt = { full: [], nothing: [], some: [], restore: [], frozenMs: [], writes: [] };
   for (let round = 0; round < rounds; round += 1) {
     const name = `vault-${round}`;
     const location = join(lab.dir, name);
@@ -76,7 +89,9 @@ async function ours(bench: Bench): Promise<Timings & { readonly frozenMs: number
     let last: CaptureResult | undefined;
     const capture = async (): Promise<void> => {
       last = (await godwit.json<Job>(["protect", guest.name, "--vault", name])).result as CaptureResult;
-      if (last.outcome === "captured") taken.frozenMs.push(last.frozenMs);
+      if (last.outcome !== "captured") return;
+      taken.frozenMs.push(last.frozenMs);
+      taken.writes.push(describeWrites(last.guest));
     };
     taken.full.push(await timed(capture));
     taken.nothing.push(await timed(capture));
@@ -148,4 +163,5 @@ export default async function main(args: readonly string[]): Promise<void> {
     ["godwit", "virtnbdbackup"],
   );
   process.stdout.write(`frozen, ms: ${mine.frozenMs.join(", ")}\n`);
+  process.stdout.write(`the guest's writes before → during, ms: ${mine.writes.join("; ")}\n`);
 }
