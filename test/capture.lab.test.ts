@@ -172,7 +172,8 @@ describe("capturing a running guest", () => {
 
   /** Starts a capture and resolves with its job once the second disk is being read. */
   async function readingBulk(): Promise<string> {
-    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait"])).trim();
+    // Held back, so that there is a middle on a fast machine, too.
+    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "8M"])).trim();
     await eventually("the second disk is being read", async () => {
       const job = await showJob(site.godwit, id);
       if (isEnded(job)) assert.fail(`the capture ended too early: ${JSON.stringify(job.error ?? job.result)}`);

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { access, appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, run, sshdUser, stopProcess } from "./ssh-fixture.ts";
+import { freePort, run, sshdUser, stopProcess, waitForPort } from "./ssh-fixture.ts";
 
 /** A private libvirtd with its own mount namespace: its directories, users and SASL settings are not the machine's. */
 export interface TestDaemon extends AsyncDisposable {
@@ -61,7 +61,10 @@ export async function startDaemon({ config = "", pki, tcp = false, mechanisms = 
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const socket = join(binds["/run/libvirt"]!, "libvirt-sock");
-  await waitForFile(socket, () => (child.exitCode === null ? undefined : log));
+  const dead = (): string | undefined => (child.exitCode === null ? undefined : log);
+  await waitForFile(socket, dead);
+  if (pki !== undefined) await waitForPort(tlsPort, dead);
+  if (tcp) await waitForPort(tcpPort, dead);
   const owned = stack.move();
   return { dir, pid: child.pid!, socket, tlsPort, tcpPort, log: () => log, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
