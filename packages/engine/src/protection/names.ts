@@ -6,3 +6,6 @@ export function checkpointPrefix(vaultId: string): string {
 export function checkpointName(vaultId: string, moment: string): string {
   return `${checkpointPrefix(vaultId)}${moment}`;
 }
+
+/** What an admin may call a vault or a group. */
+export const givenName = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;

@@ -4,6 +4,7 @@ import { type BlobStore, openStore, Vault, VaultError } from "@godwit/vault";
 import { EngineError } from "../model/errors.ts";
 import type { Collection } from "../ports/store.ts";
 import type { VaultRecord } from "./model.ts";
+import { givenName } from "./names.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
@@ -20,7 +21,6 @@ interface Opened {
   readonly vault: Vault;
 }
 
-const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
 const maxPassphraseBytes = 4096;
 
 /** What captures and recoveries need of the registered vaults. */
@@ -39,7 +39,7 @@ export class Vaults implements AsyncDisposable {
 
   /** Registers a vault that exists. Throws `invalid`, or `conflict` when its name or the vault itself is registered already. */
   async add(wanted: VaultAdd, { signal }: Cancellable): Promise<VaultRecord> {
-    if (!namePattern.test(wanted.name)) {
+    if (!givenName.test(wanted.name)) {
       throw new EngineError("invalid", `'${wanted.name}' cannot name a vault: up to 63 letters, digits, dots, hyphens and underscores`);
     }
     const opened = await openVault(wanted, signal);

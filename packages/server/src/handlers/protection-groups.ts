@@ -1,19 +1,11 @@
 import type { Alert, ProtectionGroup as GroupAnswer, StoragePlan, StoragePlanRequest } from "@godwit/api";
-import {
-  type AlertRecord,
-  type Alerts,
-  EngineError,
-  type GroupView,
-  plannedMembers,
-  planStorage,
-  type ProtectionGroups,
-} from "@godwit/engine";
+import { type AlertRecord, type Alerts, EngineError, plannedMembers, planStorage, type ProtectionGroups } from "@godwit/engine";
 import type { z } from "zod";
 import type { Answer, Handlers } from "../http/contract.ts";
 import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
 
-export type GroupsService = Pick<ProtectionGroups, "list" | "view" | "create" | "edit" | "remove" | "status" | "uncovered" | "records">;
+export type GroupsService = Pick<ProtectionGroups, "views" | "view" | "create" | "edit" | "remove" | "status" | "uncovered" | "records">;
 
 export type AlertsService = Pick<Alerts, "list">;
 
@@ -29,10 +21,9 @@ type Names =
   | "storagePlan";
 
 export function protectionGroupHandlers({ groups, alerts }: Pick<Services, "groups" | "alerts">): Pick<Handlers, Names> {
-  const answer = async (ref: string): Promise<Answer<GroupAnswer>> => groupAnswer(await groups.view(ref));
+  const answer = (ref: string): Promise<Answer<GroupAnswer>> => groups.view(ref);
   return {
-    groupList: async ({ query }) =>
-      pageOf(await Promise.all((await groups.list()).map(({ id }) => answer(id))), ({ name }) => [name], query),
+    groupList: async ({ query }) => pageOf(await groups.views(), ({ name }) => [name], query),
     groupCreate: async ({ body }) => await answer((await groups.create(body)).id),
     groupGet: ({ params }) => answer(params.group),
     groupEdit: async ({ params, body }) => await answer((await groups.edit(params.group, body)).id),
@@ -57,10 +48,6 @@ export function protectionGroupHandlers({ groups, alerts }: Pick<Services, "grou
 
 export function alertAnswer({ id, kind, groupId, group, vmId, vm, text, raisedAt, resolvedAt }: AlertRecord): Alert {
   return { id, kind, groupId, group, vmId, vm, text, raisedAt, ...(resolvedAt !== undefined && { resolvedAt }) };
-}
-
-function groupAnswer(group: GroupView): Answer<GroupAnswer> {
-  return group;
 }
 
 /** A group's members as their runs measured them, with what is given beside them. */

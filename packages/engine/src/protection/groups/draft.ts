@@ -1,5 +1,6 @@
 import { EngineError } from "../../model/errors.ts";
 import type { GroupLimits, MemberSelector, ProtectionGroup, Retention, RetryPolicy } from "./model.ts";
+import { givenName } from "../names.ts";
 import { checkSchedule, type Schedule } from "./schedule.ts";
 
 type ScheduleDraft = Omit<Schedule, "timeZone"> & { readonly timeZone?: string | undefined };
@@ -29,8 +30,6 @@ const defaults = {
   limits: { perHost: 2 },
   retry: { times: 3, delayMinutes: 5 },
 } as const;
-
-const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
 
 /** Throws `invalid`. */
 export function newGroup(
@@ -80,7 +79,7 @@ export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: stri
 
 function checked(group: ProtectionGroup): ProtectionGroup {
   const wrong = (text: string): EngineError => new EngineError("invalid", `protection group ${group.name}: ${text}`, { group: group.name });
-  if (!namePattern.test(group.name)) throw wrong("a name has up to 63 letters, digits, dots, hyphens and underscores");
+  if (!givenName.test(group.name)) throw wrong("a name has up to 63 letters, digits, dots, hyphens and underscores");
   checkSchedule(group.schedule);
   const { names = [], tags = [], hosts = [], pools = [], rest = false } = group.members;
   if (names.length + tags.length + hosts.length + pools.length === 0 && !rest)

@@ -128,9 +128,18 @@ export class ProtectionGroups {
   }
 
   async view(ref: string): Promise<GroupView> {
-    const group = await this.find(ref);
-    const vault = await this.#options.vaults.find(group.vaultId);
-    return { ...group, vault: vault.name, statuses: (await this.status()).filter(({ groupId }) => groupId === group.id) };
+    return await this.#view(await this.find(ref), await this.status());
+  }
+
+  /** Every group with its members, by name. */
+  async views(): Promise<GroupView[]> {
+    const statuses = await this.status();
+    return await Promise.all((await this.list()).map((group) => this.#view(group, statuses)));
+  }
+
+  async #view(group: ProtectionGroup, statuses: readonly MemberStatus[]): Promise<GroupView> {
+    const { name: vault } = await this.#options.vaults.find(group.vaultId);
+    return { ...group, vault, statuses: statuses.filter(({ groupId }) => groupId === group.id) };
   }
 
   /** Every member of every group: how it stands, and why it waits if it is due. */

@@ -4,7 +4,7 @@ import { type AlertMessage, type AlertRecord, Alerts } from "../../../src/protec
 import type { ProtectionGroup } from "../../../src/protection/groups/model.ts";
 import type { MemberStatus } from "../../../src/protection/groups/report.ts";
 import { FakeClock } from "../../jobs/fake-clock.ts";
-import { Kept } from "./kept.ts";
+import { MemoryCollection } from "../../network/support.ts";
 
 const group = { id: "g", name: "gold", webhook: "https://example.org/hook" } as ProtectionGroup;
 const status = (state: MemberStatus["state"]): MemberStatus => ({
@@ -20,7 +20,7 @@ const status = (state: MemberStatus["state"]): MemberStatus => ({
 
 test("an alert is raised once, resolved once, told to the webhook in order, and told again until it is taken", async () => {
   const clock = new FakeClock();
-  const kept = new Kept<AlertRecord>();
+  const kept = new MemoryCollection<AlertRecord>();
   const sent: AlertMessage[] = [];
   const changed: string[] = [];
   let down = true;
@@ -55,7 +55,7 @@ test("an alert is raised once, resolved once, told to the webhook in order, and 
 });
 
 test("a member that left its group has no alert any more, and trouble that comes back is raised anew", async () => {
-  const kept = new Kept<AlertRecord>();
+  const kept = new MemoryCollection<AlertRecord>();
   const alerts = new Alerts({ alerts: kept, clock: new FakeClock(), send: async () => undefined, log: { warn: () => undefined } });
   await alerts.look([group], [status("late")]);
   await alerts.look([group], []);

@@ -8,7 +8,7 @@ import { ProtectionGroups } from "../../../src/protection/groups/service.ts";
 import { vmFacts } from "../../inventory/scripted-host.ts";
 import { FakeClock, settle } from "../../jobs/fake-clock.ts";
 import { JobMemory, MemoryJobStore } from "../../jobs/memory-store.ts";
-import { Kept } from "./kept.ts";
+import { MemoryCollection } from "../../network/support.ts";
 
 const hour = 3_600_000;
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -28,8 +28,8 @@ class Site implements AsyncDisposable {
       disks: [{ mode: "incremental", readBytes: 10 }],
     });
   readonly #memory = new JobMemory();
-  readonly #groups = new Kept<ProtectionGroup>();
-  readonly #members = new Kept<MemberRecord>();
+  readonly #groups = new MemoryCollection<ProtectionGroup>();
+  readonly #members = new MemoryCollection<MemberRecord>();
   #run = 0;
   jobs!: JobRunner;
   groups!: ProtectionGroups;
