@@ -122,6 +122,9 @@ export interface HostBackup {
   end(vmId: string, place: MomentPlace, options: Cancellable & { readonly forget: boolean }): Promise<void>;
   /** Makes the hypervisor know a checkpoint again; false when the disks no longer hold what it needs. */
   restoreCheckpoint(vmId: string, xml: string, options: Cancellable): Promise<boolean>;
-  /** No error when there is none such. */
+  /**
+   * Also a damaged one, and one of which only the disks know. No error when there is none such. Of a VM that is off
+   * nothing is removed.
+   */
   deleteCheckpoint(vmId: string, name: string, options: Cancellable): Promise<void>;
 }

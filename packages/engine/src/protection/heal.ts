@@ -49,6 +49,7 @@ export async function heal(backup: HostBackup, input: HealInput, context: JobCon
     });
     return { facts, checkpoint: tracking.checkpoint };
   }
+  await backup.deleteCheckpoint(vmId, tracking.checkpoint, { signal }); // a damaged list is of no use, and stays in the disk for ever
   return {
     facts,
     lost: "the disks have no usable list of changes since then (a crash of the VM or its host, or another copy of the disk)",

@@ -1,9 +1,9 @@
 import {
   CheckpointCreateFlags,
   CheckpointDeleteFlags,
-  CheckpointXmlFlags,
   type Connection,
   type Domain,
+  type DomainCheckpoint,
   isLibvirtError,
 } from "@godwit/libvirt";
 import type { MomentPlace } from "../../../ports/backup.ts";
@@ -11,6 +11,7 @@ import { findDomain, unlessRefused } from "../migration/access.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
 import type { Capturing } from "./pull.ts";
+import { escapeXml } from "../xml/edit.ts";
 import { parseDomain } from "../xml/index.ts";
 
 /** `$1` is the moment, then come folders that may hold its scratch files. */
@@ -60,30 +61,47 @@ async function diskFolders(connection: Connection, dom: Domain, signal: AbortSig
   ];
 }
 
-/** Also one whose list of changes is damaged, or gone from some of the disks. */
+/**
+ * Also one whose list of changes is damaged, or gone from some of the disks, and one that libvirt has forgotten (after
+ * a move, or as it was killed while it made it) while the disks still hold its lists. libvirt takes no list from the
+ * disks of a VM that is off: there the checkpoint stays, for the next capture of the running VM to find and remove.
+ */
 export async function dropCheckpoint(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<void> {
   const { remote } = connection;
   try {
-    const checkpoint = await remote.domainCheckpointLookupByName({ dom, name, flags: 0 }, { signal });
-    const xml = await remote.domainCheckpointGetXmlDesc({ checkpoint, flags: CheckpointXmlFlags.NO_DOMAIN }, { signal });
-    const whole = await unlessRefused(remote.domainCheckpointDelete({ checkpoint, flags: 0 }, { signal }).then(() => true));
-    if (whole === true) return;
-    await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
-    await dropDiskByDisk(connection, dom, xml, signal);
+    if ((await remote.domainIsActive({ dom }, { signal })) === 0) return;
+    const checkpoint = await lookUp(connection, dom, name, signal);
+    if (checkpoint) {
+      const whole = await unlessRefused(remote.domainCheckpointDelete({ checkpoint, flags: 0 }, { signal }).then(() => true));
+      if (whole === true) return;
+      await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
+    }
+    await dropDiskByDisk(connection, dom, name, signal);
   } catch (error) {
     if (!isLibvirtError(error, "NO_DOMAIN_CHECKPOINT", "NO_DOMAIN")) throw error;
   }
 }
 
+async function lookUp(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<DomainCheckpoint | undefined> {
+  try {
+    return await connection.remote.domainCheckpointLookupByName({ dom, name, flags: 0 }, { signal });
+  } catch (error) {
+    if (isLibvirtError(error, "NO_DOMAIN_CHECKPOINT")) return undefined;
+    throw error;
+  }
+}
+
 /**
- * libvirt deletes a checkpoint's lists of changes from all disks or from none. What is left on single disks is
- * reached by giving libvirt the checkpoint again with that disk alone.
+ * libvirt deletes a checkpoint's lists of changes from all disks or from none, and only those of checkpoints that it
+ * knows. What is left on single disks is reached by giving it the checkpoint again with that disk alone; of all that
+ * such a text says, only the names matter for that.
  */
-async function dropDiskByDisk(connection: Connection, dom: Domain, xml: string, signal: AbortSignal): Promise<void> {
+async function dropDiskByDisk(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<void> {
   const { remote } = connection;
-  const disks = [...xml.matchAll(/<disk name='([^']+)' checkpoint='bitmap'[^>]*\/>/g)].map((match) => match[0]);
-  for (const disk of disks) {
-    const xmlDesc = withoutParent(xml).replace(/<disks>[^]*<\/disks>/, `<disks>${disk}</disks>`);
+  const { disks } = parseDomain(await remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }));
+  for (const { target } of disks.filter(({ format, device }) => format === "qcow2" && device === "disk")) {
+    const disk = `<disk name='${escapeXml(target)}' checkpoint='bitmap' bitmap='${escapeXml(name)}'/>`;
+    const xmlDesc = `<domaincheckpoint><name>${escapeXml(name)}</name><creationTime>1</creationTime><disks>${disk}</disks></domaincheckpoint>`;
     const flags = CheckpointCreateFlags.REDEFINE;
     const checkpoint = await unlessRefused(remote.domainCheckpointCreateXml({ dom, xmlDesc, flags }, { signal }));
     if (!checkpoint) continue;
