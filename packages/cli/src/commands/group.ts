@@ -201,7 +201,7 @@ function addGroup(program: Command, withContext: WithContext): void {
         print(context, await context.client.call("groupGet", { params: { group: name }, signal: context.signal }), printGroup),
       ),
     );
-  groupOptions(group.command("create <name>").description("create a group; its members are captured at once, then by schedule"))
+  groupOptions(group.command("create <name>").description("create a group; with a schedule, its members are captured at once and then by it"))
     .requiredOption("--vault <vault>", "a registered vault")
     .action((name: string, flags: GroupFlags) =>
       withContext(async (context) => {

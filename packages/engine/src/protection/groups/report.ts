@@ -69,8 +69,13 @@ function stateOf(group: ProtectionGroup, record: MemberRecord, now: number): Pic
   if (record.jobId !== undefined) return { state: "running", reason: { code: "running", text: `job ${record.jobId} is under way` } };
   if (last?.outcome === "failed") return { state: "failing", reason: { code: "failed", text: last.error ?? "the last run failed" } };
   if (group.paused) return { state: "paused", reason: { code: "paused", text: `${group.name} is paused` } };
-  if (record.lastSuccessAt === undefined) return { state: "waiting", reason: { code: "first", text: "its first point is still to come" } };
+  if (record.lastSuccessAt === undefined) return { state: "waiting", reason: firstPoint(group, record) };
   return { state: "ok", reason: { code: "ok", text: `last point ${record.lastSuccessAt}` } };
+}
+
+function firstPoint({ name, schedule }: ProtectionGroup, { vm }: MemberRecord): Reason {
+  if (schedule.cron !== undefined || schedule.everyMinutes !== undefined) return { code: "first", text: "its first point is still to come" };
+  return { code: "by-hand", text: `${name} has no schedule: capture it by 'godwit protect ${vm}', or give the group one` };
 }
 
 function lastWords(last: RunRecord | undefined): string {
