@@ -83,6 +83,7 @@ export class ScriptedGuest {
       facts: async () => this.facts(),
       machine: async () => ({ definition: "<domain><uuid>v1</uuid></domain>", files: [] }),
       begin: async (_, request) => this.#begin(request),
+      tls: async () => ({ missing: "scripted" }),
       scratchLeft: async () => this.scratch,
       writeStats: async () => ({ requests: 100, totalMs: 50 }),
       end: async (_, { moment, checkpoint }, { forget }) => {

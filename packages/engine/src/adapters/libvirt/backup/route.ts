@@ -1,0 +1,151 @@
+import { BlockError, type BlockSink, type BlockSource, type Extent, withDeadline } from "@godwit/core";
+import { loadTlsDirectory, type NbdAddress, NbdError, type NbdSource, type NbdTarget, type NbdTlsOptions } from "@godwit/nbd";
+import { openNbdSink, openNbdSource } from "@godwit/nbd";
+import { EngineError } from "../../../model/errors.ts";
+import { type ExportedDisk, type ExportRoute, RouteLostError } from "../../../ports/backup.ts";
+import type { HostShell } from "../../../ports/shell.ts";
+
+/** Where an export listens, and how it is spoken to. */
+export interface ExportPlace {
+  readonly address: NbdAddress;
+  /** A directory of the server with its credentials, and the name that the host's certificate carries. */
+  readonly tls?: { readonly directory: string; readonly hostname: string } | undefined;
+}
+
+/** A route that is not the SSH session. */
+export type TcpRoute = Exclude<ExportRoute, { readonly kind: "ssh" }>;
+
+/** Nothing came for so long, though it was asked for: nobody is there any more. */
+const readMs = 20_000;
+/** A host may hold writes back while its own disk is busy. */
+const writeMs = 60_000;
+const openMs = 10_000;
+const portsTried = 8;
+
+/** A Unix socket of the host, reached through its shell. */
+export function socketPlace(shell: HostShell, socket: string): ExportPlace {
+  return {
+    address: {
+      name: socket,
+      async open(options) {
+        if (!shell.openUnixSocket)
+          throw new EngineError("invalid", "the host's shell carries no sockets: register the host with a +ssh URI");
+        return await shell.openUnixSocket(socket, options);
+      },
+    },
+  };
+}
+
+export function tcpPlace({ address: host, tls }: TcpRoute, port: number): ExportPlace {
+  return { address: { host, port }, ...(tls && { tls }) };
+}
+
+/** Ports that an export may be given, in the order in which to try them: two captures of a host seldom try the same first. */
+export function candidatePorts({ firstPort, lastPort }: TcpRoute, listening: ReadonlySet<number> = new Set()): number[] {
+  const all = Array.from({ length: lastPort - firstPort + 1 }, (_, at) => firstPort + at).filter((port) => !listening.has(port));
+  const start = Math.floor(Math.random() * all.length);
+  return [...all.slice(start), ...all.slice(0, start)].slice(0, portsTried);
+}
+
+async function targetOf({ address, tls }: ExportPlace, exportName: string): Promise<{ target: NbdTarget; tls?: NbdTlsOptions }> {
+  const target = { address, exportName, requireTls: tls !== undefined, tls: {} };
+  return tls ? { target, tls: { ...(await loadTlsDirectory(tls.directory, "client")), hostname: tls.hostname } } : { target };
+}
+
+/** A disk that is exported there. */
+export function exportedDisk(place: ExportPlace, target: string, mode: ExportedDisk["mode"], bitmap: string = target): ExportedDisk {
+  const incremental = mode === "incremental";
+  return {
+    target,
+    mode,
+    open: ({ signal }) => openExport(place, target, incremental ? [bitmap] : [], signal),
+    ...(incremental && { changed: (source, { signal }) => changesOf(source, bitmap, signal) }),
+  };
+}
+
+/** Throws `RouteLostError` where another route may work; so does what it gives. */
+export async function openExport(
+  place: ExportPlace,
+  exportName: string,
+  dirtyBitmaps: readonly string[],
+  signal: AbortSignal,
+): Promise<NbdSource> {
+  const open = async (both: AbortSignal): Promise<NbdSource> => {
+    const { target, tls } = await targetOf(place, exportName);
+    return await openNbdSource(target, { signal: both, dirtyBitmaps, tls });
+  };
+  if ("open" in place.address) return await open(signal);
+  const source = await inTime(place, openMs, signal, open);
+  return {
+    client: source.client,
+    size: source.size,
+    extents: (options) => followed(place, source.extents(options), options.signal),
+    changes: (name, options) => followed(place, source.changes(name, options), options.signal),
+    read: (offset, into, options) => inTime(place, readMs, options.signal, (both) => source.read(offset, into, { signal: both })),
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  };
+}
+
+/** The same for writing. */
+export async function openExportSink(place: ExportPlace, exportName: string, signal: AbortSignal): Promise<BlockSink> {
+  const open = async (both: AbortSignal): Promise<BlockSink> => {
+    const { target, tls } = await targetOf(place, exportName);
+    return await openNbdSink(target, { signal: both, tls });
+  };
+  if ("open" in place.address) return await open(signal);
+  const sink = await inTime(place, openMs, signal, open);
+  return {
+    size: sink.size,
+    write: (offset, data, options) => inTime(place, writeMs, options.signal, (both) => sink.write(offset, data, { signal: both })),
+    writeZeroes: (offset, length, options) =>
+      inTime(place, writeMs, options.signal, (both) => sink.writeZeroes(offset, length, { signal: both })),
+    flush: (options) => lost(place, sink.flush(options), options.signal),
+    [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+  };
+}
+
+function describe({ address }: ExportPlace): string {
+  return "host" in address ? `${address.host}, port ${address.port}` : "its socket";
+}
+
+function inTime<T>(place: ExportPlace, ms: number, signal: AbortSignal, body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const late = (): Error => new RouteLostError(`nothing came from ${describe(place)} for ${ms / 1000} s`);
+  return lost(place, withDeadline(ms, late, signal, body), signal);
+}
+
+/** What breaks on the way may work on another one; what the export itself answers will not. */
+async function lost<T>(place: ExportPlace, call: Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof NbdError && ["connect", "closed", "tls"].includes(error.reason)) {
+      throw new RouteLostError(`the way to ${describe(place)} does not work`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+async function* followed<T>(place: ExportPlace, items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { value, done } = await inTime(place, readMs, signal, () => iterator.next());
+      if (done === true) return;
+      yield value as T;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+async function* changesOf(source: BlockSource, bitmap: string, signal: AbortSignal): AsyncGenerator<Extent> {
+  if (!isNbdSource(source)) throw new BlockError("unsupported", "the list of changes belongs to the export that was opened with it");
+  for await (const { offset, length, kind } of source.changes(bitmap, { signal })) {
+    if (kind !== "clean") yield { offset, length, kind };
+  }
+}
+
+function isNbdSource(source: BlockSource): source is NbdSource {
+  return "changes" in source;
+}
