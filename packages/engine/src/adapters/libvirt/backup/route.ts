@@ -16,7 +16,7 @@ export interface ExportPlace {
 export type TcpRoute = Exclude<ExportRoute, { readonly kind: "ssh" }>;
 
 /** Nothing came for so long, though it was asked for: nobody is there any more. */
-const readMs = 20_000;
+const readMs = 10_000;
 /** A host may hold writes back while its own disk is busy. */
 const writeMs = 60_000;
 const openMs = 10_000;
