@@ -82,6 +82,8 @@ export interface MomentRequest extends MomentPlace {
   readonly freeze: boolean;
   /** Bytes that must be free where the guest's overwritten blocks are kept while it is read. */
   readonly scratchBytes: number;
+  /** What the VM is, where that was asked a moment ago. */
+  readonly facts?: BackupFacts | undefined;
   /** Through the SSH session when absent. */
   readonly route?: ExportRoute | undefined;
 }

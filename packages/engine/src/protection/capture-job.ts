@@ -17,7 +17,7 @@ import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResul
 import { checkpointName } from "./names.ts";
 import { type Felt, Pace, pacing } from "./pace.ts";
 import { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
-import { readInto, type Stored } from "./reading.ts";
+import { openDisks, readInto, type Stored } from "./reading.ts";
 import type { BackupRoute, UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
 import type { TrafficMeter } from "./traffic.ts";
@@ -122,9 +122,11 @@ class Run {
     const routing = traffic.routes(vm.hostId, (options) => backup.tls(options), { signal });
     routing.catch(() => undefined);
     this.#meter = traffic.meter(vm.hostId, { signal });
+    const asking = backup.facts(vm.id, { signal });
+    asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
     const known = await this.#captures.known(vault, this.#input, { signal });
-    const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId }, this.#context);
+    const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = { facts: healed.facts, base: known.base, checkpoint: healed.checkpoint, lost: healed.lost };
     this.#refuse(healed.facts);
     return await this.#byRoute(await routing, { vm, vault, backup, planned, before: known.tracking?.checkpoint });
@@ -186,10 +188,9 @@ class Run {
     const { facts, base } = planned;
     const context = this.#context;
     const place = this.#newPlace(vm);
-    await context.note("moment", place);
-    await context.note("plan", plan);
+    await Promise.all([context.note("moment", place), context.note("plan", plan)]);
     const freeze = facts.state === "running" && facts.agent === "connected";
-    const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base), route };
+    const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base), route, facts };
     try {
       const moment = await backup.begin(vm.id, request, { signal: context.signal });
       context.log("info", `the moment was taken on ${vm.host}: ${moment.freeze.text}`);
@@ -208,13 +209,13 @@ class Run {
 
   async #judge(facts: BackupFacts, { plan, moment, route }: Begun): Promise<Verdict> {
     const verdict = judgeConsistency(facts, moment.freeze);
-    await this.#context.reason(route.reason);
-    for (const { reason } of plan.disks) await this.#context.reason(reason);
-    for (const { reason } of facts.leftOut) await this.#context.reason({ code: "left-out", text: reason });
-    await this.#context.reason({
-      code: `consistency-${verdict.level}`,
-      text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}`,
-    });
+    const said = [
+      route.reason,
+      ...plan.disks.map(({ reason }) => reason),
+      ...facts.leftOut.map(({ reason }) => ({ code: "left-out", text: reason })),
+    ];
+    const consistency = { code: `consistency-${verdict.level}`, text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}` };
+    await Promise.all([...said, consistency].map((reason) => this.#context.reason(reason)));
     if (this.#input.atLeast === "filesystem" && verdict.level === "crash") {
       throw new EngineError(
         "refused",
@@ -237,14 +238,19 @@ class Run {
     });
     const pace = new Pace(options.clock, this.#input.bandwidthBytesPerSecond);
     const stats = (signal: AbortSignal): Promise<WriteStats | undefined> => backup.writeStats(vmId, { signal });
+    const opened = openDisks(begun.moment, { signal: watch.signal });
+    await using _closing = { [Symbol.asyncDispose]: async () => (await opened.catch(() => undefined))?.[Symbol.asyncDispose]() };
+    const describing = backup.machine(vmId, { signal: watch.signal });
+    describing.catch(() => undefined);
     await using following = await pacing({ signal: watch.signal, clock: options.clock, pace, stats });
-    const machine = await backup.machine(vmId, { signal: watch.signal });
+    const disks = await opened;
+    const machine = await describing;
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
     const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, base, verdict, reasons, pace, machine: { ...machine, files } },
+      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace, machine: { ...machine, files } },
       { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
     );
     return { ...stored, felt: following.felt() };

@@ -9,6 +9,7 @@ export interface Reading {
   /** The VM's name. */
   readonly name: string;
   readonly moment: Moment;
+  readonly disks: OpenDisks;
   readonly base: Point | undefined;
   readonly verdict: Verdict;
   readonly reasons: readonly string[];
@@ -27,14 +28,33 @@ export interface Stored {
   readonly readBytes: ReadonlyMap<string, number>;
 }
 
+/** A moment's exports, in its order; closed together. */
+export interface OpenDisks extends AsyncDisposable {
+  readonly sources: readonly BlockSource[];
+}
+
+/** Opens all of a moment's exports at once. */
+export async function openDisks({ disks }: Moment, { signal }: { readonly signal: AbortSignal }): Promise<OpenDisks> {
+  const opening = disks.map((disk) => disk.open({ signal }));
+  const opened = await Promise.allSettled(opening);
+  const sources = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const close = async (): Promise<void> => {
+    await Promise.all(sources.map((source) => source[Symbol.asyncDispose]()));
+  };
+  if (sources.length < disks.length) {
+    await close();
+    await Promise.all(opening);
+  }
+  return { sources, [Symbol.asyncDispose]: close };
+}
+
 /** Reads what a moment's exports hold into a vault. */
 export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
-  await using stack = new AsyncDisposableStack();
   const { moment, base, name, verdict, machine, reasons, pace } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
-  for (const disk of moment.disks) {
-    const source = stack.use(await disk.open({ signal }));
+  for (const [at, disk] of moment.disks.entries()) {
+    const source = reading.disks.sources[at]!;
     const changed = disk.changed?.(source, { signal });
     disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && { changed }) });
   }

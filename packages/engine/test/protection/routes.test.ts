@@ -27,7 +27,9 @@ function plan(settings: Partial<RouteFacts["settings"]>, more: Partial<RouteFact
     now: Date.now(),
     ...more,
   };
-  return planRoutes(facts).map(({ view, route }) => `${view.kind} ${"tls" in route ? (route.tls?.hostname ?? "-") : "-"}: ${view.reason.text}`);
+  return planRoutes(facts).map(
+    ({ view, route }) => `${view.kind} ${"tls" in route ? (route.tls?.hostname ?? "-") : "-"}: ${view.reason.text}`,
+  );
 }
 
 describe("the ways of backup traffic", () => {

@@ -30,7 +30,9 @@ export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clo
     begin: (vmId, request, { signal }) =>
       explained(
         "taking the moment",
-        facts(vmId, signal).then((now) => (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal)),
+        Promise.resolve(request.facts ?? facts(vmId, signal)).then((now) =>
+          (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal),
+        ),
       ),
     tls: ({ signal }) => readHostTls(shell, signal),
     async scratchLeft({ scratch }, { signal }) {

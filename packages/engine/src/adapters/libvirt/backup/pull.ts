@@ -1,4 +1,4 @@
-import { isLibvirtError, CheckpointXmlFlags } from "@godwit/libvirt";
+import { CheckpointXmlFlags, type Connection, type Domain, isLibvirtError } from "@godwit/libvirt";
 import type { Clock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
 import {
@@ -14,7 +14,7 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { MARK } from "./facts.ts";
-import { whileFrozen } from "./freeze.ts";
+import { armTimer, whileFrozen } from "./freeze.ts";
 import { candidatePorts, type ExportPlace, exportedDisk, socketPlace, tcpPlace } from "./route.ts";
 
 export interface Capturing {
@@ -52,7 +52,11 @@ export async function beginPull(
 ): Promise<Moment> {
   const { connection } = host;
   const dom = await needDomain(connection, facts.vmId, signal);
-  const room = await findRoom(shell, dom.id, facts, request.scratchBytes, signal);
+  const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
+  const arming = request.freeze ? armTimer(freezing, signal) : undefined;
+  // Whatever comes of it, nothing is left half begun.
+  const armed = arming?.catch(() => undefined);
+  const room = await findRoom(shell, dom.id, facts, request.scratchBytes, signal).finally(() => armed);
   const checkpointXml = checkpointXmlOf(facts, request);
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
@@ -62,22 +66,27 @@ export async function beginPull(
       if (request.base !== undefined && isBaseLost(error)) throw new BaseLostError((error as Error).message, { cause: error });
       throw error;
     });
-    return { at: new Date(clock.now()).toISOString(), place };
+    const at = new Date(clock.now()).toISOString();
+    // Asked for while the guest is let go.
+    const made = checkpointXml === undefined ? undefined : madeCheckpoint(connection, dom, request.checkpoint, signal);
+    made?.catch(() => undefined);
+    return { at, place, made };
   };
-  const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
-  const taken = request.freeze ? await whileFrozen(freezing, signal, take) : { value: await take(), freeze: notAsked };
+  const taken = arming ? await whileFrozen({ ...freezing, arming }, signal, take) : { value: await take(), freeze: notAsked };
+  const made = await taken.value.made;
   return {
     at: taken.value.at,
     freeze: taken.freeze,
     scratch: room.scratch,
     disks: request.disks.map(({ target, mode }) => exportedDisk(taken.value.place, target, mode)),
-    ...(checkpointXml !== undefined && { checkpointXml: await madeCheckpoint(host, facts.vmId, request.checkpoint, signal) }),
+    ...(made !== undefined && { checkpointXml: made }),
   };
 }
 
 interface Taken {
   readonly at: string;
   readonly place: ExportPlace;
+  readonly made: Promise<string> | undefined;
 }
 
 /** libvirt's names for what QEMU's NBD server could not do, or not with these credentials. */
@@ -159,8 +168,7 @@ export function checkpointXmlOf(facts: BackupFacts, { checkpoint }: MomentReques
   return `<domaincheckpoint><name>${escapeXml(checkpoint)}</name><disks>${[...disks, ...others].join("")}</disks></domaincheckpoint>`;
 }
 
-async function madeCheckpoint({ connection }: LibvirtAccess, vmId: string, name: string, signal: AbortSignal): Promise<string> {
-  const dom = await needDomain(connection, vmId, signal);
+async function madeCheckpoint(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<string> {
   const checkpoint = await connection.remote.domainCheckpointLookupByName({ dom, name, flags: 0 }, { signal });
   return await connection.remote.domainCheckpointGetXmlDesc({ checkpoint, flags: CheckpointXmlFlags.NO_DOMAIN }, { signal });
 }
