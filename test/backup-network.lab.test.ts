@@ -118,7 +118,8 @@ describe("a network for backup traffic", () => {
     const occupy = async (port: number, listen: boolean): Promise<AsyncDisposable> => {
       const [command = "", ...argv] = [...alpha.enter(), "python3", "-c", hold(port, listen)];
       const child = spawn(command, argv, { stdio: ["pipe", "pipe", "inherit"] });
-      await once(child.stdout, "data");
+      const [said] = (await once(child.stdout, "data", { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+      assert.match(said.toString(), /held/);
       return {
         [Symbol.asyncDispose]: async () => {
           child.stdin.end();
@@ -126,21 +127,23 @@ describe("a network for backup traffic", () => {
         },
       };
     };
-    // Who is bound and does not listen shows in no list.
-    await using _unseen = await occupy(ports.first, false);
+    // Others than before: what was closed just now cannot be had by everybody. Who is bound and does not listen shows in no list.
+    await set("--ports", "22000-22001");
+    await using _unseen = await occupy(22_000, false);
     const result = await capture(site, guest);
     assert.equal(result.route?.kind, "tls", JSON.stringify(result.route));
-    await using _seen = await occupy(ports.last, true);
+    await using _seen = await occupy(22_001, true);
     const other = await capture(site, guest);
     assert.equal(other.route?.kind, "ssh");
     await set("--otherwise", "refuse");
     const refused = await site.godwit.try(["protect", "web", "--vault", "main"]);
     assert.equal(refused.code, 1, refused.stderr);
-    assert.match(refused.stderr, /no port from 21000 to 21001 is free/);
+    assert.match(refused.stderr, /no port from 22000 to 22001 is free/);
     await assertNoTraces(guest, alpha);
   });
 
   it("is what the host's own list says, and is refused when nothing is left and the settings want that", async () => {
+    await set("--ports", `${ports.first}-${ports.last}`);
     await site.godwit.run(["backup-network", "add", "--host", "alpha", "--subnet", "192.0.2.0/24"]);
     const refused = await site.godwit.try(["protect", "web", "--vault", "main"]);
     assert.equal(refused.code, 4, refused.stderr);

@@ -10,6 +10,8 @@ export interface ExportPlace {
   readonly address: NbdAddress;
   /** A directory of the server with its credentials, and the name that the host's certificate carries. */
   readonly tls?: { readonly directory: string; readonly hostname: string } | undefined;
+  /** A local way to it that carries more, as long as it is not disposed. */
+  readonly carry?: ((signal: AbortSignal) => Promise<Carried | undefined>) | undefined;
 }
 
 /** A route that is not the SSH session. */
@@ -24,6 +26,7 @@ const portsTried = 8;
 
 /** A Unix socket of the host, reached through its shell. */
 export function socketPlace(shell: HostShell, socket: string): ExportPlace {
+  const shared = new Shared((signal) => shell.carry?.(socket, { signal }) ?? Promise.resolve(undefined));
   return {
     address: {
       name: socket,
@@ -33,7 +36,36 @@ export function socketPlace(shell: HostShell, socket: string): ExportPlace {
         return await shell.openUnixSocket(socket, options);
       },
     },
+    carry: (signal) => shared.take(signal),
   };
+}
+
+type Carried = AsyncDisposable & { readonly path: string };
+
+/** One carrier for all disks of a moment, from the first who needs it until the last is done. */
+class Shared {
+  readonly #start: (signal: AbortSignal) => Promise<Carried | undefined>;
+  #users = 0;
+  #running: Promise<Carried | undefined> | undefined;
+
+  constructor(start: (signal: AbortSignal) => Promise<Carried | undefined>) {
+    this.#start = start;
+  }
+
+  async take(signal: AbortSignal): Promise<Carried | undefined> {
+    this.#users += 1;
+    const running = (this.#running ??= this.#start(signal));
+    const release = async (): Promise<void> => {
+      this.#users -= 1;
+      if (this.#users > 0) return;
+      this.#running = undefined;
+      await (await running.catch(() => undefined))?.[Symbol.asyncDispose]();
+    };
+    const carried = await running.catch(() => undefined);
+    if (carried) return { path: carried.path, [Symbol.asyncDispose]: release };
+    await release();
+    return undefined;
+  }
 }
 
 export function tcpPlace({ address: host, tls }: TcpRoute, port: number): ExportPlace {
@@ -58,24 +90,30 @@ export function exportedDisk(place: ExportPlace, target: string, mode: ExportedD
   return {
     target,
     mode,
-    open: ({ signal }) => openExport(place, target, incremental ? [bitmap] : [], signal),
+    open: ({ signal }) => openExport(place, target, { dirtyBitmaps: incremental ? [bitmap] : [], much: !incremental }, signal),
     ...(incremental && { changed: (source, { signal }) => changesOf(source, bitmap, signal) }),
   };
+}
+
+export interface OpenHow {
+  readonly dirtyBitmaps?: readonly string[];
+  /** All of it will be read: worth a login of its own. */
+  readonly much: boolean;
 }
 
 /** Throws `RouteLostError` where another route may work; so does what it gives. */
 export async function openExport(
   place: ExportPlace,
   exportName: string,
-  dirtyBitmaps: readonly string[],
+  { dirtyBitmaps = [], much }: OpenHow,
   signal: AbortSignal,
 ): Promise<NbdSource> {
-  const open = async (both: AbortSignal): Promise<NbdSource> => {
-    const { target, tls } = await targetOf(place, exportName);
+  const open = async (both: AbortSignal, from: ExportPlace = place): Promise<NbdSource> => {
+    const { target, tls } = await targetOf(from, exportName);
     return await openNbdSource(target, { signal: both, dirtyBitmaps, tls });
   };
-  if ("open" in place.address) return await open(signal);
-  const source = await inTime(place, openMs, signal, open);
+  if ("open" in place.address) return await carried(place, much, signal, open);
+  const source = await inTime(place, openMs, signal, (both) => open(both));
   return {
     client: source.client,
     size: source.size,
@@ -86,14 +124,41 @@ export async function openExport(
   };
 }
 
+/**
+ * Opens by the carrier where there is one, which then ends with what was opened; else as the place says. What goes wrong
+ * with a carrier is no error yet.
+ */
+async function carried<T extends AsyncDisposable>(
+  place: ExportPlace,
+  much: boolean,
+  signal: AbortSignal,
+  open: (signal: AbortSignal, from: ExportPlace) => Promise<T>,
+): Promise<T> {
+  const carrier = much ? await place.carry?.(signal) : undefined;
+  if (!carrier) return await open(signal, place);
+  try {
+    const opened = await open(signal, { address: { path: carrier.path } });
+    const close = opened[Symbol.asyncDispose].bind(opened);
+    opened[Symbol.asyncDispose] = async () => {
+      await close();
+      await carrier[Symbol.asyncDispose]();
+    };
+    return opened;
+  } catch {
+    await carrier[Symbol.asyncDispose]();
+    signal.throwIfAborted();
+    return await open(signal, place);
+  }
+}
+
 /** The same for writing. */
 export async function openExportSink(place: ExportPlace, exportName: string, signal: AbortSignal): Promise<BlockSink> {
-  const open = async (both: AbortSignal): Promise<BlockSink> => {
-    const { target, tls } = await targetOf(place, exportName);
-    return await openNbdSink(target, { signal: both, tls });
+  const open = async (both: AbortSignal, from: ExportPlace = place): Promise<BlockSink> => {
+    const { target, tls } = await targetOf(from, exportName);
+    return await openNbdSink(target, { signal: both, tls, connections: 2 });
   };
-  if ("open" in place.address) return await open(signal);
-  const sink = await inTime(place, openMs, signal, open);
+  if ("open" in place.address) return await carried(place, true, signal, open);
+  const sink = await inTime(place, openMs, signal, (both) => open(both));
   return {
     size: sink.size,
     write: (offset, data, options) => inTime(place, writeMs, options.signal, (both) => sink.write(offset, data, { signal: both })),
