@@ -1,5 +1,5 @@
 import { CancelledError, describeError } from "@godwit/core";
-import type { Point, Vault } from "@godwit/vault";
+import type { Point, Vault, WarmThreads } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
@@ -42,6 +42,7 @@ interface Read extends Stored {
 interface Attempt {
   readonly vm: VmView;
   readonly vault: Vault;
+  readonly warm: WarmThreads;
   readonly backup: HostBackup;
   readonly planned: PlanInput;
   readonly before: string | undefined;
@@ -125,11 +126,13 @@ class Run {
     const asking = backup.facts(vm.id, { signal });
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
+    // Started now, they are there when the reading begins.
+    await using warm = vault.warm();
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = { facts: healed.facts, base: known.base, checkpoint: healed.checkpoint, lost: healed.lost };
     this.#refuse(healed.facts);
-    return await this.#byRoute(await routing, { vm, vault, backup, planned, before: known.tracking?.checkpoint });
+    return await this.#byRoute(await routing, { vm, vault, warm, backup, planned, before: known.tracking?.checkpoint });
   }
 
   /** By the best route that carries it to its end; what the vault got by another one is not sent again. */
@@ -152,11 +155,11 @@ class Run {
   }
 
   async #over(route: UsableRoute, attempt: Attempt): Promise<CaptureResult> {
-    const { vm, vault, backup, planned, before } = attempt;
+    const { vm, vault, warm, backup, planned, before } = attempt;
     const begun = await this.#begin(route, attempt);
     try {
       const verdict = await this.#judge(planned.facts, begun);
-      const stored = await this.#read({ vault, backup, base: planned.base, begun, verdict });
+      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict });
       if (planned.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
     } catch (error) {
@@ -225,8 +228,15 @@ class Run {
     return verdict;
   }
 
-  async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Read> {
-    const { vault, backup, base, begun, verdict } = of;
+  async #read(of: {
+    vault: Vault;
+    warm: WarmThreads;
+    backup: HostBackup;
+    base: Point | undefined;
+    begun: Begun;
+    verdict: Verdict;
+  }): Promise<Read> {
+    const { vault, warm, backup, base, begun, verdict } = of;
     const { vmId, vm, onMigration } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
@@ -251,7 +261,7 @@ class Run {
     const stored = await readInto(
       vault,
       { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace, machine: { ...machine, files } },
-      { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
+      { signal: watch.signal, warm, progress: (progress) => this.#context.progress(progress) },
     );
     return { ...stored, felt: following.felt() };
   }

@@ -1,5 +1,5 @@
 import type { BlockSource } from "@godwit/core";
-import type { Point, PutDisk, Vault } from "@godwit/vault";
+import type { Point, PutDisk, Vault, WarmThreads } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
@@ -20,6 +20,7 @@ export interface Reading {
 export interface ReadingOptions {
   readonly signal: AbortSignal;
   readonly progress: (progress: JobProgress) => void;
+  readonly warm?: WarmThreads;
 }
 
 export interface Stored {
@@ -49,7 +50,7 @@ export async function openDisks({ disks }: Moment, { signal }: { readonly signal
 }
 
 /** Reads what a moment's exports hold into a vault. */
-export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
+export async function readInto(vault: Vault, reading: Reading, { signal, progress, warm }: ReadingOptions): Promise<Stored> {
   const { moment, base, name, verdict, machine, reasons, pace } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
@@ -64,6 +65,7 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
     { name, disks, time: moment.at, consistency: verdict, machine, reasons, ...(base && { base }) },
     {
       signal,
+      ...(warm && { warm }),
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;
         progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });

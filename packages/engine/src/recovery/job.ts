@@ -71,8 +71,10 @@ class Run {
     await this.#context.reason(routes.now.reason);
     try {
       const disks = await this.#write(host, vault, point, planned);
-      const interfaces = await meter.read({ signal });
-      return { ...(await this.#finish(host, point, planned, disks)), route: routes.now, interfaces };
+      const counted = meter.read({ signal });
+      counted.catch(() => undefined);
+      const result = await this.#finish(host, point, planned, disks);
+      return { ...result, route: routes.now, interfaces: await counted };
     } catch (error) {
       await this.#undo(host, planned);
       throw error;
