@@ -116,8 +116,7 @@ describe("a network for backup traffic", () => {
     const hold = (port: number, listen: boolean): string =>
       `import socket,sys; s=socket.socket(); s.bind(('0.0.0.0',${port})); s.listen() if ${listen ? "True" : "False"} else None; print('held',flush=True); sys.stdin.read()`;
     const occupy = async (port: number, listen: boolean): Promise<AsyncDisposable> => {
-      const [command = "", ...argv] = [...alpha.enter(), "python3", "-c", hold(port, listen)];
-      const child = spawn(command, argv, { stdio: ["pipe", "pipe", "inherit"] });
+      const child = spawn("env", [...alpha.enter(), "python3", "-c", hold(port, listen)], { stdio: ["pipe", "pipe", "inherit"] });
       const [said] = (await once(child.stdout, "data", { signal: AbortSignal.timeout(10_000) })) as [Buffer];
       assert.match(said.toString(), /held/);
       return {

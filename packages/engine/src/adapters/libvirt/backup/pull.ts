@@ -55,8 +55,9 @@ export async function beginPull(
   const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
   const arming = request.freeze ? armTimer(freezing, signal) : undefined;
   // Whatever comes of it, nothing is left half begun.
-  const armed = arming?.catch(() => undefined);
-  const room = await findRoom(shell, dom.id, facts, request.scratchBytes, signal).finally(() => armed);
+  const finding = findRoom(shell, dom.id, facts, request.scratchBytes, signal);
+  await Promise.allSettled([finding, arming]);
+  const room = await finding;
   const checkpointXml = checkpointXmlOf(facts, request);
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {

@@ -1,4 +1,4 @@
-import { BlockError, type BlockSink, type BlockSource, type Extent, withDeadline } from "@godwit/core";
+import { anySignal, BlockError, type BlockSink, type BlockSource, type Extent, withDeadline } from "@godwit/core";
 import { loadTlsDirectory, type NbdAddress, NbdError, type NbdSource, type NbdTarget, type NbdTlsOptions } from "@godwit/nbd";
 import { openNbdSink, openNbdSource } from "@godwit/nbd";
 import { EngineError } from "../../../model/errors.ts";
@@ -22,6 +22,7 @@ const readMs = 10_000;
 /** A host may hold writes back while its own disk is busy. */
 const writeMs = 60_000;
 const openMs = 10_000;
+const lookMs = 1000;
 const portsTried = 8;
 
 /** A Unix socket of the host, reached through its shell. */
@@ -114,13 +115,17 @@ export async function openExport(
   };
   if ("open" in place.address) return await carried(place, much, signal, open);
   const source = await inTime(place, openMs, signal, (both) => open(both));
+  const watch = new StallWatch(place, readMs);
   return {
     client: source.client,
     size: source.size,
-    extents: (options) => followed(place, source.extents(options), options.signal),
-    changes: (name, options) => followed(place, source.changes(name, options), options.signal),
-    read: (offset, into, options) => inTime(place, readMs, options.signal, (both) => source.read(offset, into, { signal: both })),
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+    extents: (options) => watch.follow(options.signal, (both) => source.extents({ signal: both })),
+    changes: (name, options) => watch.follow(options.signal, (both) => source.changes(name, { signal: both })),
+    read: (offset, into, options) => watch.run(options.signal, (both) => source.read(offset, into, { signal: both })),
+    [Symbol.asyncDispose]: async () => {
+      watch[Symbol.dispose]();
+      await source[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -159,13 +164,16 @@ export async function openExportSink(place: ExportPlace, exportName: string, sig
   };
   if ("open" in place.address) return await carried(place, true, signal, open);
   const sink = await inTime(place, openMs, signal, (both) => open(both));
+  const watch = new StallWatch(place, writeMs);
   return {
     size: sink.size,
-    write: (offset, data, options) => inTime(place, writeMs, options.signal, (both) => sink.write(offset, data, { signal: both })),
-    writeZeroes: (offset, length, options) =>
-      inTime(place, writeMs, options.signal, (both) => sink.writeZeroes(offset, length, { signal: both })),
+    write: (offset, data, options) => watch.run(options.signal, (both) => sink.write(offset, data, { signal: both })),
+    writeZeroes: (offset, length, options) => watch.run(options.signal, (both) => sink.writeZeroes(offset, length, { signal: both })),
     flush: (options) => lost(place, sink.flush(options), options.signal),
-    [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      watch[Symbol.dispose]();
+      await sink[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -191,16 +199,55 @@ async function lost<T>(place: ExportPlace, call: Promise<T>, signal: AbortSignal
   }
 }
 
-async function* followed<T>(place: ExportPlace, items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
-  const iterator = items[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const { value, done } = await inTime(place, readMs, signal, () => iterator.next());
-      if (done === true) return;
-      yield value as T;
+/** Ends what is under way when nothing of it has come for too long. One timer for all, as there are many requests. */
+class StallWatch implements Disposable {
+  readonly #place: ExportPlace;
+  readonly #stalled = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  #waiting = 0;
+  #seen = 0;
+  #both: { readonly of: AbortSignal; readonly signal: AbortSignal } | undefined;
+
+  constructor(place: ExportPlace, ms: number) {
+    this.#place = place;
+    const look = (): void => {
+      if (this.#waiting > 0 && performance.now() - this.#seen > ms)
+        this.#stalled.abort(new RouteLostError(`nothing came from ${describe(place)} for ${ms / 1000} s`));
+    };
+    this.#timer = setInterval(look, lookMs).unref();
+  }
+
+  async run<T>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#waiting === 0) this.#seen = performance.now();
+    this.#waiting += 1;
+    try {
+      return await lost(this.#place, call(this.#with(signal)), signal);
+    } finally {
+      this.#waiting -= 1;
+      this.#seen = performance.now();
     }
-  } finally {
-    await iterator.return?.();
+  }
+
+  async *follow<T>(signal: AbortSignal, open: (signal: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T> {
+    const iterator = open(this.#with(signal))[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await this.run(signal, () => iterator.next());
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #with(of: AbortSignal): AbortSignal {
+    if (this.#both?.of !== of) this.#both = { of, signal: anySignal(of, this.#stalled.signal) };
+    return this.#both.signal;
   }
 }
 
