@@ -4,6 +4,7 @@ import { openNbdSink, openNbdSource } from "@godwit/nbd";
 import { EngineError } from "../../../model/errors.ts";
 import { type ExportedDisk, type ExportRoute, RouteLostError } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
+import { writingOut } from "./write-out.ts";
 
 /** Where an export listens, and how it is spoken to. */
 export interface ExportPlace {
@@ -158,6 +159,10 @@ async function carried<T extends AsyncDisposable>(
 
 /** The same for writing. */
 export async function openExportSink(place: ExportPlace, exportName: string, signal: AbortSignal): Promise<BlockSink> {
+  return writingOut(await openSink(place, exportName, signal));
+}
+
+async function openSink(place: ExportPlace, exportName: string, signal: AbortSignal): Promise<BlockSink> {
   const open = async (both: AbortSignal, from: ExportPlace = place): Promise<BlockSink> => {
     const { target, tls } = await targetOf(from, exportName);
     return await openNbdSink(target, { signal: both, tls, connections: 2 });
