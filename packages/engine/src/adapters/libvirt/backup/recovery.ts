@@ -58,7 +58,7 @@ export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRec
     readImage: (key, { target }, { signal }): Promise<NbdSource> => {
       const place = open.get(`${key} ${target}`);
       if (!place) throw new EngineError("conflict", `the image ${target} is not open`);
-      return openExport(place, target, { much: true }, signal);
+      return openExport(place, target, [], signal);
     },
     closeImages: (key, { signal }) => must(shell, [close, "sh", key], signal, "an image that was written stays open on the host"),
     track: (checkpoint, images, { signal }) => track(shell, checkpoint, images, signal),

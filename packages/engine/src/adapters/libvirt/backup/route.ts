@@ -4,6 +4,7 @@ import { openNbdSink, openNbdSource } from "@godwit/nbd";
 import { EngineError } from "../../../model/errors.ts";
 import { type ExportedDisk, type ExportRoute, RouteLostError } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
+import { UpgradingSource } from "./upgrade.ts";
 import { writingOut } from "./write-out.ts";
 
 /** Where an export listens, and how it is spoken to. */
@@ -92,29 +93,27 @@ export function exportedDisk(place: ExportPlace, target: string, mode: ExportedD
   return {
     target,
     mode,
-    open: ({ signal }) => openExport(place, target, { dirtyBitmaps: incremental ? [bitmap] : [], much: !incremental }, signal),
+    open: ({ signal }) => openExport(place, target, incremental ? [bitmap] : [], signal),
     ...(incremental && { changed: (source, { signal }) => changesOf(source, bitmap, signal) }),
   };
-}
-
-export interface OpenHow {
-  readonly dirtyBitmaps?: readonly string[];
-  /** All of it will be read: worth a login of its own. */
-  readonly much: boolean;
 }
 
 /** Throws `RouteLostError` where another route may work; so does what it gives. */
 export async function openExport(
   place: ExportPlace,
   exportName: string,
-  { dirtyBitmaps = [], much }: OpenHow,
+  dirtyBitmaps: readonly string[],
   signal: AbortSignal,
 ): Promise<NbdSource> {
   const open = async (both: AbortSignal, from: ExportPlace = place): Promise<NbdSource> => {
     const { target, tls } = await targetOf(from, exportName);
     return await openNbdSource(target, { signal: both, dirtyBitmaps, tls });
   };
-  if ("open" in place.address) return await carried(place, much, signal, open);
+  if ("open" in place.address) {
+    const { carry } = place;
+    const first = await open(signal);
+    return carry ? new UpgradingSource(first, (both) => carried(carry, both, open)) : first;
+  }
   const source = await inTime(place, openMs, signal, (both) => open(both));
   const watch = new StallWatch(place, readMs);
   return {
@@ -130,18 +129,14 @@ export async function openExport(
   };
 }
 
-/**
- * Opens by the carrier where there is one, which then ends with what was opened; else as the place says. What goes wrong
- * with a carrier is no error yet.
- */
+/** Opens by a carrier, which then ends with what was opened; undefined when there is none. */
 async function carried<T extends AsyncDisposable>(
-  place: ExportPlace,
-  much: boolean,
+  carry: NonNullable<ExportPlace["carry"]>,
   signal: AbortSignal,
   open: (signal: AbortSignal, from: ExportPlace) => Promise<T>,
-): Promise<T> {
-  const carrier = much ? await place.carry?.(signal) : undefined;
-  if (!carrier) return await open(signal, place);
+): Promise<T | undefined> {
+  const carrier = await carry(signal);
+  if (!carrier) return undefined;
   try {
     const opened = await open(signal, { address: { path: carrier.path } });
     const close = opened[Symbol.asyncDispose].bind(opened);
@@ -150,10 +145,9 @@ async function carried<T extends AsyncDisposable>(
       await carrier[Symbol.asyncDispose]();
     };
     return opened;
-  } catch {
+  } catch (error) {
     await carrier[Symbol.asyncDispose]();
-    signal.throwIfAborted();
-    return await open(signal, place);
+    throw error;
   }
 }
 
@@ -167,7 +161,11 @@ async function openSink(place: ExportPlace, exportName: string, signal: AbortSig
     const { target, tls } = await targetOf(from, exportName);
     return await openNbdSink(target, { signal: both, tls, connections: 2 });
   };
-  if ("open" in place.address) return await carried(place, true, signal, open);
+  if ("open" in place.address) {
+    const better = place.carry && (await carried(place.carry, signal, open).catch(() => undefined));
+    signal.throwIfAborted();
+    return better ?? (await open(signal));
+  }
   const sink = await inTime(place, openMs, signal, (both) => open(both));
   const watch = new StallWatch(place, writeMs);
   return {
