@@ -22,7 +22,7 @@ describe("a network for backup traffic", () => {
     site = await startSite({ hosts: 1, uplinks: ["storage"] });
     alpha = site.lab.host("alpha");
     await startVault(site);
-    guest = await runGuest(site.lab, "web", alpha);
+    guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32 }] });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
     credentials = join(site.lab.dir, "backup-tls");
     await mkdir(credentials);
@@ -37,6 +37,11 @@ describe("a network for backup traffic", () => {
   after(async () => site?.[Symbol.asyncDispose]());
 
   const set = (...flags: readonly string[]): Promise<string> => site.godwit.run(["backup-traffic", "set", ...flags]);
+
+  /** Gives the next capture so much to read that it can be watched. */
+  const change = async (): Promise<void> => {
+    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=12 2>/dev/null; sync"], { host: alpha });
+  };
 
   /** Ports of the range that somebody listens on. */
   async function listening(): Promise<number[]> {
@@ -78,7 +83,7 @@ describe("a network for backup traffic", () => {
 
   it("is encrypted where both ends can, and shuts out who has no certificate", async () => {
     await set("--tls-credentials", credentials);
-    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vda bs=1M count=12 seek=40 2>/dev/null; sync"], { host: alpha });
+    await change();
     const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "4M"])).trim();
     const [port = 0] = await eventually("the export listens", async () => {
       const found = await listening();
@@ -91,8 +96,46 @@ describe("a network for backup traffic", () => {
     await assertNoTraces(guest, alpha);
   });
 
+  it("is what the host's own list says, and is refused when nothing is left and the settings want that", async () => {
+    await set("--otherwise", "refuse");
+    await site.godwit.run(["backup-network", "add", "--host", "alpha", "--subnet", "192.0.2.0/24"]);
+    const refused = await site.godwit.try(["protect", "web", "--vault", "main"]);
+    assert.equal(refused.code, 4, refused.stderr);
+    assert.match(refused.stderr, /not among alpha's backup networks, which govern what it carries/);
+    assert.match(refused.stderr, /migration is out: the server has no address on it/);
+    await site.godwit.run(["backup-network", "remove", "--host", "alpha", "--subnet", "192.0.2.0/24"]);
+    const { routes } = await site.godwit.json<{ routes: { kind: string; networkId?: string }[] }>(["backup-traffic", "explain", "alpha"]);
+    assert.equal(routes[0]?.networkId, await networkId("storage"));
+    assert.ok(
+      routes.every(({ kind }) => kind === "tls"),
+      "nothing but encrypted ways",
+    );
+  });
+
+  it("carries a VM that is off, and what a recovery writes", async () => {
+    await site.godwit.run(["vm", "stop", "web"]);
+    const result = capturedOf(await site.godwit.json<Job>(["protect", "web", "--vault", "main"]));
+    assert.equal(result.route?.kind, "tls");
+    for (const [flags, kind] of [
+      [[], "tls"],
+      [["--tls-credentials", ""], "tcp"],
+    ] as const) {
+      if (flags.length > 0) await set(...flags);
+      const job = await site.godwit.json<Job>(["recover", "disk", result.pointId, "vda", "--to", "alpha", "--storage", "local"]);
+      const recovered = job.result as RecoverResult;
+      assert.equal(recovered.route?.kind, kind, JSON.stringify(job));
+      const written = recovered.disks.reduce((sum, disk) => sum + disk.writtenBytes, 0);
+      const storage = recovered.interfaces?.find(({ network }) => network === "storage");
+      assert.ok(storage && storage.receivedBytes >= written, JSON.stringify(recovered.interfaces));
+    }
+    assert.deepEqual(await listening(), []);
+    await set("--tls-credentials", credentials);
+    await site.godwit.run(["vm", "start", "web"]);
+    await guest.waitForAgent({ host: alpha });
+  });
+
   it("goes on over the next network when it is cut in the middle", async () => {
-    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vda bs=1M count=12 seek=40 2>/dev/null; sync"], { host: alpha });
+    await change();
     const { acknowledged } = await guest.acknowledgements();
     const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "3M"])).trim();
     await eventually("it reads", async () => ((await showJob(site.godwit, id)).progress?.fraction ?? 0) > 0.05);
@@ -126,8 +169,8 @@ describe("a network for backup traffic", () => {
         },
       };
     };
-    // Others than before: what was closed just now cannot be had by everybody. Who is bound and does not listen shows in no list.
-    await set("--ports", "22000-22001");
+    await set("--ports", "22000-22001", "--otherwise", "ssh");
+    // Who is bound and does not listen shows in no list.
     await using _unseen = await occupy(22_000, false);
     const result = await capture(site, guest);
     assert.equal(result.route?.kind, "tls", JSON.stringify(result.route));
@@ -139,40 +182,5 @@ describe("a network for backup traffic", () => {
     assert.equal(refused.code, 1, refused.stderr);
     assert.match(refused.stderr, /no port from 22000 to 22001 is free/);
     await assertNoTraces(guest, alpha);
-  });
-
-  it("is what the host's own list says, and is refused when nothing is left and the settings want that", async () => {
-    await set("--ports", `${ports.first}-${ports.last}`);
-    await site.godwit.run(["backup-network", "add", "--host", "alpha", "--subnet", "192.0.2.0/24"]);
-    const refused = await site.godwit.try(["protect", "web", "--vault", "main"]);
-    assert.equal(refused.code, 4, refused.stderr);
-    assert.match(refused.stderr, /not among alpha's backup networks, which govern what it carries/);
-    assert.match(refused.stderr, /migration is out: the server has no address on it/);
-    await site.godwit.run(["backup-network", "remove", "--host", "alpha", "--subnet", "192.0.2.0/24"]);
-    const { routes } = await site.godwit.json<{ routes: { kind: string; networkId?: string }[] }>(["backup-traffic", "explain", "alpha"]);
-    assert.equal(routes[0]?.networkId, await networkId("storage"));
-    assert.ok(
-      routes.every(({ kind }) => kind === "tls"),
-      "nothing but encrypted ways",
-    );
-  });
-
-  it("carries a VM that is off, and what a recovery writes", async () => {
-    await site.godwit.run(["vm", "stop", "web"]);
-    const result = capturedOf(await site.godwit.json<Job>(["protect", "web", "--vault", "main"]));
-    assert.equal(result.route?.kind, "tls");
-    for (const [flags, kind] of [
-      [[], "tls"],
-      [["--tls-credentials", ""], "tcp"],
-    ] as const) {
-      if (flags.length > 0) await set(...flags);
-      const job = await site.godwit.json<Job>(["recover", "disk", result.pointId, "vda", "--to", "alpha", "--storage", "local"]);
-      const recovered = job.result as RecoverResult;
-      assert.equal(recovered.route?.kind, kind, JSON.stringify(job));
-      const written = recovered.disks.reduce((sum, disk) => sum + disk.writtenBytes, 0);
-      const storage = recovered.interfaces?.find(({ network }) => network === "storage");
-      assert.ok(storage && storage.receivedBytes >= written, JSON.stringify(recovered.interfaces));
-    }
-    assert.deepEqual(await listening(), []);
   });
 });

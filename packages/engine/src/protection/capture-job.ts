@@ -143,6 +143,7 @@ class Run {
         return await this.#over(route, attempt);
       } catch (error) {
         if (!(error instanceof RouteLostError)) throw error;
+        this.#captures.options.traffic.lost(vm.hostId, route.view, describeError(error));
         const lost = `${route.view.reason.text}: ${describeError(error)}`;
         const next = routes[at + 1];
         const { state } = await backup.facts(vm.id, { signal: this.#context.signal });

@@ -40,6 +40,10 @@ export interface RouteFacts {
  */
 export function planRoutes(facts: RouteFacts): UsableRoute[] {
   const { host, verdicts, settings } = facts;
+  if (verdicts.some(({ reason }) => reason.code === "same-host")) {
+    const text = `without any network: the server runs on ${host.name} itself`;
+    return [{ route: { kind: "ssh" }, view: { kind: "ssh", reason: { code: "same-host", text } } }];
+  }
   const routes: UsableRoute[] = [];
   const passed: string[] = [];
   for (const verdict of verdicts) {

@@ -67,7 +67,7 @@ class Run {
     const point = await vault.point(this.#input.pointId, { signal });
     const host = this.#recoveries.recovery(this.#input.hostId);
     const planned = await this.#context.step("plan", () => this.#plan(host, point));
-    const routes = (this.#routes = new Routes(await routing));
+    const routes = (this.#routes = new Routes(await routing, (route, why) => traffic.lost(hostId, route, why)));
     await this.#context.reason(routes.now.reason);
     try {
       const disks = await this.#write(host, vault, point, planned);

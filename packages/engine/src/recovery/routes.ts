@@ -6,10 +6,12 @@ import type { BackupRoute, UsableRoute } from "../protection/index.ts";
 /** The routes to a host, shared by all disks of a recovery: one that was lost is not tried again. */
 export class Routes {
   readonly #routes: readonly UsableRoute[];
+  readonly #lost: (route: BackupRoute, why: string) => void;
   #at = 0;
 
-  constructor(routes: readonly UsableRoute[]) {
+  constructor(routes: readonly UsableRoute[], lost: (route: BackupRoute, why: string) => void = () => undefined) {
     this.#routes = routes;
+    this.#lost = lost;
   }
 
   get now(): BackupRoute {
@@ -26,7 +28,9 @@ export class Routes {
       try {
         return await body(this.#routes[at]!.route, again);
       } catch (error) {
-        if (!(error instanceof RouteLostError) || at + 1 >= this.#routes.length) throw error;
+        if (!(error instanceof RouteLostError)) throw error;
+        this.#lost(this.#routes[at]!.view, describeError(error));
+        if (at + 1 >= this.#routes.length) throw error;
         if (this.#at !== at) continue;
         this.#at += 1;
         const lost = `${this.#routes[at]!.view.reason.text}: ${describeError(error)}`;

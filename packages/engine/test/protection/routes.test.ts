@@ -65,6 +65,11 @@ describe("the ways of backup traffic", () => {
     ]);
   });
 
+  it("need no network on the server's own machine", () => {
+    const here = { ...verdict("backup"), reason: { code: "same-host", text: "out: source and destination are the same host" } };
+    assert.deepEqual(plan({ otherwise: "refuse" }, { verdicts: [here] }), ["ssh -: without any network: the server runs on alpha itself"]);
+  });
+
   it("are refused when the settings want no SSH session and nothing is left", () => {
     const wanted = { tlsDirectory: "/tls", otherwise: "refuse" } as const;
     const why = (more: Partial<RouteFacts>): string => {
