@@ -1,14 +1,15 @@
 /**
  * The same running guest captured by `godwit protect` and by Debian's virtnbdbackup: all of a disk, nothing changed,
  * about 100 MiB changed, and the disk brought back. Whole commands by the wall clock. virtnbdbackup runs on the host
- * itself and copies; Godwit reads through SSH from elsewhere, and deduplicates, compresses and encrypts.
+ * itself and copies; Godwit reads from elsewhere (through SSH, over plain TCP and over TLS), and deduplicates, compresses
+ * and encrypts.
  *
- *   npm run bench -- capture [--rounds N] [--mib N]
+ *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls]
  */
-import type { CaptureResult, Job } from "@godwit/api";
+import type { BackupRoute, CaptureResult, Job, Network } from "@godwit/api";
 import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
 import { openStore, Vault } from "@godwit/vault";
-import { writeFile } from "node:fs/promises";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
@@ -72,14 +73,36 @@ function describeWrites({ writeBeforeMs, writeMs, slowedTo }: Captured["guest"])
   return `${writeBeforeMs ?? "?"} → ${writeMs ?? "?"}${slowed}`;
 }
 
-async function ours(bench: Bench): Promise<Timings & Felt> {
+type Way = BackupRoute["kind"];
+const ways: readonly Way[] = ["ssh", "tcp", "tls"];
+
+/** Has captures and restores go that way. */
+async function choose({ lab, godwit }: Bench, way: Way): Promise<void> {
+  const networks = await godwit.json<Network[]>(["network", "list"]);
+  const network = networks.find(({ subnets }) => subnets.includes(lab.network("management").ipv4));
+  if (!network) throw new Error("the lab's management network was not found");
+  const credentials = join(lab.dir, "backup-tls");
+  await mkdir(credentials, { recursive: true });
+  for (const [from, to] of [
+    ["cacert.pem", "ca-cert.pem"],
+    ["clientcert.pem", "client-cert.pem"],
+    ["clientkey.pem", "client-key.pem"],
+  ] as const) {
+    await copyFile(join(lab.pkiPath, from), join(credentials, to));
+  }
+  const flags = { ssh: ["", ""], tcp: [network.id, ""], tls: ["", credentials] }[way];
+  await godwit.run(["backup-traffic", "set", "--unencrypted", flags[0] ?? "", "--tls-credentials", flags[1] ?? ""]);
+}
+
+async function ours(bench: Bench, way: Way): Promise<Timings & Felt> {
   const { lab, godwit, guest, host, rounds } = bench;
   const signal = AbortSignal.timeout(60_000);
+  await choose(bench, way);
   const passphraseFile = join(lab.dir, "passphrase");
   await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
   const taken: Timings & Felt = { full: [], nothing: [], some: [], restore: [], frozenMs: [], writes: [] };
   for (let round = 0; round < rounds; round += 1) {
-    const name = `vault-${round}`;
+    const name = `vault-${way}-${round}`;
     const location = join(lab.dir, name);
     {
       await using store = await openStore(location, { signal, create: true });
@@ -90,6 +113,7 @@ async function ours(bench: Bench): Promise<Timings & Felt> {
     const capture = async (): Promise<void> => {
       last = (await godwit.json<Job>(["protect", guest.name, "--vault", name])).result as CaptureResult;
       if (last.outcome !== "captured") return;
+      if (last.route?.kind !== way) throw new Error(`it went by ${last.route?.kind ?? "nobody knows"} and not by ${way}`);
       taken.frozenMs.push(last.frozenMs);
       taken.writes.push(describeWrites(last.guest));
     };
@@ -100,6 +124,7 @@ async function ours(bench: Bench): Promise<Timings & Felt> {
     if (last?.outcome !== "captured") throw new Error("the capture was parked");
     const { pointId } = last;
     taken.restore.push(await timed(() => godwit.run(["recover", "disk", pointId, "vdb", "--to", host.name, "--storage", "shared"])));
+    await dropCheckpoints(guest, host);
   }
   return taken;
 }
@@ -138,30 +163,46 @@ async function dropCheckpoints(guest: LabGuest, host: LabHost): Promise<void> {
 export default async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
-    options: { rounds: { type: "string", default: "3" }, mib: { type: "string", default: "1024" } },
+    options: {
+      rounds: { type: "string", default: "3" },
+      mib: { type: "string", default: "1024" },
+      ways: { type: "string", default: ways.join(",") },
+    },
   });
   const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
+  const wanted = ways.filter((way) => values.ways.split(",").includes(way));
   await using lab = await startLab({ hosts: 1 });
   const [host] = lab.hosts;
   if (!host) throw new Error("the lab has no host");
   await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
   const godwit = new Godwit({ socket: server.socket });
   await godwit.run(["host", "add", host.name, lab.uri(host)]);
+  await godwit.run(["network", "probe"]);
   const guest = await startGuest(lab, host, mib);
   const bench: Bench = { lab, godwit, guest, host, rounds, mib };
-  const mine = await ours(bench);
   const plain = await theirs(bench, false);
   const lz4 = await theirs(bench, true);
-  printRows(
-    [
-      { what: `full, ${mib} MiB, beside an uncompressed copy`, ours: mine.full, theirs: plain.full, unit: "ms", bar: 1 },
-      { what: `full, ${mib} MiB, beside lz4`, ours: mine.full, theirs: lz4.full, unit: "ms", bar: 1 / 1.5 },
-      { what: "nothing changed", ours: mine.nothing, theirs: plain.nothing, unit: "ms", bar: 0.5 },
-      { what: `${changedMiB} MiB changed`, ours: mine.some, theirs: plain.some, unit: "ms", bar: 0.5 },
-      { what: "restore to the host", ours: mine.restore, theirs: plain.restore, unit: "ms", bar: 1 / 2.5 },
-    ],
-    ["godwit", "virtnbdbackup"],
-  );
-  process.stdout.write(`frozen, ms: ${mine.frozenMs.join(", ")}\n`);
-  process.stdout.write(`the guest's writes before → during, ms: ${mine.writes.join("; ")}\n`);
+  await dropCheckpoints(guest, host);
+  for (const way of wanted) {
+    const mine = await ours(bench, way);
+    const row = (what: string, ours: number[], theirs: number[], bar: number): Parameters<typeof printRows>[0][number] => ({
+      what: `${way}: ${what}`,
+      ours,
+      theirs,
+      unit: "ms",
+      bar,
+    });
+    printRows(
+      [
+        row(`full, ${mib} MiB, beside an uncompressed copy`, mine.full, plain.full, 1),
+        row(`full, ${mib} MiB, beside lz4`, mine.full, lz4.full, 1 / 1.5),
+        row("nothing changed", mine.nothing, plain.nothing, 0.5),
+        row(`${changedMiB} MiB changed`, mine.some, plain.some, 0.5),
+        row("restore to the host", mine.restore, plain.restore, 1 / 2.5),
+      ],
+      ["godwit", "virtnbdbackup"],
+    );
+    process.stdout.write(`${way}: frozen, ms: ${mine.frozenMs.join(", ")}\n`);
+    process.stdout.write(`${way}: the guest's writes before → during, ms: ${mine.writes.join("; ")}\n`);
+  }
 }

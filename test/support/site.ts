@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Job, MigrationResult, Network, Vm } from "@godwit/api";
-import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
+import { type Lab, type LabGuest, type LabHost, type LabOptions, startLab } from "@godwit/lab";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Godwit, type ServerProcess, startServer } from "../../scripts/godwit-process.ts";
@@ -14,9 +14,11 @@ export interface Site extends AsyncDisposable {
   killAndRestartServer(): Promise<void>;
 }
 
-export async function startSite(options: { readonly hosts: number; readonly serverArgs?: readonly string[] }): Promise<Site> {
+export async function startSite(
+  options: Pick<LabOptions, "uplinks"> & { readonly hosts: number; readonly serverArgs?: readonly string[] },
+): Promise<Site> {
   await using stack = new AsyncDisposableStack();
-  const lab = stack.use(await startLab({ hosts: options.hosts }));
+  const lab = stack.use(await startLab({ hosts: options.hosts, ...(options.uplinks && { uplinks: options.uplinks }) }));
   const start = (): Promise<ServerProcess> => startServer({ stateDir: join(lab.dir, "godwit"), args: options.serverArgs ?? [] });
   const site: { server: ServerProcess } = { server: await start() };
   stack.defer(() => site.server.stop());

@@ -67,6 +67,41 @@ export const LiveMigrationEdit = LiveMigrationSettings.extend({
 }).partial();
 export type LiveMigrationEdit = z.input<typeof LiveMigrationEdit>;
 
+/** Which networks carry what captures read and recoveries write. Networks by id or name in requests, by id in answers. */
+export const BackupTrafficSettings = z.object({
+  /** First is tried first; networks not listed follow by metric. Empty: all by metric. */
+  order: z.array(z.string()),
+  exclude: z.array(z.string()),
+  /** Networks on which disks may go unencrypted: whoever is on one can read a disk while it is exported there. */
+  unencrypted: z.array(z.string()),
+  /** The TCP ports of hosts that exports may listen on; both included. */
+  firstPort: z.int().min(1024).max(65_535),
+  lastPort: z.int().min(1024).max(65_535),
+  /** A directory of the server's machine with `ca-cert.pem`, `client-cert.pem` and `client-key.pem`. Absent: no TLS. */
+  tlsDirectory: z.string().min(1).optional(),
+  /** When no network can carry it: through the SSH session all the same, or not at all. */
+  otherwise: z.enum(["ssh", "refuse"]),
+});
+export type BackupTrafficSettings = z.infer<typeof BackupTrafficSettings>;
+export const BackupTrafficEdit = BackupTrafficSettings.extend({
+  /** `null` gives TLS up. */
+  tlsDirectory: z.string().min(1).nullable().optional(),
+}).partial();
+export type BackupTrafficEdit = z.input<typeof BackupTrafficEdit>;
+
+/** The way by which a host's disks get to the server or back, and why. */
+export const BackupRoute = z.object({
+  /** `tls` and `tcp`: over a network, encrypted or not. `ssh`: through the SSH session. */
+  kind: z.enum(["ssh", "tls", "tcp"]),
+  networkId: z.string().optional(),
+  network: z.string().optional(),
+  /** The host's. */
+  address: z.string().optional(),
+  serverAddress: z.string().optional(),
+  reason: Reason,
+});
+export type BackupRoute = z.infer<typeof BackupRoute>;
+
 /** One subnet of a host that incoming migrations may use; lower priority numbers come first, ties are allowed. */
 export const MigrationNetwork = z.object({
   hostId: z.string(),

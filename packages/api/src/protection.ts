@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { Name, Reason, Timestamp } from "./common.ts";
+import { InterfaceProof } from "./migration.ts";
+import { BackupRoute } from "./network.ts";
 
 /** A vault as the server knows it; its secret is in a file of the server's. */
 export const VaultLocation = z.object({
@@ -67,6 +69,10 @@ export const CaptureResult = z.discriminatedUnion("outcome", [
     adoptedPacks: z.int(),
     /** What the guest felt: the mean of its writes before and during the capture, and how far that slowed the reading. */
     guest: z.object({ writeBeforeMs: z.number().optional(), writeMs: z.number().optional(), slowedTo: z.int().optional() }),
+    /** The way by which it was read; absent of captures by older servers. */
+    route: BackupRoute.optional(),
+    /** What the host's interfaces carried meanwhile. */
+    interfaces: z.array(InterfaceProof).optional(),
     totalMs: z.number(),
   }),
   z.object({
@@ -143,6 +149,10 @@ export const RecoverResult = z.object({
   started: z.boolean(),
   /** Whether the next capture reads only changes, or why not. */
   tracking: Reason,
+  /** The way by which they were written; absent of recoveries by older servers. */
+  route: BackupRoute.optional(),
+  /** What the host's interfaces carried meanwhile. */
+  interfaces: z.array(InterfaceProof).optional(),
   totalMs: z.number(),
 });
 export type RecoverResult = z.infer<typeof RecoverResult>;

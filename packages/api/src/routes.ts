@@ -5,6 +5,9 @@ import { Host, HostAdd, StoragePool } from "./host.ts";
 import { Job, JobQuery } from "./job.ts";
 import { MigrationPlan, MigrationRequest, NetworkVerdict, StorageMoveRequest } from "./migration.ts";
 import {
+  BackupRoute,
+  BackupTrafficEdit,
+  BackupTrafficSettings,
   HostMigrationEdit,
   HostMigrationSettings,
   LiveMigrationEdit,
@@ -204,6 +207,61 @@ export const routes = {
     path: "/hosts/{host}/migration-networks",
     tag: "migration",
     summary: "Remove a migration subnet from a host",
+    query: Subnet,
+  }),
+
+  backupTrafficGet: route({
+    method: "GET",
+    path: "/backup-traffic",
+    tag: "protection",
+    summary: "Which networks carry captures and recoveries",
+    response: BackupTrafficSettings,
+  }),
+  backupTrafficSet: route({
+    method: "PATCH",
+    path: "/backup-traffic",
+    tag: "protection",
+    summary: "Set order, exclusions, encryption and ports of backup traffic",
+    body: BackupTrafficEdit,
+    response: BackupTrafficSettings,
+  }),
+  backupTrafficExplain: route({
+    method: "GET",
+    path: "/hosts/{host}/backup-traffic",
+    tag: "protection",
+    summary: "Every network and way for a host's backup traffic, with the reasons",
+    response: z.object({ host: z.string(), networks: z.array(NetworkVerdict), routes: z.array(BackupRoute) }),
+  }),
+  backupNetworkList: route({
+    method: "GET",
+    path: "/backup-networks",
+    tag: "protection",
+    summary: "List hosts' subnets for backup traffic",
+    query: PageQuery.extend({ host: z.string().optional(), subnet: z.string().optional(), priority: z.coerce.number().int().optional() }),
+    response: pageOf(MigrationNetwork),
+  }),
+  backupNetworkAdd: route({
+    method: "POST",
+    path: "/hosts/{host}/backup-networks",
+    tag: "protection",
+    summary: "Add a subnet for backup traffic to a host",
+    body: MigrationNetworkAdd,
+    response: MigrationNetwork,
+    status: 201,
+  }),
+  backupNetworkSet: route({
+    method: "PATCH",
+    path: "/hosts/{host}/backup-networks",
+    tag: "protection",
+    summary: "Change subnet or priority of a host's entries",
+    body: MigrationNetworkEdit,
+    response: pageOf(MigrationNetwork),
+  }),
+  backupNetworkRemove: route({
+    method: "DELETE",
+    path: "/hosts/{host}/backup-networks",
+    tag: "protection",
+    summary: "Remove a subnet for backup traffic from a host",
     query: Subnet,
   }),
 

@@ -19,6 +19,15 @@ function guestWrites({ writeBeforeMs, writeMs, slowedTo }: Captured["guest"]): s
   return `${writeMs} ms each${before}${slowed}`;
 }
 
+/** The proof: what the host's interface on the chosen network sent, or the busiest one. */
+export function carried({ route, interfaces = [] }: Pick<Captured, "route" | "interfaces">): string | undefined {
+  const chosen = interfaces.find(({ networkId }) => networkId === route?.networkId) ?? interfaces[0];
+  if (!chosen) return undefined;
+  const others = interfaces.filter((one) => one !== chosen).map((one) => one.sentBytes + one.receivedBytes);
+  const rest = others.length > 0 ? `; its others together ${formatBytes(others.reduce((sum, bytes) => sum + bytes, 0))}` : "";
+  return `${chosen.host} ${chosen.interface} sent ${formatBytes(chosen.sentBytes)} and received ${formatBytes(chosen.receivedBytes)}${rest}`;
+}
+
 /** What a capture read, stored and why. */
 export function captureTable(result: CaptureResult): string {
   if (result.outcome === "parked") {
@@ -30,6 +39,8 @@ export function captureTable(result: CaptureResult): string {
     ["consistency", `${result.consistency}: ${result.evidence.join("; ")}`],
     ["frozen", result.frozenMs > 0 ? formatDuration(result.frozenMs) : undefined],
     ["read", formatBytes(result.readBytes)],
+    ["by", result.route?.reason.text],
+    ["carried", carried(result)],
     ["stored", `${formatBytes(result.storedBytes)} (${result.newChunks} new chunks)`],
     ["guest's writes", guestWrites(result.guest)],
     ["time", formatDuration(result.totalMs)],

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { WithContext } from "./commands/command.ts";
 import { completionScript } from "./completion.ts";
+import { addBackupTrafficCommands } from "./commands/backup-traffic.ts";
 import { addGroupCommands } from "./commands/group.ts";
 import { addHostCommands } from "./commands/host.ts";
 import { addJobCommands } from "./commands/job.ts";
@@ -40,6 +41,7 @@ export function createProgram(surroundings: Surroundings): Command {
     addStorageCommands,
     addMigrationCommands,
     addProtectionCommands,
+    addBackupTrafficCommands,
     addGroupCommands,
     addRecoverCommands,
     addMaintenanceCommands,

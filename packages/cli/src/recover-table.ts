@@ -1,4 +1,5 @@
 import type { RecoverResult } from "@godwit/api";
+import { carried } from "./capture-table.ts";
 import { renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 
@@ -8,6 +9,8 @@ export function recoverTable(result: RecoverResult): string {
   const fields = renderFields([
     ["VM", result.mode === "disk" ? undefined : `${result.vm} on ${result.host}, ${what}${result.started ? ", started" : ", not started"}`],
     ["point", `${result.pointId.slice(0, 12)} of ${result.vault}, as of ${result.at}`],
+    ["by", result.route?.reason.text],
+    ["carried", carried(result)],
     ["kept aside", result.keptAside.length > 0 ? result.keptAside.join(", ") : undefined],
     ["next capture", result.tracking.text],
     ["time", formatDuration(result.totalMs)],

@@ -18,6 +18,8 @@ export * from "./apply/index.ts";
 export * from "./vm-power/index.ts";
 export { AccelerationProber, openLibvirtHost, type OpenLibvirtHost } from "./adapters/libvirt/index.ts";
 export { shellOf } from "./adapters/ssh/index.ts";
+export { systemNetwork } from "./adapters/server-network/index.ts";
+export type * from "./ports/server-network.ts";
 export { libvirtMigration } from "./adapters/libvirt/migration/index.ts";
 export type * from "./ports/migration.ts";
 export type * from "./ports/offline.ts";

@@ -16,14 +16,18 @@ main() {
   flock --nonblock 9 || exit 75
   [ "$lock" -ef /dev/fd/9 ] || exit 75 # its last holder removed the file while we opened it
 
+  unplug() {
+    local link
+    for link in /sys/class/net/"$uplink" /sys/class/net/"$uplink"-*; do [ ! -e "$link" ] || ip link delete "${link##*/}" 2>/dev/null; done
+  }
   clean_up() {
-    ip link delete "$uplink" 2>/dev/null
+    unplug
     rm -rf --one-file-system -- "$dir" "$lock"
     rmdir --ignore-fail-on-non-empty -- "$(dirname -- "$dir")" 2>/dev/null
   }
   trap clean_up EXIT
   rm -rf --one-file-system -- "$dir" # of a dead lab that had this number
-  ip link delete "$uplink" 2>/dev/null
+  unplug
   mkdir --mode=700 -- "$dir" || exit 1
   echo $$ >"$dir/keeper.pid"
   exec 2>"$dir/keeper.log"

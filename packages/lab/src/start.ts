@@ -20,6 +20,8 @@ export interface LabOptions {
   /** Default `lab<number>`. */
   readonly name?: string | undefined;
   readonly networks?: Partial<Record<NetworkName, NetworkOptions>>;
+  /** Networks that this machine is on besides management: a server here can use them for backup traffic. */
+  readonly uplinks?: readonly NetworkName[];
   /** The size of each host's `local` pool, which takes memory as it fills. Default 4096. */
   readonly localStorageMiB?: number;
   /** Cancels the start; it does not end a lab that is up. */
@@ -70,7 +72,7 @@ async function createLab(lifetime: Lifetime, options: LabOptions): Promise<Lab> 
     const record = recordOf(claim, lifetime, { ...options, hosts: count });
     const lab = new Lab(record, claim.release);
     await writeHostFiles(lab.paths, record, sshd, signal);
-    await lab.namespace.batches(switchBatches(claim.index, record.networks), signal);
+    await lab.namespace.batches(switchBatches(claim.index, record.networks, options.uplinks), signal);
     await bootAll(lab.hosts, signal);
     await startGuests(lab, options.guests ?? 0, signal);
     await writeFile(lab.paths.state, JSON.stringify(record, undefined, 2));

@@ -1,4 +1,4 @@
-import { hostAddress, type LabNetwork, portName, uplinkAddress, uplinkInterface } from "./addresses.ts";
+import { hostAddress, type LabNetwork, type NetworkName, portName, uplinkAddress, uplinkInterface } from "./addresses.ts";
 
 /**
  * The lab's network gear as batches for `ip -batch -`, to be run in the lab's mount namespace, where
@@ -11,8 +11,8 @@ export interface Batch {
   readonly lines: readonly string[];
 }
 
-/** The bridges, and the machine's uplink to the management one. */
-export function switchBatches(index: number, networks: readonly LabNetwork[]): Batch[] {
+/** The bridges, and the machine's uplink to the management one, and to others where asked for. */
+export function switchBatches(index: number, networks: readonly LabNetwork[], further: readonly NetworkName[] = []): Batch[] {
   const uplink = uplinkInterface(index);
   const management = networks.filter((network) => network.name === "management");
   return [
@@ -29,13 +29,34 @@ export function switchBatches(index: number, networks: readonly LabNetwork[]): B
         `link add ${uplink} mtu ${network.mtu} type veth peer name uplink mtu ${network.mtu} netns switch`,
         ...addressLines(uplink, network, uplinkAddress(network)),
         `link set ${uplink} up`,
-        ...elsewhere(networks, uplink),
+        ...elsewhere(
+          networks.filter(({ name }) => !further.includes(name)),
+          uplink,
+        ),
       ]),
     },
     {
       namespace: "switch",
       lines: management.flatMap((network) => [`link set uplink master ${network.bridge}`, "link set uplink up"]),
     },
+    ...networks.filter(({ name }) => further.includes(name)).flatMap((network) => furtherUplink(index, network)),
+  ];
+}
+
+/** As a server has that is on a network for backups, too. Gone with the switch, whose end of it is a port. */
+function furtherUplink(index: number, network: LabNetwork): Batch[] {
+  const uplink = `${uplinkInterface(index)}-${network.bridge}`;
+  const port = `uplink-${network.bridge}`;
+  return [
+    {
+      namespace: undefined,
+      lines: [
+        `link add ${uplink} mtu ${network.mtu} type veth peer name ${port} mtu ${network.mtu} netns switch`,
+        ...addressLines(uplink, network, uplinkAddress(network)),
+        `link set ${uplink} up`,
+      ],
+    },
+    { namespace: "switch", lines: [`link set ${port} master ${network.bridge}`, `link set ${port} up`] },
   ];
 }
 

@@ -46,6 +46,23 @@ test("hostile output is bounded, on either stream, and the session stays usable"
   assert.equal((await session.exec(["echo", "still here"])).stdout, "still here\n");
 });
 
+test("much goes through a process of the system's ssh, which trusts the verified key and ends with its use", async () => {
+  const server = createServer((socket) => socket.pipe(socket));
+  const path = join(sshd.dir, "echo.sock");
+  await once(server.listen(path), "listening");
+  try {
+    const carrier = await session.carry(path, { signal: deadline() });
+    assert.ok(carrier, "there is an ssh, and it can log in");
+    const socket = connect(carrier.path);
+    socket.end("x".repeat(1_000_000));
+    assert.equal((await text(socket)).length, 1_000_000);
+    await carrier[Symbol.asyncDispose]();
+    await assert.rejects(once(connect(carrier.path), "connect"), /ENOENT/);
+  } finally {
+    server.close();
+  }
+});
+
 test("a command that takes too long or is not wanted any more is dead, with its children, when the call returns", async () => {
   const mark = `godwit-${process.pid}`;
   const running = ["bash", "-c", `(exec -a ${mark} sleep 20) & wait; true`];

@@ -15,6 +15,7 @@ import {
   openLibvirtHost,
   type OpenHost,
   shellOf,
+  systemNetwork,
   type Store,
   vmStartKind,
   vmStopKind,
@@ -56,13 +57,21 @@ export class Composition implements AsyncDisposable {
     const prober = new AccelerationProber();
     const openHost: OpenHost = (record, { signal, shell }) => openLibvirtHost({ record, signal, shell, prober, log });
     this.#inventory = new Inventory({ store, openHost, openShell: shellOf, log, mayRemove: (host) => this.#mayRemove(host) });
-    this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), log });
+    this.#networks = new Networks({ store, clock: systemClock, hosts: inventoryHosts(this.#inventory), server: systemNetwork, log });
     const [inventory, networks] = [this.#inventory, this.#networks];
     const parts = { store, log, inventory, networks, jobs: () => this.#jobs };
     const { migration, placement, validation } = movingParts(parts);
     this.#placement = placement;
     const { alerts, alertChanges } = alertsPart(store, log);
-    const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
+    const protection = protectionPart({
+      store,
+      inventory,
+      networks,
+      log,
+      alerts,
+      placements: placement.placements,
+      jobs: () => this.#jobs,
+    });
     this.#protection = protection;
     const power = [vmStartKind(inventory, (hostId) => placement.maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];

@@ -1,6 +1,7 @@
 import type { ApplyResult, DoctorReport, MigrationPlan, MigrationRequest, StorageMoveRequest } from "@godwit/api";
 import type { JsonObject } from "@godwit/core";
 import type {
+  BackupRoute,
   BalancePlan,
   CaptureInput,
   CaptureWish,
@@ -41,8 +42,16 @@ export type NetworksService = Pick<
   | "hostMigration"
   | "setHostMigration"
   | "verdicts"
+  | "backupTraffic"
+  | "setBackupTraffic"
+  | "backupVerdicts"
   | "changes"
-> & { readonly migrationNetworks: Pick<Networks["migrationNetworks"], "host" | "list" | "add" | "set" | "remove"> };
+> & {
+  readonly [Lists in "migrationNetworks" | "backupNetworks"]: Pick<
+    Networks["migrationNetworks"],
+    "host" | "list" | "add" | "set" | "remove"
+  >;
+};
 
 export type JobsService = Pick<JobRunner, "submit" | "cancel" | "get" | "list" | "unfinished" | "watch" | "watchAll" | "nudge">;
 
@@ -73,6 +82,8 @@ export interface ProtectionService {
   captureInput(wish: CaptureWish): Promise<CaptureInput>;
   /** The input of the job `vm.recover`. */
   recoverInput(wish: RecoverWish, options: Cancellable): Promise<RecoverInput>;
+  /** The ways of a host's backup traffic, best first. Rejects with `refused` when there is none. */
+  routes(host: string, options: Cancellable): Promise<BackupRoute[]>;
   points(filter: { readonly vault?: string | undefined; readonly vm?: string | undefined }, options: Cancellable): Promise<FoundPoint[]>;
   point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
 }

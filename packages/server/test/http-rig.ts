@@ -7,6 +7,7 @@ import { openApiDocument } from "@godwit/api";
 import { systemClock } from "@godwit/core";
 import {
   Alerts,
+  defaultBackupTraffic,
   EngineError,
   type FoundPoint,
   type HostView,
@@ -160,6 +161,13 @@ export interface World {
 }
 
 function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Services, "groups" | "alerts">): Services {
+  const entries: Services["networks"]["backupNetworks"] = {
+    host: async (ref) => find("host", ref, [host]),
+    list: async () => [entry],
+    add: async () => entry,
+    set: async () => [entry],
+    remove: async () => [entry],
+  };
   return {
     inventory: {
       hosts: () => [host],
@@ -185,14 +193,12 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
       hostMigration: async () => hostMigration,
       setHostMigration: async () => hostMigration,
       verdicts: async () => [verdict],
+      backupTraffic: async () => defaultBackupTraffic,
+      setBackupTraffic: async () => ({ ...defaultBackupTraffic, order: ["n1"] }),
+      backupVerdicts: async () => [verdict],
       changes: (options) => new Feed<never>().read(options),
-      migrationNetworks: {
-        host: async (ref) => find("host", ref, [host]),
-        list: async () => [entry],
-        add: async () => entry,
-        set: async () => [entry],
-        remove: async () => [entry],
-      },
+      migrationNetworks: entries,
+      backupNetworks: entries,
     },
     jobs,
     groups,
@@ -241,6 +247,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
         networks: {},
         start: false,
       }),
+      routes: async () => [{ kind: "ssh", reason: { code: "ssh", text: "through the SSH session" } }],
       points: async () => [{ point, vault }],
       point: async (ref) => ({ point: find("point", ref, [point]), vault }),
     },

@@ -21,8 +21,11 @@ const inputs: Readonly<Record<string, { readonly path?: string; readonly body?: 
   liveMigrationSet: { body: { order: ["n1"] } },
   hostMigrationSet: { body: { useAnyNetwork: false } },
   migrationNetworkAdd: { body: { subnet: "10.0.0.0/24" } },
+  backupNetworkAdd: { body: { subnet: "10.0.0.0/24" } },
   migrationNetworkSet: { body: { subnet: "*", newPriority: 1 } },
+  backupNetworkSet: { body: { subnet: "*", newPriority: 1 } },
   migrationNetworkRemove: { path: "?subnet=10.0.0.0/24" },
+  backupNetworkRemove: { path: "?subnet=10.0.0.0/24" },
 };
 
 test("every operation of the contract answers, with the status and the shape that it says", async () => {

@@ -35,6 +35,25 @@ test("what is put is what comes back, by restore and by reading at random", asyn
   );
 });
 
+test("a vault that is renewed sees what others put, and asks to be opened again when there is a newer key", async () => {
+  const { store, vault } = await newVault();
+  const content = sampleDisk(1);
+  await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const other = await reopen(store);
+  await using warm = other.warm();
+  const put = { name: "web2", disks: [{ name: "vda", source: new MemoryDisk(sampleDisk(5)) }] };
+  const point = await other.put(put, { signal, warm });
+  const again = await other.put({ ...put, name: "web3" }, { signal, warm });
+  assert.equal(again.figures["newChunks"], 0, "threads serve one put, and the next has its own");
+  const renewed = await vault.renewed({ signal });
+  assert.ok(renewed);
+  const target = new MemoryDisk(content.length);
+  await renewed.restore(point, "vda", target, { signal });
+  assert.deepEqual(target.content, sampleDisk(5));
+  await other.rekey({ signal });
+  assert.equal(await vault.renewed({ signal }), undefined);
+});
+
 test("a put with a list of changes reads nothing else and gives the same tree as a full one", async () => {
   const { vault } = await newVault();
   const content = sampleDisk(1);

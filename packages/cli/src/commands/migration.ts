@@ -75,30 +75,64 @@ interface EntryFlags {
   readonly newPriority?: number;
 }
 
-function addMigrationNetwork(program: Command, withContext: WithContext): void {
-  const entry = program.command("migration-network").description("per host: subnets that incoming migrations may use");
+/** Commands about hosts' lists of subnets: for migrations, and for backup traffic. */
+interface EntryWords {
+  readonly command: string;
+  readonly description: string;
+  /** What Windows calls it. */
+  readonly peers: { readonly [Name in "list" | "add" | "set" | "remove"]: string };
+  readonly none: string;
+  readonly operations: {
+    readonly list: "migrationNetworkList" | "backupNetworkList";
+    readonly add: "migrationNetworkAdd" | "backupNetworkAdd";
+    readonly set: "migrationNetworkSet" | "backupNetworkSet";
+    readonly remove: "migrationNetworkRemove" | "backupNetworkRemove";
+  };
+}
+
+const migrationNetworks: EntryWords = {
+  command: "migration-network",
+  description: "per host: subnets that incoming migrations may use",
+  peers: {
+    list: " (Get-VMMigrationNetwork)",
+    add: " (Add-VMMigrationNetwork)",
+    set: " (Set-VMMigrationNetwork)",
+    remove: " (Remove-VMMigrationNetwork)",
+  },
+  none: "no migration network is listed: see 'use any network' of 'godwit host show'",
+  operations: {
+    list: "migrationNetworkList",
+    add: "migrationNetworkAdd",
+    set: "migrationNetworkSet",
+    remove: "migrationNetworkRemove",
+  },
+};
+
+export function addEntryCommands(program: Command, withContext: WithContext, words: EntryWords): void {
+  const { operations, peers } = words;
+  const entry = program.command(words.command).description(words.description);
   entry
     .command("list")
     .alias("get")
-    .description("list entries (Get-VMMigrationNetwork)")
+    .description(`list entries${peers.list}`)
     .option("--host <host>", "only this host's")
     .option("--subnet <pattern>", "only these, such as '192.168.*'")
     .option("--priority <n>", "only with this priority", integer)
     .action((flags: Partial<Pick<EntryFlags, "host" | "subnet" | "priority">>) =>
       withContext(async (context) => {
-        const entries = await Array.fromAsync(context.client.all("migrationNetworkList", { query: flags, signal: context.signal }));
-        printList(context, entries, entryColumns, "no migration network is listed: see 'use any network' of 'godwit host show'");
+        const entries = await Array.fromAsync(context.client.all(operations.list, { query: flags, signal: context.signal }));
+        printList(context, entries, entryColumns, words.none);
       }),
     );
   entry
     .command("add")
-    .description("add a subnet or address to a host (Add-VMMigrationNetwork)")
+    .description(`add a subnet or address to a host${peers.add}`)
     .requiredOption("--host <host>", "the host")
     .requiredOption("--subnet <cidr>", "such as 10.0.2.0/24, fd00:2::/64, or one address")
     .option("--priority <n>", "lower comes first, ties are allowed", integer, 0)
     .action(({ host, subnet, priority }: EntryFlags) =>
       withContext(async (context) => {
-        const added = await context.client.call("migrationNetworkAdd", {
+        const added = await context.client.call(operations.add, {
           params: { host },
           body: { subnet, priority },
           signal: context.signal,
@@ -108,7 +142,7 @@ function addMigrationNetwork(program: Command, withContext: WithContext): void {
     );
   entry
     .command("set")
-    .description("change entries of a host (Set-VMMigrationNetwork)")
+    .description(`change entries of a host${peers.set}`)
     .requiredOption("--host <host>", "the host")
     .requiredOption("--subnet <pattern>", "which: a subnet, or a pattern with *")
     .option("--new-subnet <cidr>", "the subnet it becomes")
@@ -116,25 +150,23 @@ function addMigrationNetwork(program: Command, withContext: WithContext): void {
     .action(({ host, subnet, newSubnet, newPriority }: EntryFlags) =>
       withContext(async (context) => {
         const body = { subnet, ...(newSubnet !== undefined && { newSubnet }), ...(newPriority !== undefined && { newPriority }) };
-        const changed = await context.client.call("migrationNetworkSet", { params: { host }, body, signal: context.signal });
+        const changed = await context.client.call(operations.set, { params: { host }, body, signal: context.signal });
         print(context, changed.items, (items) => renderTable(entryColumns, items));
       }),
     );
   entry
     .command("remove")
-    .description("remove an entry from a host (Remove-VMMigrationNetwork)")
+    .description(`remove an entry from a host${peers.remove}`)
     .requiredOption("--host <host>", "the host")
     .requiredOption("--subnet <pattern>", "which: a subnet, or a pattern with *")
     .action(({ host, subnet }: EntryFlags) =>
-      withContext((context) =>
-        context.client.call("migrationNetworkRemove", { params: { host }, query: { subnet }, signal: context.signal }),
-      ),
+      withContext((context) => context.client.call(operations.remove, { params: { host }, query: { subnet }, signal: context.signal })),
     );
 }
 
 export const addMigrationCommands: AddCommands = (program, withContext) => {
   addLiveMigration(program, withContext);
-  addMigrationNetwork(program, withContext);
+  addEntryCommands(program, withContext, migrationNetworks);
   program
     .command("migration")
     .description("how a migration would go")

@@ -60,14 +60,17 @@ async function execute(work: Work, { target, networks, placement, groups, signal
   }
   if (work.networks.length > 0) await networks.editAll(work.networks);
   if (work.live) await networks.setLiveMigration(work.live);
+  if (work.backupTraffic) await networks.setBackupTraffic(work.backupTraffic);
   if (work.placement) await placement.replaceSettings(work.placement);
   for (const draft of work.groups?.create ?? []) await groups.create(draft);
   for (const draft of work.groups?.replace ?? []) await groups.replace(draft);
   for (const name of work.groups?.remove ?? []) await groups.remove(name);
   for (const { host, settings } of work.migration) await networks.migrationNetworks.replace(host, settings);
+  for (const { host, settings } of work.backup) await networks.backupNetworks.replace(host, settings);
   for (const id of work.removeHosts) {
     await target.removeHost(id, { signal });
     await networks.migrationNetworks.forget(id);
+    await networks.backupNetworks.forget(id);
   }
   networks.nudge();
 }

@@ -8,7 +8,7 @@ import type { ClusterFile, FileHost } from "./schema.ts";
 import { type CheckedHosts, type ClusterState, newHostMigration } from "./state.ts";
 import type { WantedHost } from "./target.ts";
 
-export interface HostsPlan extends Pick<Work, "addHosts" | "replaceHosts" | "migration" | "removeHosts"> {
+export interface HostsPlan extends Pick<Work, "addHosts" | "replaceHosts" | "migration" | "backup" | "removeHosts"> {
   /** The subnets of the hosts that are not there yet; undefined when one of them did not tell. */
   readonly arrivingSubnets: readonly string[] | undefined;
 }
@@ -26,6 +26,7 @@ export function planHosts(file: ClusterFile, state: ClusterState, context: Hosts
     addHosts: [] as WantedHost[],
     replaceHosts: [] as Work["replaceHosts"][number][],
     migration: [] as Work["migration"][number][],
+    backup: [] as Work["backup"][number][],
   };
   const names = new Map<string, number>();
   for (const [index, host] of (file.hosts ?? []).entries()) {
@@ -34,7 +35,9 @@ export function planHosts(file: ClusterFile, state: ClusterState, context: Hosts
     names.set(host.name.toLowerCase(), index);
     const known = findKnown(host, state);
     planHost(host, known, { index, ...context, state }, plan, draft);
-    planMigration(host, known?.migration ?? newHostMigration, { index, managedBy: context.managedBy }, plan, draft);
+    const subnets = { host: host.name, index, managedBy: context.managedBy };
+    planSubnets(host.migration, known?.migration ?? newHostMigration, { ...subnets, key: "migration" }, plan.migration, draft);
+    planSubnets(host.backup, known?.backup ?? newHostMigration, { ...subnets, key: "backup" }, plan.backup, draft);
   }
   return { ...plan, removeHosts: planRemovals(file, state, names, draft), arrivingSubnets: arrivingSubnets(context.checked) };
 }
@@ -102,20 +105,23 @@ function planHost(
   }
 }
 
-interface MigrationContext {
+interface SubnetsContext {
+  readonly host: string;
+  /** What the subnets are for. */
+  readonly key: "migration" | "backup";
   readonly index: number;
   readonly managedBy: string;
 }
 
-function planMigration(
-  { name, migration }: FileHost,
+function planSubnets(
+  migration: NonNullable<FileHost["migration"]> | undefined,
   before: HostMigrationSettings,
-  { index, managedBy }: MigrationContext,
-  plan: { readonly migration: Work["migration"][number][] },
+  { host: name, key: subnetsFor, index, managedBy }: SubnetsContext,
+  planned: Work["migration"][number][],
   draft: Draft,
 ): void {
   if (!migration) return;
-  const path = ["hosts", index, "migration"];
+  const path = ["hosts", index, subnetsFor];
   const networks = migration.networks ? wantedNetworks(migration.networks, before, { path, managedBy }, draft) : before.networks;
   // As when entries are added or removed by hand: listing networks means to use those, listing none any.
   const implied = networks.length === 0 ? true : before.networks.length === 0 ? false : before.useAnyNetwork;
@@ -125,13 +131,13 @@ function planMigration(
     maximumStorageMigrations: migration.maximumStorageMigrations ?? before.maximumStorageMigrations,
     networks,
   };
-  let differs = diffNetworks(before.networks, networks, { path, host: name }, draft);
+  let differs = diffNetworks(before.networks, networks, { path, host: name, what: `${subnetsFor} network` }, draft);
   for (const key of ["useAnyNetwork", "maximumLiveMigrations", "maximumStorageMigrations"] as const) {
     if (before[key] === after[key]) continue;
     draft.change("change", [...path, key], `host ${name}`, { before: before[key], after: after[key] });
     differs = true;
   }
-  if (differs) plan.migration.push({ host: name, settings: after });
+  if (differs) planned.push({ host: name, settings: after });
 }
 
 function wantedNetworks(
@@ -155,10 +161,10 @@ function wantedNetworks(
 function diffNetworks(
   before: readonly HostMigrationNetwork[],
   after: readonly HostMigrationNetwork[],
-  { path, host }: { readonly path: Path; readonly host: string },
+  { path, host, what }: { readonly path: Path; readonly host: string; readonly what: string },
   draft: Draft,
 ): boolean {
-  const subject = (subnet: string): string => `migration network ${subnet} of host ${host}`;
+  const subject = (subnet: string): string => `${what} ${subnet} of host ${host}`;
   const at = [...path, "networks"];
   let differs = false;
   for (const entry of after) {

@@ -19,12 +19,12 @@ export function planLiveMigration(
   const edit: { -readonly [Key in keyof LiveMigrationEdit]: LiveMigrationEdit[Key] } = {};
   for (const key of ["order", "exclude"] as const) {
     const refs = wanted[key];
-    const ids = refs && resolve(key, refs, context, draft);
+    const ids = refs && resolveNetworks(["liveMigration", key], refs, context.networks, draft);
     if (!ids || ids.join() === context.state.live[key].join()) continue;
     edit[key] = ids;
     draft.change("change", ["liveMigration", key], "live migration", {
-      before: namesOf(context.state.live[key], context),
-      after: namesOf(ids, context),
+      before: namesOf(context.state.live[key], context.networks),
+      after: namesOf(ids, context.networks),
     });
   }
   const limit = wanted.maximumParallelMigrations;
@@ -36,10 +36,11 @@ export function planLiveMigration(
   return Object.keys(edit).length > 0 ? edit : undefined;
 }
 
-function resolve(key: "order" | "exclude", refs: readonly string[], { networks }: Context, draft: Draft): string[] {
+/** Ids of networks as they will be. */
+export function resolveNetworks(at: readonly string[], refs: readonly string[], networks: NetworksPlan, draft: Draft): string[] {
   const ids: string[] = [];
   for (const [index, ref] of refs.entries()) {
-    const path = ["liveMigration", key, index];
+    const path = [...at, index];
     const found = findPlanned(ref, networks);
     const names = networks.after.map(({ name }) => name);
     if (!found) draft.problem(path, `there is no network '${ref}'${didYouMean(ref, names)}; there are ${names.join(", ") || "none yet"}`);
@@ -49,6 +50,6 @@ function resolve(key: "order" | "exclude", refs: readonly string[], { networks }
   return ids;
 }
 
-function namesOf(ids: readonly string[], { networks }: Context): string[] {
+export function namesOf(ids: readonly string[], networks: NetworksPlan): string[] {
   return ids.map((id) => networks.after.find((record) => record.id === id)?.name ?? id);
 }

@@ -1,8 +1,9 @@
-import type { LiveMigrationEdit, NetworkRecordEdit } from "../network/settings.ts";
+import type { BackupTrafficEdit, LiveMigrationEdit, NetworkRecordEdit } from "../network/settings.ts";
 import type { HostMigrationSettings } from "../model/network.ts";
 import { type Change, Draft } from "./draft.ts";
 import type { ParsedFile } from "./parse.ts";
 import { planHosts } from "./plan-hosts.ts";
+import { planBackupTraffic } from "./plan-backup-traffic.ts";
 import { planLiveMigration } from "./plan-live-migration.ts";
 import type { PlacementSettings } from "../placement/rules.ts";
 import { type GroupWork, planGroups } from "./plan-groups.ts";
@@ -18,11 +19,14 @@ export interface Work {
   readonly replaceHosts: readonly { readonly id: string; readonly host: WantedHost }[];
   readonly networks: readonly NetworkRecordEdit[];
   readonly live?: LiveMigrationEdit | undefined;
+  readonly backupTraffic?: BackupTrafficEdit | undefined;
   /** Whole settings. */
   readonly placement?: PlacementSettings | undefined;
   readonly groups?: GroupWork | undefined;
   /** Whole settings, by host name. */
   readonly migration: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
+  /** The same for backup traffic. */
+  readonly backup: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
   /** Ids. */
   readonly removeHosts: readonly string[];
 }
@@ -42,13 +46,14 @@ export function planApply(parsed: ParsedFile, state: ClusterState, checked: Chec
   const hosts = planHosts(file, state, { checked, managedBy }, draft);
   const networks = planNetworkEdits(file.networks ?? [], { state, arriving: hosts.arrivingSubnets }, draft);
   const live = file.liveMigration && planLiveMigration(file.liveMigration, { state, networks }, draft);
+  const backupTraffic = file.backupTraffic && planBackupTraffic(file.backupTraffic, { state, networks }, draft);
   const placement = file.placement && planPlacement(file.placement, { before: state.placement, hosts: hostsToBe(state, hosts) }, draft);
   const groups = file.protection && planGroups(file.protection, { groups: state.groups, vaults: state.vaults, prune: file.prune }, draft);
   if (draft.problems.length > 0) throw parsed.error(draft.problems);
-  const { addHosts, replaceHosts, migration, removeHosts } = hosts;
+  const { addHosts, replaceHosts, migration, backup, removeHosts } = hosts;
   return {
     changes: draft.changes,
-    work: { addHosts, replaceHosts, networks: networks.edits, live, placement, groups, migration, removeHosts },
+    work: { addHosts, replaceHosts, networks: networks.edits, live, backupTraffic, placement, groups, migration, backup, removeHosts },
   };
 }
 

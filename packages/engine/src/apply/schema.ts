@@ -27,6 +27,11 @@ const HostMigration = z.strictObject({
   networks: z.array(MigrationSubnet).max(256).optional(),
 });
 
+const HostBackup = z.strictObject({
+  /** All of them: an entry that is not here is removed. */
+  networks: z.array(MigrationSubnet).max(256).optional(),
+});
+
 const Host = z.strictObject({
   name: z
     .string()
@@ -37,6 +42,7 @@ const Host = z.strictObject({
   uri: z.string().min(1).max(2048).optional(),
   ssh: Ssh.optional(),
   migration: HostMigration.optional(),
+  backup: HostBackup.optional(),
 });
 
 const Network = z.strictObject({
@@ -57,6 +63,21 @@ const LiveMigration = z.strictObject({
   maximumParallelMigrations: z
     .union([z.literal("host"), migrations], { error: "expected a whole number from 0 to 1000, or host to let each host decide" })
     .optional(),
+});
+
+const refs = z.array(z.string().min(1)).max(1000);
+const port = z.int().min(1024).max(65_535);
+
+const BackupTraffic = z.strictObject({
+  /** Names, ids or subnets. The lists are whole: they replace what was. */
+  order: refs.optional(),
+  exclude: refs.optional(),
+  unencrypted: refs.optional(),
+  firstPort: port.optional(),
+  lastPort: port.optional(),
+  /** A directory of the server's machine, or none. */
+  tlsDirectory: z.union([z.literal("none"), z.string().startsWith("/")], { error: "expected an absolute path, or none" }).optional(),
+  otherwise: z.enum(["ssh", "refuse"]).optional(),
 });
 
 const count = z.int().min(1).max(100_000);
@@ -116,6 +137,7 @@ export const ClusterFile = z.strictObject({
   hosts: z.array(Host).max(1000).optional(),
   networks: z.array(Network).max(1000).optional(),
   liveMigration: LiveMigration.optional(),
+  backupTraffic: BackupTraffic.optional(),
   placement: PlacementSection.optional(),
   protection: Groups.optional(),
 });

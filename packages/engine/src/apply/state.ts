@@ -1,4 +1,5 @@
 import {
+  type BackupTrafficSettings,
   defaultHostMigrationSettings,
   type HostMigrationSettings,
   type LiveMigrationSettings,
@@ -11,12 +12,13 @@ import type { ApplyTarget, CheckedHost, GroupsTarget, KnownHost, PlacementTarget
 
 /** What is, as far as a cluster file can change it. */
 export interface ClusterState {
-  readonly hosts: readonly (KnownHost & { readonly migration: HostMigrationSettings })[];
+  readonly hosts: readonly (KnownHost & { readonly migration: HostMigrationSettings; readonly backup: HostMigrationSettings })[];
   /** Every network that there is or was. */
   readonly networks: readonly NetworkRecord[];
   /** The networks that there are, with their metrics of now. */
   readonly listed: readonly { readonly id: string; readonly metric: number; readonly subnets: readonly string[] }[];
   readonly live: LiveMigrationSettings;
+  readonly backupTraffic: BackupTrafficSettings;
   readonly placement: PlacementSettings;
   readonly groups: readonly ProtectionGroup[];
   readonly vaults: readonly { readonly id: string; readonly name: string }[];
@@ -34,10 +36,17 @@ export async function readClusterState(
 ): Promise<ClusterState> {
   const hosts = await target.hosts();
   return {
-    hosts: await Promise.all(hosts.map(async (host) => ({ ...host, migration: await networks.hostMigration(host.id) }))),
+    hosts: await Promise.all(
+      hosts.map(async (host) => ({
+        ...host,
+        migration: await networks.hostMigration(host.id),
+        backup: await networks.backupNetworks.settings(host.id),
+      })),
+    ),
     networks: await networks.records(),
     listed: networks.list(),
     live: await networks.liveMigration(),
+    backupTraffic: await networks.backupTraffic(),
     placement: await placement.settings(),
     groups: await groups.list(),
     vaults: await groups.vaults(),

@@ -72,6 +72,31 @@ export const defaultHostMigrationSettings: HostMigrationSettings = {
   networks: [],
 };
 
+/** Which networks carry what captures read and recoveries write, for the whole cluster. Networks by id. */
+export interface BackupTrafficSettings {
+  readonly order: readonly string[];
+  readonly exclude: readonly string[];
+  /** Networks on which disks may go unencrypted: whoever is on one can read a disk while it is exported there. */
+  readonly unencrypted: readonly string[];
+  /** The TCP ports of hosts that exports may listen on; both included. */
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** A directory of the server's machine: `ca-cert.pem`, `client-cert.pem` and `client-key.pem`. Absent: no TLS. */
+  readonly tlsDirectory?: string | undefined;
+  /** When no network can carry it: through the SSH session all the same, or not at all. */
+  readonly otherwise: "ssh" | "refuse";
+}
+
+/** From NBD's own port on. Nothing is unencrypted, and without credentials all goes through SSH. */
+export const defaultBackupTraffic: BackupTrafficSettings = {
+  order: [],
+  exclude: [],
+  unencrypted: [],
+  firstPort: 10_809,
+  lastPort: 10_872,
+  otherwise: "ssh",
+};
+
 /** What the rules say of one network for one migration. */
 export interface NetworkVerdict {
   readonly networkId: string;

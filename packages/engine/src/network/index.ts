@@ -11,4 +11,10 @@ export { type HostInventory, inventoryHosts } from "./inventory-hosts.ts";
 export type { HostSource, SourceHost } from "./observe.ts";
 export { type NetworkSelection, selectMigrationNetworks } from "./select.ts";
 export { type NetworkChange, Networks, type NetworksOptions } from "./service.ts";
-export { type HostMigrationEdit, liveMigrationLimit, type LiveMigrationEdit, type NetworkEdit } from "./settings.ts";
+export {
+  type BackupTrafficEdit,
+  type HostMigrationEdit,
+  liveMigrationLimit,
+  type LiveMigrationEdit,
+  type NetworkEdit,
+} from "./settings.ts";

@@ -27,18 +27,24 @@ export interface MigrationNetworkFilter {
   readonly priority?: number | undefined;
 }
 
-/** What each host decided about migrations, kept by host id. Hosts are given by id or name. */
+interface Kept {
+  readonly store: Pick<Store, "hostMigration">;
+  readonly hosts: HostSource;
+  /** What an entry is called; `migration network` when absent. */
+  readonly what?: string | undefined;
+}
+
+/** What each host decided about migrations, or about backup traffic, kept by host id. Hosts are given by id or name. */
 export class MigrationSettings {
   readonly #store: Pick<Store, "hostMigration">;
   readonly #hosts: HostSource;
   readonly #changed: (hostId: string) => void;
+  readonly #what: string | undefined;
   readonly #writing = new Semaphore(1);
 
-  constructor(
-    { store, hosts }: { readonly store: Pick<Store, "hostMigration">; readonly hosts: HostSource },
-    changed: (hostId: string) => void,
-  ) {
+  constructor({ store, hosts, what }: Kept, changed: (hostId: string) => void) {
     this.#store = store;
+    this.#what = what;
     this.#hosts = hosts;
     this.#changed = changed;
   }
@@ -82,7 +88,7 @@ export class MigrationSettings {
     { subnet, priority = 0, managedBy = "admin" }: { readonly subnet: string; readonly priority?: number; readonly managedBy?: string },
   ): Promise<HostMigrationNetworkView> {
     const { host: owner, settings } = await this.#change(host, (before) => ({
-      settings: addMigrationSubnet(before, { subnet, priority, managedBy }),
+      settings: addMigrationSubnet(before, { subnet, priority, managedBy }, this.#what),
     }));
     return toView(
       owner,
@@ -91,12 +97,12 @@ export class MigrationSettings {
   }
 
   async set(host: string, edit: MigrationSubnetEdit): Promise<HostMigrationNetworkView[]> {
-    const { host: owner, changed } = await this.#change(host, (before) => setMigrationSubnets(before, edit));
+    const { host: owner, changed } = await this.#change(host, (before) => setMigrationSubnets(before, edit, this.#what));
     return changed.map((entry) => toView(owner, entry));
   }
 
   async remove(host: string, pattern: string): Promise<HostMigrationNetworkView[]> {
-    const { host: owner, removed } = await this.#change(host, (before) => removeMigrationSubnets(before, pattern));
+    const { host: owner, removed } = await this.#change(host, (before) => removeMigrationSubnets(before, pattern, this.#what));
     return removed.map((entry) => toView(owner, entry));
   }
 

@@ -5,6 +5,7 @@ import { checkInteger } from "./settings.ts";
 
 const MAX_PRIORITY = 0xffff_ffff;
 const MAX_ENTRIES = 256;
+const migrationNetwork = "migration network";
 
 export interface MigrationSubnetEdit {
   /** Which entries: a subnet, or a pattern with `*` and `?`. */
@@ -31,12 +32,16 @@ export function canonicalSubnet(text: string): string {
  * Adds an entry. The first one of a host switches `useAnyNetwork` off: who lists networks means to use those.
  * Throws `invalid`, or `conflict` for a subnet that is listed already.
  */
-export function addMigrationSubnet(settings: HostMigrationSettings, entry: HostMigrationNetwork): HostMigrationSettings {
+export function addMigrationSubnet(
+  settings: HostMigrationSettings,
+  entry: HostMigrationNetwork,
+  what: string = migrationNetwork,
+): HostMigrationSettings {
   const added = { ...entry, subnet: canonicalSubnet(entry.subnet), priority: checkPriority(entry.priority) };
   if (settings.networks.some(({ subnet }) => subnet === added.subnet)) {
-    throw new EngineError("conflict", `${added.subnet} is a migration network of this host already; change its priority instead`);
+    throw new EngineError("conflict", `${added.subnet} is a ${what} of this host already; change its priority instead`);
   }
-  if (settings.networks.length >= MAX_ENTRIES) throw new EngineError("invalid", `a host has at most ${MAX_ENTRIES} migration networks`);
+  if (settings.networks.length >= MAX_ENTRIES) throw new EngineError("invalid", `a host has at most ${MAX_ENTRIES} ${what}s`);
   const useAnyNetwork = settings.networks.length === 0 ? false : settings.useAnyNetwork;
   return { ...settings, useAnyNetwork, networks: inOrder([...settings.networks, added]) };
 }
@@ -45,15 +50,16 @@ export function addMigrationSubnet(settings: HostMigrationSettings, entry: HostM
 export function setMigrationSubnets(
   settings: HostMigrationSettings,
   edit: MigrationSubnetEdit,
+  what: string = migrationNetwork,
 ): { readonly settings: HostMigrationSettings; readonly changed: readonly HostMigrationNetwork[] } {
-  const selected = select(settings, edit.subnet);
+  const selected = select(settings, edit.subnet, what);
   const newSubnet = edit.newSubnet === undefined ? undefined : canonicalSubnet(edit.newSubnet);
   if (newSubnet !== undefined && selected.length > 1) {
     throw new EngineError("invalid", `${edit.subnet} selects ${selected.length} entries, which cannot all become ${newSubnet}`);
   }
   const rest = settings.networks.filter((entry) => !selected.includes(entry));
   if (newSubnet !== undefined && rest.some(({ subnet }) => subnet === newSubnet)) {
-    throw new EngineError("conflict", `${newSubnet} is a migration network of this host already`);
+    throw new EngineError("conflict", `${newSubnet} is a ${what} of this host already`);
   }
   const changed = selected.map((entry) => ({
     ...entry,
@@ -67,8 +73,9 @@ export function setMigrationSubnets(
 export function removeMigrationSubnets(
   settings: HostMigrationSettings,
   pattern: string,
+  what: string = migrationNetwork,
 ): { readonly settings: HostMigrationSettings; readonly removed: readonly HostMigrationNetwork[] } {
-  const removed = select(settings, pattern);
+  const removed = select(settings, pattern, what);
   const networks = settings.networks.filter((entry) => !removed.includes(entry));
   return { settings: { ...settings, useAnyNetwork: networks.length === 0 || settings.useAnyNetwork, networks }, removed };
 }
@@ -82,14 +89,11 @@ export function subnetMatches(pattern: string, subnet: string): boolean {
   return wildcard(pattern.trim().toLowerCase(), subnet.toLowerCase());
 }
 
-function select(settings: HostMigrationSettings, pattern: string): HostMigrationNetwork[] {
+function select(settings: HostMigrationSettings, pattern: string, what: string): HostMigrationNetwork[] {
   const selected = settings.networks.filter(({ subnet }) => subnetMatches(pattern, subnet));
   if (selected.length > 0) return selected;
   const there = settings.networks.map(({ subnet }) => subnet).join(", ");
-  throw new EngineError(
-    "not-found",
-    `no migration network of this host is ${pattern}; ${there === "" ? "it has none" : `it has ${there}`}`,
-  );
+  throw new EngineError("not-found", `no ${what} of this host is ${pattern}; ${there === "" ? "it has none" : `it has ${there}`}`);
 }
 
 /** Two pointers instead of a regular expression, which a pattern of many stars could keep busy. */

@@ -7,10 +7,27 @@ export interface NetworkSelection {
   readonly source: NetworkHost;
   readonly destination: NetworkHost;
   readonly networks: readonly ClusterNetwork[];
-  readonly live: LiveMigrationSettings;
+  readonly live: Pick<LiveMigrationSettings, "order" | "exclude">;
   /** Of the destination: a host's list governs what comes in. */
-  readonly destinationSettings: HostMigrationSettings;
+  readonly destinationSettings: Pick<HostMigrationSettings, "useAnyNetwork" | "networks">;
+  /** What the settings and the host's list are called; those of migrations when absent. */
+  readonly words?: SelectionWords | undefined;
 }
+
+export interface SelectionWords {
+  /** `live-migration settings` */
+  readonly settings: string;
+  /** `migration networks` */
+  readonly list: string;
+  /** What the list decides about: `what comes in`. */
+  readonly governed: string;
+}
+
+const migrationWords: SelectionWords = {
+  settings: "live-migration settings",
+  list: "migration networks",
+  governed: "what comes in",
+};
 
 /** A network that may carry the migration, by which link, and what puts it at its place. */
 interface Candidate {
@@ -78,9 +95,10 @@ function defaultReason(network: ClusterNetwork, last: boolean): Reason {
   return { code: "metric", text: `by metric ${network.metric}; ${kind}` };
 }
 
-function assess(network: ClusterNetwork, { source, destination, live, destinationSettings }: NetworkSelection): Assessment {
+function assess(network: ClusterNetwork, selection: NetworkSelection): Assessment {
+  const { source, destination, live, words = migrationWords } = selection;
   const out = (code: string, text: string): Assessment => ({ out: { code, text } });
-  if (live.exclude.includes(network.id)) return out("excluded", "excluded by the cluster's live-migration settings");
+  if (live.exclude.includes(network.id)) return out("excluded", `excluded by the cluster's ${words.settings}`);
   if (network.role === "none") return out("role-none", "its role is none, so Godwit may not use it");
   if (source.id === destination.id) return out("same-host", "source and destination are the same host");
   for (const [host, code] of [
@@ -92,7 +110,7 @@ function assess(network: ClusterNetwork, { source, destination, live, destinatio
   const links = network.links.filter((link) => link.fromHostId === source.id && link.toHostId === destination.id);
   const reached = links.filter((link) => link.result === "reached");
   if (reached.length === 0) return out("unreachable", unreachableText(network, { source, destination, links }));
-  return admit(reached, destination, destinationSettings);
+  return admit(reached, selection);
 }
 
 interface Between {
@@ -112,14 +130,17 @@ function unreachableText(network: ClusterNetwork, { source, destination, links }
 }
 
 /** Applies the destination's list: the entry that comes first decides which of its addresses is taken. */
-function admit(reached: readonly NetworkLink[], destination: NetworkHost, settings: HostMigrationSettings): Assessment {
+function admit(
+  reached: readonly NetworkLink[],
+  { destination, destinationSettings: settings, words = migrationWords }: NetworkSelection,
+): Assessment {
   const matches = settings.networks
     .flatMap((entry) => reached.filter((link) => entryCovers(entry, link.toAddress)).map((link) => ({ entry, link })))
     .toSorted((a, b) => a.entry.priority - b.entry.priority || prefixOf(b.entry) - prefixOf(a.entry));
   const [match] = matches;
   if (match) return match;
   if (settings.useAnyNetwork || settings.networks.length === 0) return { link: reached[0]!, entry: undefined };
-  return { out: { code: "not-listed", text: `not among ${destination.name}'s migration networks, which govern what comes in` } };
+  return { out: { code: "not-listed", text: `not among ${destination.name}'s ${words.list}, which govern ${words.governed}` } };
 }
 
 function entryCovers(entry: HostMigrationNetwork, address: string): boolean {
@@ -133,14 +154,14 @@ function place(
   network: ClusterNetwork,
   entry: HostMigrationNetwork | undefined,
   byDefault: { readonly index: number; readonly because: Reason },
-  { live, destination }: NetworkSelection,
+  { live, destination, words = migrationWords }: NetworkSelection,
 ): Pick<Candidate, "place" | "because"> {
   const position = live.order.indexOf(network.id);
   if (position >= 0) {
     return { place: [0, position], because: { code: "cluster-order", text: `${ordinal(position + 1)} in the cluster's order` } };
   }
   if (entry) {
-    const text = `priority ${entry.priority} in ${destination.name}'s migration networks (${entry.subnet})`;
+    const text = `priority ${entry.priority} in ${destination.name}'s ${words.list} (${entry.subnet})`;
     return { place: [1, entry.priority, byDefault.index], because: { code: "host-priority", text } };
   }
   return { place: [2, 0, byDefault.index], because: byDefault.because };

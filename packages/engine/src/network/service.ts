@@ -1,15 +1,19 @@
 import { BoundedQueue, canonicalJson, type Clock, describeError, isCancelled, raceAbort, Semaphore } from "@godwit/core";
 import { type Log, noLog } from "../inventory/log.ts";
-import type {
-  HostMigrationSettings,
-  LiveMigrationSettings,
-  NetworkInterface,
-  NetworkRecord,
-  NetworkRole,
-  NetworkVerdict,
-  NetworkView,
+import type { ServerNetwork } from "../ports/server-network.ts";
+import {
+  type BackupTrafficSettings,
+  defaultBackupTraffic,
+  type HostMigrationSettings,
+  type LiveMigrationSettings,
+  type NetworkInterface,
+  type NetworkRecord,
+  type NetworkRole,
+  type NetworkVerdict,
+  type NetworkView,
 } from "../model/network.ts";
 import type { Store } from "../ports/store.ts";
+import { backupVerdicts } from "./backup.ts";
 import { Coalesced } from "./coalesce.ts";
 import type { HostNetworkFacts } from "./facts.ts";
 import { MigrationSettings } from "./migration-settings.ts";
@@ -19,6 +23,8 @@ import { type HostSource, type Observation, observe } from "./observe.ts";
 import { planNetworks } from "./plan.ts";
 import { selectMigrationNetworks } from "./select.ts";
 import {
+  type BackupTrafficEdit,
+  editBackupTraffic,
   editLiveMigration,
   editNetworkRecords,
   type HostMigrationEdit,
@@ -29,9 +35,11 @@ import {
 } from "./settings.ts";
 
 export interface NetworksOptions {
-  readonly store: Pick<Store, "networks" | "liveMigration" | "hostMigration">;
+  readonly store: Pick<Store, "networks" | "liveMigration" | "hostMigration" | "backupTraffic" | "hostBackup">;
   readonly clock: Clock;
   readonly hosts: HostSource;
+  /** The machine that the server runs on: the other end of backup traffic. On no network when absent. */
+  readonly server?: ServerNetwork | undefined;
   /** Told of state changes and of refreshes that failed. */
   readonly log?: Log | undefined;
   /** Milliseconds between two looks at the hosts; 30 s when absent. */
@@ -47,6 +55,7 @@ export type NetworkChange =
   | { readonly kind: "networks" }
   | { readonly kind: "live-migration" }
   | { readonly kind: "host-migration"; readonly hostId: string }
+  | { readonly kind: "backup-traffic" }
   | { readonly kind: "overflow" };
 
 interface Cancellable {
@@ -55,6 +64,7 @@ interface Cancellable {
 
 const LIVE_MIGRATION_ID = "cluster";
 const CHANGE_QUEUE = 64;
+const nowhere: ServerNetwork = { addresses: () => [], probe: async () => "the server has no network" };
 
 /**
  * The cluster's networks as they are now, and what the admin decided about them. The hosts are the truth:
@@ -63,6 +73,8 @@ const CHANGE_QUEUE = 64;
 export class Networks {
   /** Hosts' migration subnets: `Get-/Add-/Set-/Remove-VMMigrationNetwork`. */
   readonly migrationNetworks: MigrationSettings;
+  /** Hosts' subnets for what captures read and recoveries write. */
+  readonly backupNetworks: MigrationSettings;
   readonly #options: NetworksOptions;
   readonly #log: Log;
   readonly #refreshes: Coalesced<void>;
@@ -80,6 +92,8 @@ export class Networks {
     this.#log = options.log ?? noLog;
     this.#refreshes = new Coalesced((signal) => this.#look(signal));
     this.migrationNetworks = new MigrationSettings(options, (hostId) => this.#tell({ kind: "host-migration", hostId }));
+    const kept = { store: { hostMigration: options.store.hostBackup }, hosts: options.hosts, what: "backup network" };
+    this.backupNetworks = new MigrationSettings(kept, () => this.#tell({ kind: "backup-traffic" }));
   }
 
   /** Looks at every host now. Callers share a run; a host that fails shows in the states and is no error. */
@@ -157,6 +171,28 @@ export class Networks {
     await this.#options.store.liveMigration.put(LIVE_MIGRATION_ID, settings);
     this.#tell({ kind: "live-migration" });
     return settings;
+  }
+
+  async backupTraffic(): Promise<BackupTrafficSettings> {
+    return { ...defaultBackupTraffic, ...(await this.#options.store.backupTraffic.get(LIVE_MIGRATION_ID)) };
+  }
+
+  /** Networks by id or name; kept by id. Throws `not-found`, `ambiguous` or `invalid` and changes nothing then. */
+  async setBackupTraffic(edit: BackupTrafficEdit): Promise<BackupTrafficSettings> {
+    using _writing = await this.#writing.acquire();
+    const settings = editBackupTraffic(await this.backupTraffic(), edit, await this.records());
+    await this.#options.store.backupTraffic.put(LIVE_MIGRATION_ID, settings);
+    this.#tell({ kind: "backup-traffic" });
+    return settings;
+  }
+
+  /** Every network with its rank and reason for what a host's captures read and its recoveries write. */
+  async backupVerdicts(ref: string, { signal }: Cancellable): Promise<NetworkVerdict[]> {
+    const { hosts, server = nowhere } = this.#options;
+    const host = await this.backupNetworks.host(ref);
+    const [settings, hostSettings, listed] = await Promise.all([this.backupTraffic(), this.backupNetworks.settings(host.id), hosts.list()]);
+    const sshPort = listed.find(({ id }) => id === host.id)?.sshPort ?? 22;
+    return await backupVerdicts({ host, sshPort, networks: this.#networks, settings, hostSettings, server }, { signal });
   }
 
   /** By id or name. Throws `not-found` or `ambiguous`. */

@@ -1,5 +1,5 @@
 import { EngineError, refusal } from "../model/errors.ts";
-import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord, NetworkRole } from "../model/network.ts";
+import type { BackupTrafficSettings, HostMigrationSettings, LiveMigrationSettings, NetworkRecord, NetworkRole } from "../model/network.ts";
 import { findNamed } from "./names.ts";
 
 /** What an admin may change of a network. `autoMetric: false` keeps the automatic metric of now. */
@@ -21,6 +21,11 @@ export interface LiveMigrationEdit {
 export type HostMigrationEdit = {
   readonly [Key in Exclude<keyof HostMigrationSettings, "networks">]?: HostMigrationSettings[Key] | undefined;
 };
+
+/** Networks by id or name. `tlsDirectory: null` gives TLS up. */
+export type BackupTrafficEdit = {
+  readonly [Key in Exclude<keyof BackupTrafficSettings, "tlsDirectory">]?: BackupTrafficSettings[Key] | undefined;
+} & { readonly tlsDirectory?: string | null | undefined };
 
 export const noLiveMigrationSettings: LiveMigrationSettings = { order: [], exclude: [] };
 export const MAX_METRIC = 0x0fff_ffff;
@@ -116,6 +121,25 @@ export function editLiveMigration(
     exclude: edit.exclude ? resolveAll("exclude", edit.exclude, networks) : rest.exclude,
     ...(limit === undefined ? {} : { maximumParallelMigrations: limit }),
   };
+}
+
+/** Names become ids. Throws `not-found`, `ambiguous`, or `invalid` for a network that is listed twice and for ports that are none. */
+export function editBackupTraffic(
+  settings: BackupTrafficSettings,
+  edit: BackupTrafficEdit,
+  networks: readonly NetworkRecord[],
+): BackupTrafficSettings {
+  const { tlsDirectory: before, ...rest } = settings;
+  const lists = (["order", "exclude", "unencrypted"] as const).map((key) => {
+    const refs = edit[key];
+    return [key, refs ? resolveAll(key, refs, networks) : rest[key]] as const;
+  });
+  const firstPort = checkInteger("firstPort", edit.firstPort ?? rest.firstPort, { from: 1024, to: 65_535 });
+  const lastPort = checkInteger("lastPort", edit.lastPort ?? rest.lastPort, { from: firstPort, to: 65_535 });
+  const tlsDirectory = edit.tlsDirectory === undefined ? before : (edit.tlsDirectory ?? undefined);
+  const { order, exclude, unencrypted } = Object.fromEntries(lists) as Pick<BackupTrafficSettings, "order" | "exclude" | "unencrypted">;
+  const otherwise = edit.otherwise ?? rest.otherwise;
+  return { order, exclude, unencrypted, firstPort, lastPort, otherwise, ...(tlsDirectory !== undefined && { tlsDirectory }) };
 }
 
 function resolveAll(list: string, refs: readonly string[], networks: readonly NetworkRecord[]): string[] {

@@ -43,6 +43,37 @@ export interface MomentPlace {
 /** How a disk's export is to be read. */
 export type DiskMode = "full" | "incremental" | "compared";
 
+/** How what an export holds gets to the server. */
+export type ExportRoute =
+  /** Through the SSH session. */
+  | { readonly kind: "ssh" }
+  /** Over a network, encrypted or not. The address is the host's. */
+  | {
+      readonly kind: "tls" | "tcp";
+      readonly address: string;
+      /** Ports of the host; both included. */
+      readonly firstPort: number;
+      readonly lastPort: number;
+      readonly tls?: ExportTls | undefined;
+    };
+
+export interface ExportTls {
+  /** A directory of the server with its own credentials. */
+  readonly directory: string;
+  /** What the host's certificate must be made out to. */
+  readonly hostname: string;
+  /** A directory of the host with the credentials that it serves with. */
+  readonly hostDirectory: string;
+}
+
+/** What a host could serve exports with: its certificate as PEM, or why there is none. */
+export type HostTls = { readonly directory: string; readonly certificate: string } | { readonly missing: string };
+
+/** The way to an export does not work, or no longer: another one may. */
+export class RouteLostError extends Error {
+  override readonly name = "RouteLostError";
+}
+
 export interface MomentRequest extends MomentPlace {
   readonly disks: readonly { readonly target: string; readonly mode: DiskMode }[];
   /** Of the incremental disks: the checkpoint whose changes are exported. */
@@ -51,6 +82,10 @@ export interface MomentRequest extends MomentPlace {
   readonly freeze: boolean;
   /** Bytes that must be free where the guest's overwritten blocks are kept while it is read. */
   readonly scratchBytes: number;
+  /** What the VM is, where that was asked a moment ago. */
+  readonly facts?: BackupFacts | undefined;
+  /** Through the SSH session when absent. */
+  readonly route?: ExportRoute | undefined;
 }
 
 /** How a guest was held still. Milliseconds, as the server measured them: what the guest saw is less. */
@@ -108,9 +143,12 @@ export interface HostBackup {
   /**
    * Takes all disks at one moment and makes the checkpoint with it. A freeze ends before this resolves or rejects;
    * should the server die, the host's own timer ends it. Rejects with `BaseLostError` when nothing stands in the way
-   * but the base; whatever it rejects with, `end` undoes.
+   * but the base, with `RouteLostError` when the route does, as reading the moment may later; whatever it rejects
+   * with, `end` undoes.
    */
   begin(vmId: string, request: MomentRequest, options: Cancellable): Promise<Moment>;
+  /** What the host could serve exports with. */
+  tls(options: Cancellable): Promise<HostTls>;
   /** Bytes still free for overwritten blocks; undefined when nobody can tell. */
   scratchLeft(moment: Moment, options: Cancellable): Promise<number | undefined>;
   /** Undefined when nobody can tell, as of a VM that is off. */

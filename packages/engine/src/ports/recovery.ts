@@ -1,5 +1,5 @@
 import type { BlockSink, BlockSource } from "@godwit/core";
-import type { MachineState } from "./backup.ts";
+import type { ExportRoute, MachineState } from "./backup.ts";
 import type { DestinationFacts } from "./migration.ts";
 
 interface Cancellable {
@@ -47,8 +47,11 @@ export interface HostRecovery {
     image: { readonly pool: string; readonly name: string; readonly capacityBytes: number },
     options: Cancellable,
   ): Promise<string>;
-  /** Opens an image that no VM uses, for writing. `key` names what must be closed together. Closing the sink closes the image. */
-  openImage(key: string, image: ImagePlace, options: Cancellable): Promise<BlockSink>;
+  /**
+   * Opens an image that no VM uses, for writing. `key` names what must be closed together. Closing the sink closes the
+   * image. Rejects with `RouteLostError` when the route does not work, as writing may later.
+   */
+  openImage(key: string, image: ImagePlace, options: Cancellable & { readonly route?: ExportRoute }): Promise<BlockSink>;
   /** What an image that is open holds. */
   readImage(key: string, image: ImagePlace, options: Cancellable): Promise<BlockSource>;
   /** Resolves when nothing of ours has an image of that key open any more. Safe to repeat. */

@@ -15,6 +15,14 @@ export interface CommandResult {
 export interface HostShell extends AsyncDisposable {
   /** Runs an argument vector (quoted by the implementation). Rejects when the shell is out of reach or on abort; a non-zero exit is a result. */
   run(argv: readonly string[], options: { signal: AbortSignal; stdin?: string | undefined }): Promise<CommandResult>;
+  /**
+   * A Unix socket of this machine that leads to one of the host, by whatever carries much: the path, until it is disposed.
+   * Undefined, or absent, where nothing carries more than `openUnixSocket` does.
+   */
+  carry?(
+    path: string,
+    options: { readonly signal?: AbortSignal | undefined },
+  ): Promise<(AsyncDisposable & { readonly path: string }) | undefined>;
   /** Connects to a Unix socket of the host. Absent where the shell carries no sockets. */
   openUnixSocket?(path: string, options: { readonly signal?: AbortSignal | undefined }): Promise<Duplex>;
 }

@@ -1,7 +1,7 @@
 import type { HostRecord } from "../model/host.ts";
 import type { MaintenanceRecord } from "../model/maintenance.ts";
 import type { PlacementSettings } from "../placement/rules.ts";
-import type { HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
+import type { BackupTrafficSettings, HostMigrationSettings, LiveMigrationSettings, NetworkRecord } from "../model/network.ts";
 import type { AlertRecord } from "../protection/groups/alerts.ts";
 import type { MemberRecord, ProtectionGroup } from "../protection/groups/model.ts";
 import type { JobLease, JobRecord } from "../jobs/job.ts";
@@ -60,6 +60,10 @@ export interface Store extends AsyncDisposable {
   readonly hostMigration: Collection<HostMigrationSettings>;
   /** One record, id `cluster`. */
   readonly liveMigration: Collection<LiveMigrationSettings>;
+  /** One record, id `cluster`. */
+  readonly backupTraffic: Collection<BackupTrafficSettings>;
+  /** By host id: subnets for backup traffic, kept as those for migrations are. */
+  readonly hostBackup: Collection<HostMigrationSettings>;
   /** By host id. */
   readonly maintenance: Collection<MaintenanceRecord>;
   /** One record, id `cluster`. */

@@ -1,16 +1,26 @@
 import { CancelledError, describeError } from "@godwit/core";
-import type { Point, Vault } from "@godwit/vault";
+import type { Point, Vault, WarmThreads } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
-import { BaseLostError, type BackupFacts, type HostBackup, type Moment, type MomentPlace, type WriteStats } from "../ports/backup.ts";
+import {
+  BaseLostError,
+  type BackupFacts,
+  type HostBackup,
+  type Moment,
+  type MomentPlace,
+  RouteLostError,
+  type WriteStats,
+} from "../ports/backup.ts";
 import { heal } from "./heal.ts";
 import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
 import { type Felt, Pace, pacing } from "./pace.ts";
 import { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
-import { readInto, type Stored } from "./reading.ts";
+import { openDisks, readInto, type Stored } from "./reading.ts";
+import type { BackupRoute, UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
+import type { TrafficMeter } from "./traffic.ts";
 import { guard, Parked } from "./watch.ts";
 
 type Context = JobContext<CaptureInput>;
@@ -28,7 +38,18 @@ interface Read extends Stored {
   readonly felt: Felt;
 }
 
+/** What an attempt to capture begins with. */
+interface Attempt {
+  readonly vm: VmView;
+  readonly vault: Vault;
+  readonly warm: WarmThreads;
+  readonly backup: HostBackup;
+  readonly planned: PlanInput;
+  readonly before: string | undefined;
+}
+
 interface Begun {
+  readonly route: BackupRoute;
   readonly plan: CapturePlan;
   readonly place: MomentPlace;
   readonly moment: Moment;
@@ -71,6 +92,7 @@ class Run {
   readonly #input: CaptureInput;
   readonly #startedAt: number;
   #tries = 0;
+  #meter: TrafficMeter | undefined;
 
   constructor(captures: Captures, context: Context) {
     this.#captures = captures;
@@ -96,18 +118,51 @@ class Run {
     const { signal } = this.#context;
     const { vaultId } = this.#input;
     const vm = this.#captures.place(this.#input.vmId);
-    const vault = await this.#captures.options.vaults.open(vaultId, { signal });
     const backup = this.#captures.backup(vm.hostId);
+    const { traffic, vaults } = this.#captures.options;
+    const routing = traffic.routes(vm.hostId, (options) => backup.tls(options), { signal });
+    routing.catch(() => undefined);
+    this.#meter = traffic.meter(vm.hostId, { signal });
+    const asking = backup.facts(vm.id, { signal });
+    asking.catch(() => undefined);
+    const vault = await vaults.open(vaultId, { signal });
+    // Started now, they are there when the reading begins.
+    await using warm = vault.warm();
     const known = await this.#captures.known(vault, this.#input, { signal });
-    const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId }, this.#context);
+    const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = { facts: healed.facts, base: known.base, checkpoint: healed.checkpoint, lost: healed.lost };
     this.#refuse(healed.facts);
-    const begun = await this.#begin(backup, vm, planned);
+    return await this.#byRoute(await routing, { vm, vault, warm, backup, planned, before: known.tracking?.checkpoint });
+  }
+
+  /** By the best route that carries it to its end; what the vault got by another one is not sent again. */
+  async #byRoute(routes: readonly UsableRoute[], attempt: Attempt): Promise<CaptureResult> {
+    const { backup, vm, planned } = attempt;
+    for (const [at, route] of routes.entries()) {
+      try {
+        return await this.#over(route, attempt);
+      } catch (error) {
+        if (!(error instanceof RouteLostError)) throw error;
+        this.#captures.options.traffic.lost(vm.hostId, route.view, describeError(error));
+        const lost = `${route.view.reason.text}: ${describeError(error)}`;
+        const next = routes[at + 1];
+        const { state } = await backup.facts(vm.id, { signal: this.#context.signal });
+        if (!next || state !== planned.facts.state)
+          throw new EngineError("hypervisor", `${vm.name} could not be read ${lost}`, {}, { cause: error });
+        await this.#context.reason({ code: "route-lost", text: `${lost}; another moment is taken, ${next.view.reason.text}` });
+      }
+    }
+    throw new Error("there is always a route");
+  }
+
+  async #over(route: UsableRoute, attempt: Attempt): Promise<CaptureResult> {
+    const { vm, vault, warm, backup, planned, before } = attempt;
+    const begun = await this.#begin(route, attempt);
     try {
-      const verdict = await this.#judge(healed.facts, begun);
-      const stored = await this.#read({ vault, backup, base: known.base, begun, verdict });
-      if (healed.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
-      return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before: known.tracking?.checkpoint }));
+      const verdict = await this.#judge(planned.facts, begun);
+      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict });
+      if (planned.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
+      return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
       throw error;
@@ -121,28 +176,29 @@ class Run {
   }
 
   /** Takes the moment; once more without the list of changes when that turns out to be damaged. */
-  async #begin(backup: HostBackup, vm: VmView, planned: PlanInput): Promise<Begun> {
+  async #begin(route: UsableRoute, attempt: Attempt): Promise<Begun> {
+    const { backup, vm, planned } = attempt;
     try {
-      return await this.#take(backup, vm, planned, planCapture(planned));
+      return await this.#take(route, attempt, planCapture(planned));
     } catch (error) {
       if (!(error instanceof BaseLostError) || planned.checkpoint === undefined) throw error;
       // Of a VM that is off no list can be deleted; the first capture while it runs does it.
       if (planned.facts.state !== "off") await backup.deleteCheckpoint(vm.id, planned.checkpoint, { signal: this.#context.signal });
-      return await this.#take(backup, vm, planned, withoutTracking(planned, `the list of changes is damaged (${describeError(error)})`));
+      return await this.#take(route, attempt, withoutTracking(planned, `the list of changes is damaged (${describeError(error)})`));
     }
   }
 
-  async #take(backup: HostBackup, vm: VmView, { facts, base }: PlanInput, plan: CapturePlan): Promise<Begun> {
+  async #take({ route, view }: UsableRoute, { backup, vm, planned }: Attempt, plan: CapturePlan): Promise<Begun> {
+    const { facts, base } = planned;
     const context = this.#context;
     const place = this.#newPlace(vm);
-    await context.note("moment", place);
-    await context.note("plan", plan);
+    await Promise.all([context.note("moment", place), context.note("plan", plan)]);
     const freeze = facts.state === "running" && facts.agent === "connected";
-    const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base) };
+    const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base), route, facts };
     try {
       const moment = await backup.begin(vm.id, request, { signal: context.signal });
       context.log("info", `the moment was taken on ${vm.host}: ${moment.freeze.text}`);
-      return { plan, place, moment };
+      return { plan, place, moment, route: view };
     } catch (error) {
       await this.#undo(place);
       throw error;
@@ -155,14 +211,15 @@ class Run {
     return { hostId: vm.hostId, moment, checkpoint: checkpointName(this.#input.vaultId, moment) };
   }
 
-  async #judge(facts: BackupFacts, { plan, moment }: Begun): Promise<Verdict> {
+  async #judge(facts: BackupFacts, { plan, moment, route }: Begun): Promise<Verdict> {
     const verdict = judgeConsistency(facts, moment.freeze);
-    for (const { reason } of plan.disks) await this.#context.reason(reason);
-    for (const { reason } of facts.leftOut) await this.#context.reason({ code: "left-out", text: reason });
-    await this.#context.reason({
-      code: `consistency-${verdict.level}`,
-      text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}`,
-    });
+    const said = [
+      route.reason,
+      ...plan.disks.map(({ reason }) => reason),
+      ...facts.leftOut.map(({ reason }) => ({ code: "left-out", text: reason })),
+    ];
+    const consistency = { code: `consistency-${verdict.level}`, text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}` };
+    await Promise.all([...said, consistency].map((reason) => this.#context.reason(reason)));
     if (this.#input.atLeast === "filesystem" && verdict.level === "crash") {
       throw new EngineError(
         "refused",
@@ -172,8 +229,15 @@ class Run {
     return verdict;
   }
 
-  async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Read> {
-    const { vault, backup, base, begun, verdict } = of;
+  async #read(of: {
+    vault: Vault;
+    warm: WarmThreads;
+    backup: HostBackup;
+    base: Point | undefined;
+    begun: Begun;
+    verdict: Verdict;
+  }): Promise<Read> {
+    const { vault, warm, backup, base, begun, verdict } = of;
     const { vmId, vm, onMigration } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
@@ -185,15 +249,20 @@ class Run {
     });
     const pace = new Pace(options.clock, this.#input.bandwidthBytesPerSecond);
     const stats = (signal: AbortSignal): Promise<WriteStats | undefined> => backup.writeStats(vmId, { signal });
+    const opened = openDisks(begun.moment, { signal: watch.signal });
+    await using _closing = { [Symbol.asyncDispose]: async () => (await opened.catch(() => undefined))?.[Symbol.asyncDispose]() };
+    const describing = backup.machine(vmId, { signal: watch.signal });
+    describing.catch(() => undefined);
     await using following = await pacing({ signal: watch.signal, clock: options.clock, pace, stats });
-    const machine = await backup.machine(vmId, { signal: watch.signal });
+    const disks = await opened;
+    const machine = await describing;
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
-    const reasons = begun.plan.disks.map(({ reason }) => reason.text);
+    const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, base, verdict, reasons, pace, machine: { ...machine, files } },
-      { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
+      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace, machine: { ...machine, files } },
+      { signal: watch.signal, warm, progress: (progress) => this.#context.progress(progress) },
     );
     return { ...stored, felt: following.felt() };
   }
@@ -210,7 +279,7 @@ class Run {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId, vault } = this.#input;
     const { point, readBytes, felt } = stored;
-    const { moment, place, plan } = begun;
+    const { moment, place, plan, route } = begun;
     const figure = (name: string): number => point.figures[name] ?? 0;
     const done: CaptureDone = {
       outcome: "captured",
@@ -234,6 +303,8 @@ class Run {
       newChunks: figure("newChunks"),
       adoptedPacks: figure("adoptedPacks"),
       guest: felt,
+      route,
+      interfaces: [],
       totalMs: Math.round(this.#captures.options.clock.monotonic() - this.#startedAt),
     };
     const xml = moment.checkpointXml;
@@ -246,6 +317,7 @@ class Run {
   /** The point is safe: from now on nothing is undone, only completed. */
   async #finish({ place, done, tracking, before }: Kept): Promise<CaptureDone> {
     const { stopping } = this.#context;
+    const counted = this.#meter?.read({ signal: stopping }).catch(() => []);
     if (tracking) await this.#captures.track(tracking);
     try {
       const vm = this.#captures.place(this.#input.vmId);
@@ -260,7 +332,7 @@ class Run {
         text: `something may be left on ${done.host}, the next capture removes it: ${describeError(error)}`,
       });
     }
-    return done;
+    return { ...done, interfaces: (await counted) ?? [] };
   }
 
   /** What a server that died had begun. */

@@ -10,6 +10,8 @@ export interface HealInput {
   readonly hostId: string;
   readonly base?: Point | undefined;
   readonly tracking?: TrackingRecord | undefined;
+  /** What the VM is, being asked already. */
+  readonly asking: Promise<BackupFacts>;
 }
 
 export interface Healed {
@@ -28,7 +30,7 @@ export interface Healed {
 export async function heal(backup: HostBackup, input: HealInput, context: JobContext<CaptureInput>): Promise<Healed> {
   const { vmId, hostId, vaultId, tracking } = input;
   const { signal } = context;
-  let facts = await backup.facts(vmId, { signal });
+  let facts = await input.asking;
   if (facts.moment !== undefined) {
     await context.reason({ code: "leftover", text: `an export of an earlier capture (${facts.moment}) was still there and is ended` });
     await backup.end(vmId, { hostId, moment: facts.moment, checkpoint: "" }, { forget: false, signal });

@@ -1,7 +1,9 @@
 import type { ConsistencyLevel } from "@godwit/vault";
 import type { DiskMode } from "../ports/backup.ts";
 import type { Reason } from "../model/reason.ts";
+import type { InterfaceProof } from "../migration/model.ts";
 import type { Felt } from "./pace.ts";
+import type { BackupRoute } from "./routes.ts";
 
 /** A vault as an admin registered it. Its secret stays in the file that it names. */
 export interface VaultRecord {
@@ -83,6 +85,10 @@ export interface CaptureDone {
   readonly adoptedPacks: number;
   /** What the guest felt: the mean of its writes before and during the capture, and how far it was slowed for that. */
   readonly guest: Felt;
+  /** The way by which it was read. */
+  readonly route: BackupRoute;
+  /** What the host's interfaces carried meanwhile: the proof. */
+  readonly interfaces: readonly InterfaceProof[];
   readonly totalMs: number;
 }
 

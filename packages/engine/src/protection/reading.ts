@@ -1,5 +1,5 @@
 import type { BlockSource } from "@godwit/core";
-import type { Point, PutDisk, Vault } from "@godwit/vault";
+import type { Point, PutDisk, Vault, WarmThreads } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
@@ -9,6 +9,7 @@ export interface Reading {
   /** The VM's name. */
   readonly name: string;
   readonly moment: Moment;
+  readonly disks: OpenDisks;
   readonly base: Point | undefined;
   readonly verdict: Verdict;
   readonly reasons: readonly string[];
@@ -19,6 +20,7 @@ export interface Reading {
 export interface ReadingOptions {
   readonly signal: AbortSignal;
   readonly progress: (progress: JobProgress) => void;
+  readonly warm?: WarmThreads;
 }
 
 export interface Stored {
@@ -27,14 +29,33 @@ export interface Stored {
   readonly readBytes: ReadonlyMap<string, number>;
 }
 
+/** A moment's exports, in its order; closed together. */
+export interface OpenDisks extends AsyncDisposable {
+  readonly sources: readonly BlockSource[];
+}
+
+/** Opens all of a moment's exports at once. */
+export async function openDisks({ disks }: Moment, { signal }: { readonly signal: AbortSignal }): Promise<OpenDisks> {
+  const opening = disks.map((disk) => disk.open({ signal }));
+  const opened = await Promise.allSettled(opening);
+  const sources = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const close = async (): Promise<void> => {
+    await Promise.all(sources.map((source) => source[Symbol.asyncDispose]()));
+  };
+  if (sources.length < disks.length) {
+    await close();
+    await Promise.all(opening);
+  }
+  return { sources, [Symbol.asyncDispose]: close };
+}
+
 /** Reads what a moment's exports hold into a vault. */
-export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
-  await using stack = new AsyncDisposableStack();
+export async function readInto(vault: Vault, reading: Reading, { signal, progress, warm }: ReadingOptions): Promise<Stored> {
   const { moment, base, name, verdict, machine, reasons, pace } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
-  for (const disk of moment.disks) {
-    const source = stack.use(await disk.open({ signal }));
+  for (const [at, disk] of moment.disks.entries()) {
+    const source = reading.disks.sources[at]!;
     const changed = disk.changed?.(source, { signal });
     disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && { changed }) });
   }
@@ -44,6 +65,7 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
     { name, disks, time: moment.at, consistency: verdict, machine, reasons, ...(base && { base }) },
     {
       signal,
+      ...(warm && { warm }),
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;
         progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });

@@ -8,6 +8,7 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostShell } from "../ports/shell.ts";
 import type { Collection } from "../ports/store.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
+import { type BackupTraffic, sshOnly } from "./traffic.ts";
 import type { VaultAccess } from "./vaults.ts";
 
 /** What protection needs of the inventory. */
@@ -36,6 +37,8 @@ export interface CapturesOptions {
   readonly moveWaiting: (vmId: string) => WaitingMove | undefined;
   /** Queues a capture; the same key never queues a second one. Gives the job's id. */
   readonly submit: (input: CaptureInput, idempotencyKey: string) => Promise<string>;
+  /** By which network disks go; the SSH session alone when absent. */
+  readonly traffic?: BackupTraffic;
   /** Captures of one host at the same time. */
   readonly perHost?: number;
   readonly clock?: Clock;
@@ -61,10 +64,10 @@ export interface Known {
 
 /** What captures share: hosts, vaults, and the registry of checkpoints. */
 export class Captures {
-  readonly options: CapturesOptions & { readonly clock: Clock; readonly perHost: number };
+  readonly options: CapturesOptions & { readonly clock: Clock; readonly perHost: number; readonly traffic: BackupTraffic };
 
   constructor(options: CapturesOptions) {
-    this.options = { clock: systemClock, perHost: 2, ...options };
+    this.options = { clock: systemClock, perHost: 2, traffic: sshOnly, ...options };
   }
 
   /** Names become ids; the input of a job `vm.capture`. Throws `not-found` or `ambiguous`. */

@@ -95,7 +95,11 @@ export class Vaults implements AsyncDisposable {
 
   /** The vault as it is now, whoever wrote to it since it was first opened. The caller closes it. */
   async openApart(ref: string, { signal }: Cancellable): Promise<AsyncDisposable & { readonly vault: Vault }> {
-    const { store, vault } = await openVault(await this.find(ref), signal);
+    const record = await this.find(ref);
+    // Deriving a key from the passphrase again would take longer than all else.
+    const renewed = await (await this.#opened.get(record.id)?.catch(() => undefined))?.vault.renewed({ signal });
+    if (renewed) return { vault: renewed, [Symbol.asyncDispose]: () => Promise.resolve() };
+    const { store, vault } = await openVault(record, signal);
     return { vault, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
   }
 

@@ -3,11 +3,13 @@ import type { Point, Vault } from "@godwit/vault";
 import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { Reason } from "../model/reason.ts";
+import type { ExportRoute } from "../ports/backup.ts";
 import type { HostRecovery, ImagePlace } from "../ports/recovery.ts";
 import { CHECKPOINT_FILE } from "../protection/model.ts";
 import { checkpointName } from "../protection/names.ts";
 import type { RecoveredDisk, RecoverInput, RecoverResult } from "./model.ts";
 import { judgeRecovery } from "./preflight.ts";
+import { Routes } from "./routes.ts";
 import type { Recoveries } from "./service.ts";
 
 type Context = JobContext<RecoverInput>;
@@ -43,6 +45,7 @@ class Run {
   readonly #context: Context;
   readonly #input: RecoverInput;
   readonly #startedAt: number;
+  #routes: Routes | undefined;
 
   constructor(recoveries: Recoveries, context: Context) {
     this.#recoveries = recoveries;
@@ -53,14 +56,25 @@ class Run {
 
   async run(): Promise<RecoverResult> {
     const { signal } = this.#context;
+    const { captures } = this.#recoveries.options;
+    const { traffic } = captures.options;
+    const { hostId } = this.#input;
+    const routing = traffic.routes(hostId, (options) => captures.backup(hostId).tls(options), { signal });
+    routing.catch(() => undefined);
+    const meter = traffic.meter(hostId, { signal });
     await using opened = await this.#recoveries.openVault(this.#input, { signal });
     const { vault } = opened;
     const point = await vault.point(this.#input.pointId, { signal });
     const host = this.#recoveries.recovery(this.#input.hostId);
     const planned = await this.#context.step("plan", () => this.#plan(host, point));
+    const routes = (this.#routes = new Routes(await routing, (route, why) => traffic.lost(hostId, route, why)));
+    await this.#context.reason(routes.now.reason);
     try {
       const disks = await this.#write(host, vault, point, planned);
-      return await this.#finish(host, point, planned, disks);
+      const counted = meter.read({ signal });
+      counted.catch(() => undefined);
+      const result = await this.#finish(host, point, planned, disks);
+      return { ...result, route: routes.now, interfaces: await counted };
     } catch (error) {
       await this.#undo(host, planned);
       throw error;
@@ -133,17 +147,20 @@ class Run {
         : await host.createImage({ pool: storagePool, name: image.name, capacityBytes: size }, { signal });
     const place = { ...image, path };
     const key = this.#keyOf(image.target);
-    const written = await this.#copy({ host, vault, point, place, key, present: again || image.name === undefined }, signal);
+    const written = await this.#routes!.through(this.#context, async (route, anew) => {
+      if (anew) await host.closeImages(key, { signal });
+      return await this.#copy({ host, vault, point, place, key, route, present: again || anew || image.name === undefined }, signal);
+    });
     await host.closeImages(key, { signal });
     return { target: image.target, path, sizeBytes: size, ...written };
   }
 
   async #copy(
-    of: { host: HostRecovery; vault: Vault; point: Point; place: ImagePlace; key: string; present: boolean },
+    of: { host: HostRecovery; vault: Vault; point: Point; place: ImagePlace; key: string; route: ExportRoute; present: boolean },
     signal: AbortSignal,
   ): Promise<{ writtenBytes: number; keptBytes: number }> {
     const { host, vault, point, place, key } = of;
-    await using sink = await host.openImage(key, place, { signal });
+    await using sink = await host.openImage(key, place, { signal, route: of.route });
     await using source = of.present ? await host.readImage(key, place, { signal }) : undefined;
     const { writtenBytes, keptBytes } = await vault.restore(point, place.target, sink, {
       signal,
@@ -160,7 +177,12 @@ class Run {
     return { writtenBytes, keptBytes };
   }
 
-  async #finish(host: HostRecovery, point: Point, { keptAside }: Planned, disks: readonly RecoveredDisk[]): Promise<RecoverResult> {
+  async #finish(
+    host: HostRecovery,
+    point: Point,
+    { keptAside }: Planned,
+    disks: readonly RecoveredDisk[],
+  ): Promise<Omit<RecoverResult, "route" | "interfaces">> {
     const { input, signal } = this.#context;
     const tracking = await this.#context.step("track", () => this.#track(host, point, disks));
     if (input.mode === "new" || input.mode === "replace") await this.#context.step("define", () => this.#define(host, point, disks));

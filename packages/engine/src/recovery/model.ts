@@ -1,3 +1,5 @@
+import type { InterfaceProof } from "../migration/model.ts";
+import type { BackupRoute } from "../protection/index.ts";
 import type { Reason } from "../model/reason.ts";
 
 /**
@@ -65,6 +67,10 @@ export interface RecoverResult {
   /** Images that the VM had before, and that nobody deletes. */
   readonly keptAside: readonly string[];
   readonly started: boolean;
+  /** The way by which they were written; the last one where several were needed. */
+  readonly route: BackupRoute;
+  /** What the host's interfaces carried meanwhile: the proof. */
+  readonly interfaces: readonly InterfaceProof[];
   /** Whether the next capture reads only changes, or why not. */
   readonly tracking: Reason;
   readonly totalMs: number;

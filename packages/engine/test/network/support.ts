@@ -23,8 +23,18 @@ export class MemoryCollection<T> implements Collection<T> {
   }
 }
 
-export type NetworkStore = { readonly [Key in "networks" | "liveMigration" | "hostMigration"]: Store[Key] & { readonly writes: number } };
+export type NetworkStore = {
+  readonly [Key in "networks" | "liveMigration" | "hostMigration" | "backupTraffic" | "hostBackup"]: Store[Key] & {
+    readonly writes: number;
+  };
+};
 
 export function memoryStore(): NetworkStore {
-  return { networks: new MemoryCollection(), liveMigration: new MemoryCollection(), hostMigration: new MemoryCollection() };
+  return {
+    networks: new MemoryCollection(),
+    liveMigration: new MemoryCollection(),
+    hostMigration: new MemoryCollection(),
+    backupTraffic: new MemoryCollection(),
+    hostBackup: new MemoryCollection(),
+  };
 }

@@ -10,10 +10,13 @@ import {
   captureJob,
   Captures,
   EngineError,
+  type ExportRoute,
   type HypervisorHost,
   type JobRecord,
   JobRunner,
+  sshOnly,
   type TrackingRecord,
+  type UsableRoute,
   type VaultAccess,
   type VmView,
   type WaitingMove,
@@ -28,12 +31,18 @@ const input = { vmId: "v1", vm: "web", vaultId: "", vault: "main", onMigration: 
 let folder = "";
 let count = 0;
 
+function route(kind: ExportRoute["kind"]): UsableRoute {
+  const view = { kind, reason: { code: kind, text: `by ${kind}` } };
+  return { view, route: kind === "ssh" ? { kind } : { kind, address: "10.0.0.1", firstPort: 1, lastPort: 2 } };
+}
+
 /** A guest, a vault, and what a server keeps about them. */
 class World {
   readonly guest = new ScriptedGuest();
   readonly tracking = new Map<string, TrackingRecord>();
   readonly submitted: unknown[] = [];
   move: WaitingMove | undefined;
+  routes: UsableRoute[] = [route("ssh")];
   readonly vault: Vault;
   readonly captures: Captures;
 
@@ -63,6 +72,7 @@ class World {
         delete: async (id) => void tracking.delete(id),
       },
       open: () => this.guest.backup(),
+      traffic: { ...sshOnly, routes: async () => this.routes },
       moveWaiting: () => this.move,
       submit: async (wanted) => `after-${this.submitted.push(wanted)}`,
       clock: systemClock,
@@ -153,6 +163,38 @@ describe("a capture", () => {
     const second = await world.capture();
     assert.equal(second.disks[0]?.mode, "incremental");
     assert.equal(second.readBytes, 2 * chunkBytes);
+    await world.verify();
+  });
+
+  it("goes on by the next way when one breaks in the middle, with another moment and nothing left of the first", async () => {
+    const world = await World.make();
+    await world.capture();
+    for (let n = 0; n < 8; n += 1) world.guest.write();
+    world.routes = [route("tls"), route("tcp")];
+    world.guest.broken = "tls";
+    const job = await world.run();
+    const done = job.result as CaptureDone;
+    assert.equal(job.state, "done", job.error?.message);
+    assert.deepEqual([done.route.kind, done.disks[0]?.mode], ["tcp", "incremental"]);
+    const lost = job.reasons.find(({ code }) => code === "route-lost");
+    assert.equal(lost?.text, "by tls: the cable was pulled; another moment is taken, by tcp");
+    const point = await world.vault.point(done.pointId, { signal });
+    assert.ok(point.reasons.includes("read by tcp"), point.reasons.join("; "));
+    await world.verify();
+  });
+
+  it("fails with the reason when the last way breaks, or the VM ended with it", async () => {
+    const world = await World.make();
+    world.routes = [route("tcp")];
+    world.guest.broken = "tcp";
+    assert.match((await world.run()).error?.message ?? "", /web could not be read by tcp: the cable was pulled/);
+    await world.verify();
+    world.routes = [route("tcp"), route("ssh")];
+    world.guest.onBreak = () => {
+      world.guest.crash();
+      world.guest.state = "off";
+    };
+    assert.match((await world.run()).error?.message ?? "", /web could not be read by tcp/);
     await world.verify();
   });
 

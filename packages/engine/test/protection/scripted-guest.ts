@@ -1,5 +1,14 @@
 import { BlockError, type BlockSource, type Extent } from "@godwit/core";
-import { BaseLostError, EngineError, type BackupFacts, type ExportedDisk, type HostBackup, type MomentRequest } from "../../src/index.ts";
+import {
+  type BackupFacts,
+  BaseLostError,
+  EngineError,
+  type ExportedDisk,
+  type ExportRoute,
+  type HostBackup,
+  type MomentRequest,
+  RouteLostError,
+} from "../../src/index.ts";
 
 export const chunkBytes = 4096;
 export const diskBytes = 16 * chunkBytes;
@@ -7,14 +16,17 @@ export const diskBytes = 16 * chunkBytes;
 class Bytes implements BlockSource {
   readonly size: number;
   readonly #bytes: Uint8Array;
-  constructor(bytes: Uint8Array) {
+  readonly #lost: () => boolean;
+  constructor(bytes: Uint8Array, lost: () => boolean) {
     this.#bytes = bytes;
+    this.#lost = lost;
     this.size = bytes.length;
   }
   async *extents(): AsyncGenerator<Extent> {
     yield { offset: 0, length: this.size, kind: "data" };
   }
   async read(offset: number, into: Uint8Array): Promise<void> {
+    if (offset + into.length > 2 * chunkBytes && this.#lost()) throw new RouteLostError("the cable was pulled");
     if (offset + into.length > this.size) throw new BlockError("out-of-range", "past the end");
     into.set(this.#bytes.subarray(offset, offset + into.length));
   }
@@ -36,6 +48,10 @@ export class ScriptedGuest {
   held = true;
   exported: string | undefined;
   failBegin: Error | undefined;
+  /** The way that breaks in the middle of the reading. */
+  broken: ExportRoute["kind"] | undefined;
+  /** Runs when it breaks. */
+  onBreak: () => void = () => undefined;
   scratch = 1 << 30;
   /** The disk at each moment, by checkpoint. */
   readonly moments = new Map<string, Uint8Array>();
@@ -83,6 +99,7 @@ export class ScriptedGuest {
       facts: async () => this.facts(),
       machine: async () => ({ definition: "<domain><uuid>v1</uuid></domain>", files: [] }),
       begin: async (_, request) => this.#begin(request),
+      tls: async () => ({ missing: "scripted" }),
       scratchLeft: async () => this.scratch,
       writeStats: async () => ({ requests: 100, totalMs: 50 }),
       end: async (_, { moment, checkpoint }, { forget }) => {
@@ -122,7 +139,12 @@ export class ScriptedGuest {
       return {
         target,
         mode,
-        open: async () => new Bytes(content),
+        open: async () =>
+          new Bytes(content, () => {
+            const lost = request.route?.kind === this.broken && this.broken !== undefined;
+            if (lost) this.onBreak();
+            return lost;
+          }),
         ...(mode === "incremental" && {
           async *changed() {
             for (const chunk of changed) yield { offset: chunk * chunkBytes, length: chunkBytes, kind: "data" } as const;

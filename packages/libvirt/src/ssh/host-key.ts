@@ -54,6 +54,11 @@ export class HostKeyVerifier {
     return [...new Set([...known, ...Object.keys(algorithms)])].flatMap((type) => algorithms[type] ?? []);
   }
 
+  /** The key that was verified. */
+  get accepted(): Buffer | undefined {
+    return this.#accepted;
+  }
+
   /** True when the key may be used; otherwise `refusal` says why not. */
   verify(key: Buffer): boolean {
     // The key is shown again at every rekeying.

@@ -1,3 +1,4 @@
+export type { Carrier } from "./carrier.ts";
 export { SshError, type SshErrorKind } from "./errors.ts";
 export type { ExecOptions, ExecResult } from "./exec.ts";
 export type { HostKey } from "./host-key.ts";

@@ -3,10 +3,11 @@ import type { Duplex } from "node:stream";
 import { abortReason, withDeadline } from "@godwit/core";
 import ssh2, { type ConnectConfig } from "ssh2";
 import { type Authentication, prepareAuthentication } from "./authentication.ts";
+import { startCarrier } from "./carrier.ts";
 import { SshError } from "./errors.ts";
 import { describeHostKey, type HostKey, HostKeyVerifier } from "./host-key.ts";
 import { formatHop, parseJump } from "./jump.ts";
-import { Session, type SshSession } from "./session.ts";
+import { Session, type SshSession, type Waiting } from "./session.ts";
 import { resolveTarget, type SshOptions, type SshTarget } from "./target.ts";
 import { carryMuch, importKeysOnce } from "./throughput.ts";
 
@@ -56,7 +57,10 @@ async function openVia(options: SshOptions & { signal: AbortSignal }, via: reado
   await using stack = new AsyncDisposableStack();
   const way = stack.use(await openWay(options, target, via));
   const client = await logIn(way.socket, target, { verifier, authentication, signal: options.signal });
-  return new Session(client, way.socket, describe(target), stack.move());
+  const { accepted } = verifier;
+  const plain = options.password === undefined && options.passphrase === undefined && via.length === 0;
+  const carry = accepted && plain ? (path: string, waiting: Waiting = {}) => startCarrier(target, accepted, path, waiting) : undefined;
+  return new Session(client, way.socket, describe(target), { below: stack.move(), carry });
 }
 
 interface Way extends AsyncDisposable {

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { raceAbort, Semaphore, withDeadline } from "@godwit/core";
 import type { Channel, Client, ClientChannel } from "ssh2";
+import type { Carrier } from "./carrier.ts";
 import { ChannelStream } from "./channel-stream.ts";
 import { SshError } from "./errors.ts";
 import { AnnouncedLine, Command, type CommandLimits, type ExecOptions, type ExecResult } from "./exec.ts";
@@ -40,6 +41,11 @@ export interface SshSession extends AsyncDisposable {
   spawn(command: string | readonly string[], options?: SpawnOptions): Promise<SshProcess>;
   /** A connection to a Unix socket of the host (direct-streamlocal@openssh.com). */
   openUnixSocket(path: string, options?: Waiting): Promise<Duplex>;
+  /**
+   * A Unix socket of this machine that leads to one of the host through a process of the system's `ssh`, for much data;
+   * whoever asked disposes it. Undefined where there is no `ssh`, or it cannot log in as we did.
+   */
+  carry(path: string, options?: Waiting): Promise<Carrier | undefined>;
   /** A connection that the host makes for us. */
   openTcp(host: string, port: number, options?: Waiting): Promise<Duplex>;
   /** Idempotent; resolves when the connection, and those it was built on, are gone. */
@@ -55,23 +61,31 @@ const CLOSE_GRACE_MS = 1000;
 /** RFC 4254 says 32768 at least; ssh2 would loop for ever on 0. */
 const MIN_PACKET = 1024;
 
+export interface SessionParts {
+  /** What the session runs over; ends with it. */
+  readonly below?: AsyncDisposable | undefined;
+  readonly carry?: SshSession["carry"] | undefined;
+}
+
 export class Session implements SshSession {
   readonly description: string;
   readonly closed: Promise<SshError | undefined>;
   readonly #client: Client;
   readonly #socket: Duplex;
   readonly #below: AsyncDisposable | undefined;
+  readonly #carry: SshSession["carry"];
   readonly #commands = new Semaphore(MAX_COMMANDS);
   readonly #kills = new Semaphore(1);
   readonly #streams = new Set<ChannelStream>();
   #closing = false;
   #ended: SshError | undefined;
 
-  /** `client` is ready and runs over `socket`, which runs over `below`; both end with the session. */
-  constructor(client: Client, socket: Duplex, description: string, below: AsyncDisposable | undefined) {
+  /** `client` is ready and runs over `socket`, which ends with the session. */
+  constructor(client: Client, socket: Duplex, description: string, parts: SessionParts = {}) {
     this.#client = client;
     this.#socket = socket;
-    this.#below = below;
+    this.#below = parts.below;
+    this.#carry = parts.carry ?? (() => Promise.resolve(undefined));
     this.description = description;
     this.closed = new Promise((resolve) => {
       const ended = (cause?: Error): void => {
@@ -128,6 +142,11 @@ export class Session implements SshSession {
       this.#client.openssh_forwardOutStreamLocal(path, done),
     );
     return this.#track(channel, () => undefined);
+  }
+
+  async carry(path: string, options: Waiting = {}): Promise<Carrier | undefined> {
+    if (this.#ended) throw this.#ended;
+    return await this.#carry(path, options);
   }
 
   async openTcp(host: string, port: number, options: Waiting = {}): Promise<Duplex> {

@@ -142,6 +142,9 @@ export class Changes {
       case "live-migration":
         this.#tell("settings", "live-migration");
         break;
+      case "backup-traffic":
+        this.#tell("settings", "backup-traffic");
+        break;
       case "host-migration":
         this.#tell("settings", change.hostId);
         break;
@@ -204,6 +207,7 @@ export class Changes {
   async #settings(id: string): Promise<unknown> {
     const { inventory, networks } = this.#services;
     if (id === "live-migration") return await networks.liveMigration();
+    if (id === "backup-traffic") return await networks.backupTraffic();
     const host: HostView = inventory.host(id);
     return hostMigrationView(host, await networks.hostMigration(id));
   }

@@ -1,6 +1,7 @@
 import type { Handlers } from "../http/contract.ts";
 import type { Services } from "../services.ts";
 import type { Changes } from "./changes.ts";
+import { backupTrafficHandlers } from "./backup-traffic.ts";
 import { inventoryHandlers } from "./inventory.ts";
 import { jobHandlers } from "./jobs.ts";
 import { migrationHandlers } from "./migration.ts";
@@ -24,6 +25,7 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     ...migrationHandlers(services),
     ...placementHandlers(services),
     ...validationHandlers(services),
+    ...backupTrafficHandlers(services),
     ...protectionHandlers(services),
     ...protectionGroupHandlers(services),
     ...jobHandlers(services),

@@ -9,6 +9,8 @@ import {
   libvirtBackup,
   libvirtRecovery,
   listFoundPoints,
+  type Networks,
+  networkTraffic,
   type Placements,
   Recoveries,
   recoverJob,
@@ -30,6 +32,7 @@ const moves = new Set(["vm.migrate", "vm.move-storage"]);
 export interface ProtectionNeeds {
   readonly store: Store;
   readonly inventory: Inventory;
+  readonly networks: Networks;
   readonly log: Logger;
   readonly alerts: Alerts;
   readonly placements: Pick<Placements, "settings">;
@@ -39,13 +42,15 @@ export interface ProtectionNeeds {
 
 /** Vaults, captures, points and groups. */
 export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
-  const { store, inventory, jobs } = needs;
+  const { store, inventory, networks, jobs } = needs;
   const vaults = new Vaults(store.vaults, systemClock);
+  const traffic = networkTraffic({ hosts: inventory, networks, clock: systemClock });
   const captures = new Captures({
     hosts: inventory,
     vaults,
     tracking: store.tracking,
     open: libvirtBackup,
+    traffic,
     moveWaiting: (vmId) => {
       const waiting = jobs()
         .unfinished()
@@ -66,6 +71,11 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
       removeVault: (ref) => vaults.remove(ref),
       captureInput: (wish) => captures.resolve(wish),
       recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
+      async routes(ref, options) {
+        const { id } = inventory.host(ref);
+        const routes = await traffic.routes(id, (asked) => captures.backup(id).tls(asked), options);
+        return routes.map(({ view }) => view);
+      },
       points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },

@@ -17,6 +17,7 @@ export function openLocalShell(options: { readonly deadlineMs?: number } = {}): 
         AbortSignal.any([signal, disposed.signal]),
         (both) => runLocally(argv, stdin ?? "", both),
       ),
+    carry: (path) => Promise.resolve({ path, [Symbol.asyncDispose]: () => Promise.resolve() }),
     async openUnixSocket(path, { signal }) {
       const socket = connect(path);
       try {

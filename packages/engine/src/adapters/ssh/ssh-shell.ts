@@ -61,6 +61,15 @@ class SshShell implements HostShell {
     }
   }
 
+  async carry(
+    path: string,
+    { signal }: { readonly signal?: AbortSignal | undefined },
+  ): Promise<(AsyncDisposable & { readonly path: string }) | undefined> {
+    const both = anySignal(signal, this.#disposed.signal);
+    const session = await raceAbort(this.#open(), both);
+    return await session.carry(path, { signal: both });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed.abort(new EngineError("host-lost", `the shell of ${this.#options.target.host} was closed`));
     const session = await this.#session?.catch(() => undefined);

@@ -35,7 +35,7 @@ const { signal } = new AbortController();
 describe("what libvirt is asked for", () => {
   it("exports changes where there is a base, all else whole, and leaves out what is no disk", () => {
     assert.equal(
-      pullXml(facts, request, "/own/it's.sock", "/own"),
+      pullXml(facts, request, "<server transport='unix' socket='/own/it&apos;s.sock'/>", "/own"),
       "<domainbackup mode='pull'><server transport='unix' socket='/own/it&apos;s.sock'/><disks>" +
         "<disk name='vda' backup='yes' type='file' exportname='vda' backupmode='incremental' incremental='godwit-a-m0' exportbitmap='vda'><scratch file='/own/godwit-m1-vda.scratch'/></disk>" +
         "<disk name='vdb' backup='yes' type='file' exportname='vdb' backupmode='full'><scratch file='/own/godwit-m1-vdb.scratch'/></disk>" +
@@ -61,8 +61,9 @@ describe("what holds a VM", () => {
       },
     }) as unknown as Connection;
 
-  it("is ours when its socket is, and somebody else's otherwise", async () => {
-    const ours = "<domainbackup><server transport='unix' socket='/x/domain-1-web/godwit-m1-2.sock'/></domainbackup>";
+  it("is ours when its scratch files are, and somebody else's otherwise", async () => {
+    const ours =
+      "<domainbackup><disks><disk name='vda'><scratch file='/x/domain-1-web/godwit-m1-2-vda.scratch'/></disk></disks></domainbackup>";
     assert.deepEqual(await activeJob(connection(2, ours), dom), { moment: "m1-2" });
     assert.deepEqual(await activeJob(connection(2, ours.replace("godwit-", "other-")), dom), { job: "operation" });
     assert.deepEqual(await activeJob(connection(0, ours), dom), {});

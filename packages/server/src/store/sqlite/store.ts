@@ -1,5 +1,6 @@
 import type {
   AlertRecord,
+  BackupTrafficSettings,
   Collection,
   HostMigrationSettings,
   HostRecord,
@@ -27,6 +28,8 @@ export class SqliteStore implements Store {
   readonly networks: Collection<NetworkRecord>;
   readonly hostMigration: Collection<HostMigrationSettings>;
   readonly liveMigration: Collection<LiveMigrationSettings>;
+  readonly backupTraffic: Collection<BackupTrafficSettings>;
+  readonly hostBackup: Collection<HostMigrationSettings>;
   readonly maintenance: Collection<MaintenanceRecord>;
   readonly placement: Collection<PlacementSettings>;
   readonly jobs: SqliteJobs;
@@ -45,6 +48,8 @@ export class SqliteStore implements Store {
     this.networks = sqliteCollection(db, guard, "network");
     this.hostMigration = sqliteCollection(db, guard, "host-migration");
     this.liveMigration = sqliteCollection(db, guard, "live-migration");
+    this.backupTraffic = sqliteCollection(db, guard, "backup-traffic");
+    this.hostBackup = sqliteCollection(db, guard, "host-backup");
     this.maintenance = sqliteCollection(db, guard, "maintenance");
     this.placement = sqliteCollection(db, guard, "placement");
     this.jobs = new SqliteJobs(db, guard);

@@ -7,6 +7,7 @@ import {
   isLibvirtError,
 } from "@godwit/libvirt";
 import type { MomentPlace } from "../../../ports/backup.ts";
+import type { HostShell } from "../../../ports/shell.ts";
 import { findDomain, unlessRefused } from "../migration/access.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
@@ -34,11 +35,18 @@ export async function endMoment(
   const { connection } = host;
   const dom = await findDomain(connection, vmId, signal);
   if (dom) {
-    if (await hasTimer(capturing, place, signal)) await thaw({ connection, dom, shell, clock, vmId, moment: place.moment });
-    await abortExport(connection, dom, place, signal);
-    if (forget) await dropCheckpoint(connection, dom, place.checkpoint, signal);
+    const [timer, folders, { moment }] = await Promise.all([
+      hasTimer(capturing, place, signal),
+      diskFolders(connection, dom, signal),
+      activeJob(connection, dom, signal),
+    ]);
+    if (timer) await thaw({ connection, dom, shell, clock, vmId, moment: place.moment });
+    if (moment === place.moment) await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+    const dropping = forget ? dropCheckpoint(connection, dom, place.checkpoint, signal) : undefined;
+    await Promise.all([dropping, removeFiles(shell, place, folders, signal)]);
+    return;
   }
-  await shell.run(["/bin/sh", "-c", sweep, "sh", place.moment, ...(dom ? await diskFolders(connection, dom, signal) : [])], { signal });
+  await removeFiles(shell, place, [], signal);
 }
 
 /** The timer's flag is there from before the freeze until after the thaw. */
@@ -46,9 +54,8 @@ async function hasTimer({ shell }: Capturing, { moment }: MomentPlace, signal: A
   return (await shell.run(["test", "-e", `/run/godwit-${moment}.thaw`], { signal })).code === 0;
 }
 
-async function abortExport(connection: Connection, dom: Domain, { moment }: MomentPlace, signal: AbortSignal): Promise<void> {
-  if ((await activeJob(connection, dom, signal)).moment !== moment) return;
-  await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+async function removeFiles(shell: HostShell, { moment }: MomentPlace, folders: readonly string[], signal: AbortSignal): Promise<void> {
+  await shell.run(["/bin/sh", "-c", sweep, "sh", moment, ...folders], { signal });
 }
 
 async function diskFolders(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string[]> {
@@ -69,13 +76,13 @@ async function diskFolders(connection: Connection, dom: Domain, signal: AbortSig
 export async function dropCheckpoint(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<void> {
   const { remote } = connection;
   try {
-    if ((await remote.domainIsActive({ dom }, { signal })) === 0) return;
     const checkpoint = await lookUp(connection, dom, name, signal);
     if (checkpoint) {
       const whole = await unlessRefused(remote.domainCheckpointDelete({ checkpoint, flags: 0 }, { signal }).then(() => true));
       if (whole === true) return;
-      await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
     }
+    if ((await remote.domainIsActive({ dom }, { signal })) === 0) return;
+    if (checkpoint) await remote.domainCheckpointDelete({ checkpoint, flags: CheckpointDeleteFlags.METADATA_ONLY }, { signal });
     await dropDiskByDisk(connection, dom, name, signal);
   } catch (error) {
     if (!isLibvirtError(error, "NO_DOMAIN_CHECKPOINT", "NO_DOMAIN")) throw error;

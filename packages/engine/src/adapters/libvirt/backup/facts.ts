@@ -109,7 +109,7 @@ export async function activeJob(
   const stats = await unlessRefused(connection.remote.domainGetJobStats({ dom, flags: 0 }, { signal }));
   if (!stats || (stats.type !== DomainJobType.BOUNDED && stats.type !== DomainJobType.UNBOUNDED)) return {};
   const backup = await unlessRefused(connection.remote.domainBackupGetXmlDesc({ dom, flags: 0 }, { signal }));
-  const moment = backup === undefined ? undefined : /socket='[^']*\/godwit-([0-9a-z-]{1,64})\.sock'/.exec(backup)?.[1];
+  const moment = backup === undefined ? undefined : /<scratch file='[^']*\/godwit-([0-9a-z-]{1,64})-[0-9a-z]+\.scratch'/i.exec(backup)?.[1];
   return moment === undefined ? { job: operationName(stats.params) } : { moment };
 }
 

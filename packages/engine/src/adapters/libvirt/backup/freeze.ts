@@ -37,6 +37,8 @@ export interface Freezing {
   readonly clock: Clock;
   readonly vmId: string;
   readonly moment: string;
+  /** The timer, where it is being started already. */
+  readonly arming?: Promise<string | undefined> | undefined;
 }
 
 /**
@@ -49,7 +51,7 @@ export async function whileFrozen<T>(
   signal: AbortSignal,
   body: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly freeze: FreezeReport }> {
-  const refused = await armTimer(freezing, signal);
+  const refused = await (freezing.arming ?? armTimer(freezing, signal));
   if (refused !== undefined) return { value: await body(), freeze: report("refused", 0, 0, refused) };
   const { clock } = freezing;
   const began = clock.monotonic();
@@ -90,7 +92,7 @@ function report(outcome: FreezeReport["outcome"], frozenMs: number, fileSystems:
 }
 
 /** The reason when the guest must not be frozen because nothing would end it. */
-async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
+export async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
   const uri = await connection.remote.connectGetUri({ signal });
   const { code, stderr } = await shell.run(["/bin/sh", "-c", arm, "sh", moment, vmId, uri, `${THAW_AFTER_SECONDS}`], { signal });
   return code === 0 ? undefined : `the guest was not frozen: ${stderr.trim() || "no timer could be started on the host"}`;

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
-import { type BackupFacts, BaseLostError, type HostBackup } from "../../../ports/backup.ts";
+import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError } from "../../../ports/backup.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
@@ -10,6 +10,7 @@ import { readBackupFacts, readWriteStats } from "./facts.ts";
 import { readMachine } from "./machine.ts";
 import { beginPull, type Capturing } from "./pull.ts";
 import { beginStill } from "./still.ts";
+import { readHostTls } from "./tls.ts";
 
 function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
   return "connection" in host;
@@ -18,7 +19,7 @@ function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
 /** `$1` is a folder: its free KiB. */
 const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
 
-/** The backup side of a libvirt host. Its exports are on sockets of the host, reached through its shell. */
+/** The backup side of a libvirt host. Its exports are on sockets of the host, reached through its shell, or on a network. */
 export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {
   if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
   const capturing: Capturing = { host, shell, clock };
@@ -29,8 +30,11 @@ export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clo
     begin: (vmId, request, { signal }) =>
       explained(
         "taking the moment",
-        facts(vmId, signal).then((now) => (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal)),
+        Promise.resolve(request.facts ?? facts(vmId, signal)).then((now) =>
+          (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal),
+        ),
       ),
+    tls: ({ signal }) => readHostTls(shell, signal),
     async scratchLeft({ scratch }, { signal }) {
       if (!scratch) return undefined;
       const { stdout } = await shell.run(["/bin/sh", "-c", freeOf, "sh", scratch.directory], { signal });
@@ -56,6 +60,6 @@ async function explained<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    throw error instanceof BaseLostError ? error : engineError(error, what);
+    throw error instanceof BaseLostError || error instanceof RouteLostError ? error : engineError(error, what);
   }
 }

@@ -1,20 +1,21 @@
-import { isLibvirtError, CheckpointXmlFlags } from "@godwit/libvirt";
-import { type NbdDialled, type NbdSource, openNbdSource } from "@godwit/nbd";
-import { BlockError, type BlockSource, type Clock, type Extent } from "@godwit/core";
+import { CheckpointXmlFlags, type Connection, type Domain, isLibvirtError } from "@godwit/libvirt";
+import type { Clock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
 import {
   BaseLostError,
   type BackupFacts,
-  type ExportedDisk,
+  type ExportRoute,
   type FreezeReport,
   type Moment,
   type MomentRequest,
+  RouteLostError,
 } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { MARK } from "./facts.ts";
-import { whileFrozen } from "./freeze.ts";
+import { armTimer, whileFrozen } from "./freeze.ts";
+import { candidatePorts, type ExportPlace, exportedDisk, socketPlace, tcpPlace } from "./route.ts";
 
 export interface Capturing {
   readonly host: LibvirtAccess;
@@ -25,7 +26,7 @@ export interface Capturing {
 /**
  * `$1` is the domain's id, then come folders of its disks. Prints the folder that libvirt made for this run of the
  * domain: QEMU may write there whatever confines it, and it vanishes with the domain. Then, a line each, folders for
- * scratch files with their free KiB.
+ * scratch files with their free KiB, and last the TCP ports that somebody listens on, in hexadecimal digits.
  */
 const rooms = `
 own=; for folder in /var/lib/libvirt/qemu/domain-"$1"-*; do [ -d "$folder" ] && own=$folder; done
@@ -33,11 +34,13 @@ own=; for folder in /var/lib/libvirt/qemu/domain-"$1"-*; do [ -d "$folder" ] && 
 shift; echo "$own"
 for folder in "$own" "$@"; do
   free=$(df -Pk "$folder" 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4) && [ -n "$free" ] && echo "$free $folder"
-done`;
+done
+sed -n 's/^ *[0-9]*: [0-9A-F]*:\\([0-9A-F]\\{4\\}\\) [0-9A-F:]* 0A .*/listening \\1/p' /proc/net/tcp /proc/net/tcp6 2>/dev/null; :`;
 
 interface Room {
   readonly own: string;
   readonly scratch: { readonly directory: string; readonly freeBytes: number };
+  readonly listening: ReadonlySet<number>;
 }
 
 /** A moment of a running VM: libvirt's pull-mode backup, frozen where asked for. */
@@ -49,28 +52,69 @@ export async function beginPull(
 ): Promise<Moment> {
   const { connection } = host;
   const dom = await needDomain(connection, facts.vmId, signal);
-  const room = await findRoom(shell, dom.id, facts, request.scratchBytes, signal);
-  const socket = `${room.own}/${MARK}${request.moment}.sock`;
-  const backupXml = pullXml(facts, request, socket, room.scratch.directory);
+  const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
+  const arming = request.freeze ? armTimer(freezing, signal) : undefined;
+  // Whatever comes of it, nothing is left half begun.
+  const finding = findRoom(shell, dom.id, facts, request.scratchBytes, signal);
+  await Promise.allSettled([finding, arming]);
+  const room = await finding;
   const checkpointXml = checkpointXmlOf(facts, request);
-  const take = async (): Promise<string> => {
-    try {
+  const take = async (): Promise<Taken> => {
+    const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
+      const backupXml = pullXml(facts, request, server, room.scratch.directory);
       await connection.remote.domainBackupBegin({ dom, backupXml, checkpointXml: checkpointXml ?? null, flags: 0 }, { signal });
-    } catch (error) {
+    }).catch((error: unknown) => {
       if (request.base !== undefined && isBaseLost(error)) throw new BaseLostError((error as Error).message, { cause: error });
       throw error;
-    }
-    return new Date(clock.now()).toISOString();
+    });
+    const at = new Date(clock.now()).toISOString();
+    // Asked for while the guest is let go.
+    const made = checkpointXml === undefined ? undefined : madeCheckpoint(connection, dom, request.checkpoint, signal);
+    made?.catch(() => undefined);
+    return { at, place, made };
   };
-  const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
-  const taken = request.freeze ? await whileFrozen(freezing, signal, take) : { value: await take(), freeze: notAsked };
+  const taken = arming ? await whileFrozen({ ...freezing, arming }, signal, take) : { value: await take(), freeze: notAsked };
+  const made = await taken.value.made;
   return {
-    at: taken.value,
+    at: taken.value.at,
     freeze: taken.freeze,
     scratch: room.scratch,
-    disks: request.disks.map(({ target, mode }) => exportedDisk({ shell, socket }, target, mode)),
-    ...(checkpointXml !== undefined && { checkpointXml: await madeCheckpoint(host, facts.vmId, request.checkpoint, signal) }),
+    disks: request.disks.map(({ target, mode }) => exportedDisk(taken.value.place, target, mode)),
+    ...(made !== undefined && { checkpointXml: made }),
   };
+}
+
+interface Taken {
+  readonly at: string;
+  readonly place: ExportPlace;
+  readonly made: Promise<string> | undefined;
+}
+
+/** libvirt's names for what QEMU's NBD server could not do, or not with these credentials. */
+const routeTrouble = /nbd-server-start|bind|tls|x509|certificate|credential/i;
+
+/** Begins the export where the route leads; a port that somebody took meanwhile is left for the next one. */
+async function begun(
+  route: ExportRoute,
+  { shell, room, moment }: { readonly shell: HostShell; readonly room: Room; readonly moment: string },
+  begin: (server: string) => Promise<void>,
+): Promise<ExportPlace> {
+  if (route.kind === "ssh") {
+    const socket = `${room.own}/${MARK}${moment}.sock`;
+    await begin(`<server transport='unix' socket='${escapeXml(socket)}'/>`);
+    return socketPlace(shell, socket);
+  }
+  const tls = route.tls ? " tls='yes'" : "";
+  for (const port of candidatePorts(route, room.listening)) {
+    try {
+      await begin(`<server transport='tcp'${tls} name='${escapeXml(route.address)}' port='${port}'/>`);
+      return tcpPlace(route, port);
+    } catch (error) {
+      if (!isLibvirtError(error) || !routeTrouble.test(error.message) || isBaseLost(error)) throw error;
+      if (!/in use/i.test(error.message)) throw new RouteLostError(error.message, { cause: error });
+    }
+  }
+  throw new RouteLostError(`no port from ${route.firstPort} to ${route.lastPort} is free on ${route.address}`);
 }
 
 const notAsked: FreezeReport = { outcome: "not-asked", frozenMs: 0, fileSystems: 0, text: "the guest was not asked to hold still" };
@@ -92,15 +136,16 @@ async function findRoom(shell: HostShell, id: number, facts: BackupFacts, needed
     const match = /^(\d{1,15}) (\/.+)$/.exec(line);
     return match ? [{ directory: match[2]!, freeBytes: Number(match[1]) * 1024 }] : [];
   });
+  const listening = new Set(lines.flatMap((line) => (line.startsWith("listening ") ? [Number.parseInt(line.slice(10), 16)] : [])));
   const scratch = found.find(({ freeBytes }) => freeBytes >= needed);
-  if (scratch) return { own, scratch };
+  if (scratch) return { own, scratch, listening };
   const seen = found.map(({ directory, freeBytes }) => `${directory} has ${freeBytes}`).join(", ");
   const text = `${facts.name} cannot be captured: what it overwrites meanwhile needs ${needed} bytes beside it, and ${seen}; free some space there`;
   throw new EngineError("refused", text, { vm: facts.name });
 }
 
 /** The backup's description (libvirt, formatbackup.html). Drives that are left out must be named. */
-export function pullXml(facts: BackupFacts, request: MomentRequest, socket: string, directory: string): string {
+export function pullXml(facts: BackupFacts, request: MomentRequest, server: string, directory: string): string {
   const disks = request.disks.map(({ target, mode }) => {
     const name = escapeXml(target);
     const how =
@@ -111,7 +156,6 @@ export function pullXml(facts: BackupFacts, request: MomentRequest, socket: stri
     return `<disk name='${name}' backup='yes' type='file' exportname='${name}'${how}><scratch file='${escapeXml(scratch)}'/></disk>`;
   });
   const others = facts.leftOut.map(({ target }) => `<disk name='${escapeXml(target)}' backup='no'/>`);
-  const server = `<server transport='unix' socket='${escapeXml(socket)}'/>`;
   return `<domainbackup mode='pull'>${server}<disks>${[...disks, ...others].join("")}</disks></domainbackup>`;
 }
 
@@ -125,55 +169,7 @@ export function checkpointXmlOf(facts: BackupFacts, { checkpoint }: MomentReques
   return `<domaincheckpoint><name>${escapeXml(checkpoint)}</name><disks>${[...disks, ...others].join("")}</disks></domaincheckpoint>`;
 }
 
-async function madeCheckpoint({ connection }: LibvirtAccess, vmId: string, name: string, signal: AbortSignal): Promise<string> {
-  const dom = await needDomain(connection, vmId, signal);
+async function madeCheckpoint(connection: Connection, dom: Domain, name: string, signal: AbortSignal): Promise<string> {
   const checkpoint = await connection.remote.domainCheckpointLookupByName({ dom, name, flags: 0 }, { signal });
   return await connection.remote.domainCheckpointGetXmlDesc({ checkpoint, flags: CheckpointXmlFlags.NO_DOMAIN }, { signal });
-}
-
-export interface ExportPlace {
-  readonly shell: HostShell;
-  readonly socket: string;
-}
-
-/** A disk behind a Unix socket of the host, reached through its shell. */
-export function exportedDisk(place: ExportPlace, target: string, mode: ExportedDisk["mode"], bitmap: string = target): ExportedDisk {
-  const incremental = mode === "incremental";
-  return {
-    target,
-    mode,
-    open: ({ signal }) => openExport(place, target, incremental ? [bitmap] : [], signal),
-    ...(incremental && { changed: (source, { signal }) => changesOf(source, bitmap, signal) }),
-  };
-}
-
-export async function openExport(
-  { shell, socket }: ExportPlace,
-  exportName: string,
-  dirtyBitmaps: readonly string[],
-  signal: AbortSignal,
-): Promise<NbdSource> {
-  return await openNbdSource({ address: dialled(shell, socket), exportName, requireTls: false, tls: {} }, { signal, dirtyBitmaps });
-}
-
-/** A server behind a socket of the host. */
-export function dialled(shell: HostShell, socket: string): NbdDialled {
-  return {
-    name: socket,
-    async open(options) {
-      if (!shell.openUnixSocket) throw new EngineError("invalid", "the host's shell carries no sockets: register the host with a +ssh URI");
-      return await shell.openUnixSocket(socket, options);
-    },
-  };
-}
-
-async function* changesOf(source: BlockSource, bitmap: string, signal: AbortSignal): AsyncGenerator<Extent> {
-  if (!isNbdSource(source)) throw new BlockError("unsupported", "the list of changes belongs to the export that was opened with it");
-  for await (const { offset, length, kind } of source.changes(bitmap, { signal })) {
-    if (kind !== "clean") yield { offset, length, kind };
-  }
-}
-
-function isNbdSource(source: BlockSource): source is NbdSource {
-  return "changes" in source;
 }

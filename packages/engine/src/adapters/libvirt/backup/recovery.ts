@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
 import { isLibvirtError } from "@godwit/libvirt";
-import { type NbdSource, openNbdSink } from "@godwit/nbd";
+import type { NbdSource } from "@godwit/nbd";
 import { EngineError } from "../../../model/errors.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { Adaptation, HostRecovery, ImagePlace } from "../../../ports/recovery.ts";
@@ -14,13 +14,8 @@ import { escapeXml, mapDefinition } from "../xml/edit.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
 import { NVRAM_FILE, TPM_FILE } from "./machine.ts";
-import { dialled, openExport } from "./pull.ts";
-
-/** `$1` key, `$2` target, `$3` format, `$4` image. The server ends with its last client, so that nothing stays when we die. */
-const serve = `command -v qemu-nbd >/dev/null 2>&1 || { echo "the host lacks qemu-nbd: install qemu-utils" >&2; exit 3; }
-umask 077; mkdir -p "/run/godwit-$1"; socket="/run/godwit-$1/$2.sock"
-[ -S "$socket" ] && kill -0 "$(cat "$socket.pid" 2>/dev/null)" 2>/dev/null && exit 0
-exec qemu-nbd --fork --shared=8 --discard=unmap --format="$3" --export-name="$2" --socket="$socket" --pid-file="$socket.pid" "$4"`;
+import { type ExportPlace, openExport, openExportSink } from "./route.ts";
+import { serveImage } from "./serve.ts";
 
 /** `$1` key: waits until the servers are gone, and helps after a while. */
 const close = `n=0
@@ -44,31 +39,32 @@ function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
   return "connection" in host;
 }
 
-/** The recovery side of a libvirt host. Images are written through qemu-nbd on the host, reached through its shell. */
+/** The recovery side of a libvirt host. Images are written through qemu-nbd on the host. */
 export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRecovery {
   if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
   const parts: Parts = { host, shell };
+  const open = new Map<string, ExportPlace>();
   return {
     defined: (definition) => definedVm(read(definition)),
     judge: (definition, wanted, { signal }) => explained("asking whether it can be recovered", judge(parts, definition, wanted, signal)),
     adapt,
     createImage: (image, { signal }) => explained("making an image", createImage(parts, image, signal)),
-    async openImage(key, image, { signal }) {
-      await must(shell, [serve, "sh", key, image.target, image.format, image.path], signal, `the image ${image.path} cannot be written`);
-      const address = dialled(shell, socketOf(key, image.target));
-      return await openNbdSink({ address, exportName: image.target, requireTls: false, tls: {} }, { signal });
+    async openImage(key, image, { signal, route = { kind: "ssh" } }) {
+      const served = { ...image, key, options: ["--discard=unmap"] };
+      const place = await serveImage(shell, served, route, signal);
+      open.set(`${key} ${image.target}`, place);
+      return await openExportSink(place, image.target, signal);
     },
-    readImage: (key, { target }, { signal }): Promise<NbdSource> =>
-      openExport({ shell, socket: socketOf(key, target) }, target, [], signal),
+    readImage: (key, { target }, { signal }): Promise<NbdSource> => {
+      const place = open.get(`${key} ${target}`);
+      if (!place) throw new EngineError("conflict", `the image ${target} is not open`);
+      return openExport(place, target, [], signal);
+    },
     closeImages: (key, { signal }) => must(shell, [close, "sh", key], signal, "an image that was written stays open on the host"),
     track: (checkpoint, images, { signal }) => track(shell, checkpoint, images, signal),
     define: (definition, files, { signal }) => explained("defining the VM", define(parts, definition, files, signal)),
     deleteImages: (paths, { signal }) => explained("deleting images", deleteImages(host.connection, paths, signal)),
   };
-}
-
-function socketOf(key: string, target: string): string {
-  return `/run/godwit-${key}/${target}.sock`;
 }
 
 async function must(shell: HostShell, argv: readonly string[], signal: AbortSignal, what: string, stdin?: string): Promise<void> {

@@ -8,20 +8,13 @@ import {
   type MomentRequest,
 } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
-import { MARK } from "./facts.ts";
-import { type Capturing, exportedDisk } from "./pull.ts";
+import type { Capturing } from "./pull.ts";
+import { exportedDisk } from "./route.ts";
+import { serveImage } from "./serve.ts";
 
 /** `$1` is the moment: makes its folder, which only root can enter. */
 const makeFolder = `command -v qemu-nbd >/dev/null 2>&1 && command -v qemu-img >/dev/null 2>&1 || { echo "the host lacks qemu-nbd or qemu-img: install qemu-utils" >&2; exit 3; }
 umask 077; mkdir -p "/run/godwit-$1"`;
-
-/**
- * `$1` moment, `$2` target, `$3` format, `$4` image, `$5` bitmap or nothing. Without `--persistent` the server ends
- * with its last client, so that nothing stays behind when we die.
- */
-const serve = `socket="/run/godwit-$1/$2.sock"
-set -- "$socket" "$2" "$3" "$4" "$5"
-exec qemu-nbd --fork --read-only --shared=8 --format="$3" --export-name="$2" --socket="$1" --pid-file="$1.pid" \${5:+--bitmap="$5"} "$4"`;
 
 /** A moment of a VM that is off: its images as they are, read through qemu-nbd. */
 export async function beginStill(
@@ -38,29 +31,16 @@ export async function beginStill(
     if (disk?.path === undefined) throw new EngineError("invalid", `${facts.name} has no disk ${target} that is a file or device`);
     const bitmap = mode === "incremental" ? request.base : undefined;
     if (bitmap !== undefined) await needBitmap(shell, disk, bitmap, signal);
-    await serveImage(shell, { moment: request.moment, disk, bitmap }, signal);
-    disks.push(exportedDisk({ shell, socket: socketOf(request.moment, target) }, target, mode, bitmap));
+    const { path, format = "raw" } = disk;
+    const options = ["--read-only", ...(bitmap === undefined ? [] : [`--bitmap=${bitmap}`])];
+    const image = { key: request.moment, target, path, format, options };
+    const place = await serveImage(shell, image, request.route ?? { kind: "ssh" }, signal);
+    disks.push(exportedDisk(place, target, mode, bitmap));
   }
   return { at: new Date(clock.now()).toISOString(), disks, freeze: off };
 }
 
 const off: FreezeReport = { outcome: "held", frozenMs: 0, fileSystems: 0, text: "the VM was off, so nothing wrote to its disks" };
-
-function socketOf(moment: string, target: string): string {
-  return `/run/${MARK}${moment}/${target}.sock`;
-}
-
-interface Served {
-  readonly moment: string;
-  readonly disk: BackupDisk;
-  readonly bitmap: string | undefined;
-}
-
-async function serveImage(shell: HostShell, { moment, disk, bitmap }: Served, signal: AbortSignal): Promise<void> {
-  const { target, format = "raw", path = "" } = disk;
-  const { code, stderr } = await shell.run(["/bin/sh", "-c", serve, "sh", moment, target, format, path, bitmap ?? ""], { signal });
-  if (code !== 0) throw new EngineError("hypervisor", `the image ${path} cannot be read on the host: ${stderr.trim()}`, { path });
-}
 
 interface ImageInfo {
   readonly "format-specific"?: {
