@@ -1,11 +1,22 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Job, StorageMoveResult, Vm } from "@godwit/api";
+import type { Job, MigrationResult, StorageMoveResult, Vm } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, migrate, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
 
 const exists = async (host: LabHost, path: string): Promise<boolean> =>
   (await host.exec(["test", "-e", path], { check: false })).code === 0;
+
+/** The files went from host to host over that network, and over no other one. */
+function assertCarried(result: MigrationResult, network: string): void {
+  assert.equal(result.network, network);
+  assert.match(result.proof, new RegExp(`^${result.source} migr0 sent .* over ${network}.* each compared by both hosts and the same$`));
+  const data = result.memoryBytes + result.diskBytes;
+  const sent = (on: string): number =>
+    result.interfaces.filter((one) => one.host === result.source && one.network === on).reduce((sum, one) => sum + one.sentBytes, 0);
+  assert.ok(data > 1 << 20 && sent(network) >= data * 0.95, `${sent(network)} bytes of ${data}`);
+  assert.ok(sent("management") < data / 4, `${sent("management")} bytes went over the management network`);
+}
 
 describe("every way to move a VM", () => {
   let site: Site;
@@ -96,6 +107,7 @@ describe("every way to move a VM", () => {
     const result = await migrate(site.godwit, "web", "bravo", "--kind", "quick", "--storage", "local");
     assert.equal(result.files?.length, 3);
     assert.ok(result.files?.every((file) => /^[0-9a-f]{64}$/.test(file.digest) && file.dataBytes <= file.bytes));
+    assertCarried(result, "migration");
     assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
     await assertNothingLeft(guest, site.lab.host("alpha"));
     assert.equal((await site.lab.host("alpha").exec(["ls", "/srv/local"])).stdout, "", "files were left on alpha");
@@ -113,6 +125,7 @@ describe("every way to move a VM", () => {
     await site.godwit.run(["vm", "stop", "web", "--off"]);
     const result = await migrate(site.godwit, "web", "alpha", "--storage", "local");
     assert.equal(result.kind, "cold");
+    assertCarried(result, "migration");
     const alpha = site.lab.host("alpha");
     await assertNothingLeft(guest, bravo);
     assert.equal((await bravo.exec(["ls", "/srv/local"])).stdout, "", "files were left on bravo");

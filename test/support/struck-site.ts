@@ -3,7 +3,7 @@ import type { Job } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, isEnded, showJob, type Site, startSite, vmHost } from "./site.ts";
 
-/** Data of the second disk, and the server's way to bravo: together they keep a copy under way for seconds. */
+/** Data of the second disk, and the ways to bravo: together they keep a copy under way for seconds. */
 const dataMiB = 16;
 const slowMbit = 40;
 
@@ -13,7 +13,7 @@ export interface StruckSite extends AsyncDisposable {
   readonly guest: LabGuest;
   readonly alpha: LabHost;
   readonly bravo: LabHost;
-  /** Makes the server's way to bravo slow (again). */
+  /** Makes bravo's networks slow (again). */
   slowDown(): Promise<void>;
   /** Resolves when both hosts are up and the guest is seen on alpha. */
   ready(): Promise<void>;
@@ -41,7 +41,10 @@ export async function startStruckSite(): Promise<StruckSite> {
   await alpha.exec(["dd", "if=/dev/urandom", `of=${data?.path ?? ""}`, "bs=1M", `count=${dataMiB}`, "conv=notrunc", "status=none"]);
   await guest.start(alpha);
   await guest.waitForAgent({ host: alpha });
-  const slowDown = (): Promise<void> => site.lab.faults.slowLink(bravo, "management", { mbit: slowMbit });
+  const slowDown = async (): Promise<void> => {
+    for (const network of ["management", "migration"] as const) await site.lab.faults.slowLink(bravo, network, { mbit: slowMbit });
+  };
+  await site.godwit.run(["live-migration", "set", "--order", "migration"]);
   await slowDown();
   const files = async (host: LabHost, folder: string): Promise<string> => (await host.exec(["ls", folder])).stdout;
   const owned = stack.move();

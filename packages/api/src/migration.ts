@@ -115,7 +115,7 @@ export const InterfaceProof = z.object({
   sentBytes: z.int(),
 });
 
-/** Sizes in bytes; `digest` is the same for every file of the same content, wherever its holes are. */
+/** Sizes in bytes; `digest` is what the checksums of both hosts agreed on. */
 export const FileProof = z.object({ from: z.string(), to: z.string(), bytes: z.int(), dataBytes: z.int(), digest: z.string() });
 
 export const MigrationAttempt = z.object({
@@ -133,7 +133,7 @@ export const MigrationResult = z.object({
   destination: z.string(),
   kind: z.enum([...MigrationKind.options, "shared-nothing"]),
   driver: z.enum(["server", "peer-to-peer"]),
-  /** Absent when nothing went from host to host but over the server's own connections. */
+  /** Absent when nothing went from host to host, or only over the server's own connections. */
   networkId: z.string().optional(),
   network: z.string().optional(),
   destinationAddress: z.string().optional(),
@@ -163,7 +163,7 @@ export const MigrationResult = z.object({
   memoryBytes: z.int(),
   diskBytes: z.int(),
   interfaces: z.array(InterfaceProof),
-  /** Files that were copied through the server, each read back there and compared. */
+  /** Files that were copied, each read back there and compared. */
   files: z.array(FileProof).optional(),
   /** The one sentence of proof: which interface carried the stream. */
   proof: z.string(),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Check, Timestamp } from "./common.ts";
+import { Job } from "./job.ts";
 import { route } from "./route.ts";
 
 const Verdict = Check.shape.verdict;
@@ -60,6 +61,11 @@ export const ValidationReport = z.object({
 });
 export type ValidationReport = z.infer<typeof ValidationReport>;
 
+export const ValidationRequest = z.object({
+  /** A job of `/cluster/migration-trials` that has ended: what it tried becomes part of the report. */
+  trials: z.string().min(1).optional(),
+});
+
 export const validationRoutes = {
   cpuBaseline: route({
     method: "POST",
@@ -76,11 +82,21 @@ export const validationRoutes = {
     body: CompareRequest,
     response: ComparisonReport,
   }),
+  clusterTryMigrations: route({
+    method: "POST",
+    path: "/cluster/migration-trials",
+    tag: "validation",
+    summary: "Move a tiny throw-away guest between every pair of hosts",
+    startsJob: true,
+    status: 202,
+    response: Job,
+  }),
   clusterValidate: route({
     method: "POST",
     path: "/cluster/validate",
     tag: "validation",
     summary: "Test the cluster, as Test-Cluster does",
+    body: ValidationRequest,
     response: ValidationReport,
   }),
 } as const;

@@ -13,7 +13,7 @@ export function isEnded(job: Job): boolean {
 }
 
 /** Watches a job to its end. A connection that breaks is taken up again; Ctrl-C asks the server to cancel. */
-async function follow(context: Context, start: Job, onCancel: "cancel" | "leave"): Promise<Job> {
+export async function followJob(context: Context, start: Job, onCancel: "cancel" | "leave" = "cancel"): Promise<Job> {
   const display = new ProgressDisplay(context.err);
   const watching = new AbortController();
   const interrupt = (): void => {
@@ -141,7 +141,7 @@ export async function finishJob(
   options: { readonly wait: boolean; readonly onCancel?: "cancel" | "leave" },
 ): Promise<void> {
   if (!options.wait) return print(context, job, (started) => `${started.id}\n`);
-  const ended = await follow(context, job, options.onCancel ?? "cancel");
+  const ended = await followJob(context, job, options.onCancel);
   if (ended.state === "done") return print(context, ended, summary);
   if (context.format !== "table") print(context, ended, jobTable);
   if (ended.state === "cancelled") throw new CliError(exitCode.cancelled, `${ended.title}: cancelled`);

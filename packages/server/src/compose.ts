@@ -65,7 +65,7 @@ export class Composition implements AsyncDisposable {
     const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
     this.#protection = protection;
     const power = [vmStartKind(inventory, (hostId) => placement.maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
-    const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];
+    const kinds = [...power, ...migration.kinds, ...placement.kinds, ...validation.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -85,7 +85,7 @@ export class Composition implements AsyncDisposable {
       alerts,
       alertChanges,
       placement: placement.service,
-      validation,
+      validation: validation.service,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const made = { target, networks, placement: placement.placements, groups: protection.applied };

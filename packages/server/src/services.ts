@@ -16,6 +16,7 @@ import type {
   ProvenPlacement,
   RecoverInput,
   RecoverWish,
+  TrialsInput,
   ValidationReport,
   VaultAdd,
   VaultRecord,
@@ -92,7 +93,10 @@ export interface PlacementService {
 export interface ValidationService {
   baseline(options: Cancellable): Promise<CpuBaseline>;
   compare(vm: string, options: Cancellable & { readonly to?: string | undefined }): Promise<ComparisonReport>;
-  validate(options: Cancellable): Promise<ValidationReport>;
+  /** The input of the job `cluster.try-migrations`: every host. */
+  trialsInput(): TrialsInput;
+  /** `trials` is the id of such a job that has ended: its checks become part of the report. */
+  validate(options: Cancellable & { readonly trials?: string | undefined }): Promise<ValidationReport>;
 }
 
 /** All that the HTTP layer needs of Godwit; it has no other way to it. */

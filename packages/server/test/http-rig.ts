@@ -247,6 +247,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
     validation: {
       baseline: async () => ({ features: ["avx"], hosts: [], vms: [], text: "all alike" }),
       compare: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", hosts: [] }),
+      trialsInput: () => ({ hosts: [{ id: "h1", name: "alpha" }] }),
       validate: async () => ({ startedAt: at, endedAt: at, hosts: ["alpha"], verdict: "pass", tests: [] }),
     },
     placement: {
@@ -302,6 +303,7 @@ const kindNames = [
   "host.drain",
   "host.resume",
   "cluster.balance",
+  "cluster.try-migrations",
 ] as const;
 
 function kindOf(kind: string, world: World): JobKind {

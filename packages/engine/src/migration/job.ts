@@ -11,6 +11,7 @@ import {
   type MigrationInput,
   type MigrationResult,
   type ReadyPlan,
+  transportOf,
 } from "./model.ts";
 import { jobProgress } from "./progress.ts";
 import type { PauseContract } from "./contract.ts";
@@ -18,6 +19,7 @@ import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
+import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import { reaches } from "./sharing.ts";
 
@@ -75,6 +77,7 @@ class Run {
   readonly #input: MigrationInput;
   readonly #patienceMs: number;
   readonly #evidence: Evidence;
+  readonly #smallFiles: SmallFiles;
 
   constructor(migrations: Migrations, context: Context, patience: number) {
     this.#migrations = migrations;
@@ -82,6 +85,7 @@ class Run {
     this.#input = context.input;
     this.#patienceMs = patience;
     this.#evidence = new Evidence(migrations, context);
+    this.#smallFiles = new SmallFiles(migrations, context);
   }
 
   async run(): Promise<MigrationResult> {
@@ -185,11 +189,12 @@ class Run {
       networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
       contract: contractOf(input),
-      transport: { parallelConnections: input.parallelConnections, compression: input.compression, tls: input.tls ?? false },
+      transport: transportOf(input),
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
     const shown = jobProgress(network.network);
+    await this.#smallFiles.carry(ready.smallFiles);
     return open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
@@ -262,6 +267,7 @@ class Run {
     const startedAt = move?.startedAt ?? ended;
     const interfaces = await this.#evidence.interfaces();
     await deleteDisks(this.#migrations, this.#context, { hostId: input.sourceId, paths: ready.sourcePaths, name: "the original" });
+    await this.#smallFiles.finish();
     const movedBytes = figures?.memoryProcessedBytes ?? 0; // a disk's figure counts zeros that were never sent
     return {
       vmId: input.vmId,
@@ -304,6 +310,7 @@ class Run {
 
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
+    if (settled.at === "source") await this.#smallFiles.undo();
     if (ready.copyPaths.length === 0 || settled.at !== "source") return;
     if (this.#context.recorded("phase:prepare") === undefined) return;
     await deleteDisks(this.#migrations, this.#context, { hostId: this.#input.destinationId, paths: ready.copyPaths, name: "the copy" });

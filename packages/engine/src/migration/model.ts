@@ -2,7 +2,7 @@ import { defaultMaximumPauseMs, type PauseContract, type PausePolicy } from "./c
 import type { Forecast } from "./forecast.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Check, Reason } from "../model/reason.ts";
-import type { CopyWish } from "../ports/migration.ts";
+import type { CopyWish, MoveTransport } from "../ports/migration.ts";
 
 /** `quick` saves the memory, moves it and goes on there; `cold` moves a VM that is off. */
 export type MigrationKind = "live" | "quick" | "cold";
@@ -48,6 +48,15 @@ export function contractOf(input: Pick<MigrationInput, "maximumPauseMs" | "polic
     maximumPauseMs: input.maximumPauseMs ?? defaultMaximumPauseMs,
     policy: input.policy ?? (input.autoConverge ? "auto-converge" : "strict"),
   };
+}
+
+/** How the bytes go over the wire, as it was asked for. */
+export function transportOf({
+  parallelConnections,
+  compression,
+  tls,
+}: Pick<MigrationInput, "parallelConnections" | "compression" | "tls">): MoveTransport {
+  return { parallelConnections, compression, tls: tls ?? false };
 }
 
 /** As a client asks. Hosts and VM by id or name. */
@@ -98,6 +107,12 @@ export interface MemoryFile {
   readonly copyTo?: { readonly pool: string; readonly name: string; readonly path: string };
 }
 
+/** A file besides disks that is copied along, to the same path. `replaces`: one that is there already, and no VM uses. */
+export interface SmallFile {
+  readonly path: string;
+  readonly replaces: boolean;
+}
+
 /** What the executor needs of a plan besides what the admin sees. */
 export interface ReadyPlan {
   readonly plan: MigrationPlan;
@@ -106,6 +121,8 @@ export interface ReadyPlan {
   readonly copyPaths: readonly string[];
   readonly sourcePaths: readonly string[];
   readonly sharingProven: boolean;
+  /** Absent in jobs of before there were any. */
+  readonly smallFiles?: readonly SmallFile[];
   readonly autostart: boolean;
   /** Only of a quick migration. */
   readonly memory?: MemoryFile;
@@ -147,7 +164,7 @@ export interface MigrationResult {
   readonly destination: string;
   readonly kind: MigrationKind | "shared-nothing";
   readonly driver: "server" | "peer-to-peer";
-  /** Absent when nothing went from host to host but over the server's own connections. */
+  /** Absent when nothing went from host to host, or only over the server's own connections. */
   readonly networkId?: string;
   readonly network?: string;
   readonly destinationAddress?: string;
@@ -167,7 +184,7 @@ export interface MigrationResult {
   readonly memoryBytes: number;
   readonly diskBytes: number;
   readonly interfaces: readonly InterfaceProof[];
-  /** Files that were copied through the server, each read back and compared. */
+  /** Files that were copied, each read back and compared. */
   readonly files?: readonly FileProof[];
   readonly proof: string;
 }

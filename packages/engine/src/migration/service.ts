@@ -13,7 +13,7 @@ import { makeForecast } from "./forecast-service.ts";
 import type { PastMove } from "./history.ts";
 import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
 import { preflight, type Sharing } from "./preflight.ts";
-import { filesToShare, memoryPlace, wishedCopies } from "./preflight-storage.ts";
+import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
 import { findInterfaces, proveSharing } from "./sharing.ts";
 
 /** What migration needs of the inventory. */
@@ -131,12 +131,14 @@ export class Migrations {
     };
     const copyPaths = possible ? await to.copyPaths(vm, copies, { signal }) : [];
     const memory = possible && place ? await this.#memory(place, to, { signal }) : undefined;
+    const onDisks = [...sharing].filter(([path]) => !vm.files.includes(path));
     return {
       plan,
       copies,
       copyPaths,
+      smallFiles: smallFiles(vm, sharing),
       sourcePaths: plan.copies.map((copy) => copy.from),
-      sharingProven: sharing.size > 0 && [...sharing.values()].every((one) => one === "shared"),
+      sharingProven: onDisks.length > 0 && onDisks.every(([, one]) => one === "shared"),
       autostart: vm.vm.autostart,
       ...(memory && { memory }),
     };

@@ -93,6 +93,8 @@ export class ScriptedSite {
       ...movingDisks(own, act),
       move: notAsked,
       forget: notAsked,
+      startThrowaway: notAsked,
+      endThrowaway: notAsked,
       resume: () =>
         act(() => {
           assert.equal(own.process, "paused");
