@@ -74,16 +74,26 @@ export const MigrationRequest = z.object({
   maximumPauseMs: z.int().min(1).max(60_000).optional(),
   /** What happens when memory changes faster than that allows. Absent: auto-converge when asked for, else strict. */
   policy: PausePolicy.optional(),
-  /** Streams to send memory by at the same time. */
-  parallelConnections: z.int().min(2).max(255).optional(),
-  /** How the hypervisor compresses memory. */
-  compression: z.enum(["xbzrle", "mt", "zlib", "zstd"]).optional(),
+  /** Streams to send memory by at the same time; absent: chosen by the link and what was measured on it. */
+  parallelConnections: z.int().min(1).max(255).optional(),
+  /** How the hypervisor compresses memory; absent: chosen by how fast it changes. */
+  compression: z.enum(["none", "xbzrle", "mt", "zlib", "zstd"]).optional(),
   /** Encrypt what goes from host to host; both need certificates for it. */
   tls: z.boolean().default(false),
+  /** Let the kernel send memory without copying it first: needs several streams, and that guests may lock memory. */
+  zeroCopy: z.boolean().default(false),
   /** Only say what would be done. */
   dryRun: z.boolean().default(false),
 });
 export type MigrationRequest = z.input<typeof MigrationRequest>;
+
+/** How memory goes over the wire. Absent streams: one; absent compression: none. */
+const Transport = z.object({
+  parallelConnections: z.int().optional(),
+  compression: z.string().optional(),
+  tls: z.boolean(),
+  zeroCopy: z.boolean(),
+});
 
 export const MigrationPlan = z.object({
   vmId: z.string(),
@@ -101,6 +111,8 @@ export const MigrationPlan = z.object({
   possible: z.boolean(),
   /** Of every move that may begin. */
   forecast: Forecast.optional(),
+  /** Of a live move that may begin: how its memory would go, and why so. */
+  transport: Transport.extend({ reasons: z.array(Reason) }).optional(),
 });
 export type MigrationPlan = z.infer<typeof MigrationPlan>;
 
@@ -160,6 +172,8 @@ export const MigrationResult = z.object({
   pauseMs: z.number().optional(),
   rounds: z.int().optional(),
   dirtyBytesPerSecond: z.int().optional(),
+  /** How the memory went. */
+  transport: Transport.optional(),
   memoryBytes: z.int(),
   diskBytes: z.int(),
   interfaces: z.array(InterfaceProof),

@@ -43,6 +43,15 @@ export const ComparisonReport = z.object({
 });
 export type ComparisonReport = z.infer<typeof ComparisonReport>;
 
+/** `at-next-start`: the guest runs, and has it once it is started anew. */
+export const GenerationIdResult = z.object({
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  outcome: z.enum(["there", "added", "at-next-start"]),
+});
+export type GenerationIdResult = z.infer<typeof GenerationIdResult>;
+
 export const ValidationTest = z.object({
   category: z.enum(["inventory", "system", "access", "network", "storage", "migration", "cpu"]),
   name: z.string(),
@@ -81,6 +90,13 @@ export const validationRoutes = {
     summary: "Everything that keeps a VM from other hosts",
     body: CompareRequest,
     response: ComparisonReport,
+  }),
+  vmGenerationId: route({
+    method: "POST",
+    path: "/vms/{vm}/generation-id",
+    tag: "validation",
+    summary: "Give a VM a VM-Generation-ID, by which it notices that it was rolled back or copied",
+    response: GenerationIdResult,
   }),
   clusterTryMigrations: route({
     method: "POST",

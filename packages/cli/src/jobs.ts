@@ -44,6 +44,15 @@ function promise({ maximumPauseMs, policy, held, atLast }: NonNullable<Migration
   return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${atLast === undefined ? "" : `: ${atLast}`}`;
 }
 
+function transportText({ parallelConnections, compression, tls, zeroCopy }: NonNullable<MigrationResult["transport"]>): string {
+  const parts = [
+    parallelConnections === undefined ? "by one stream" : `by ${parallelConnections} streams`,
+    compression === undefined ? "not compressed" : `compressed (${compression})`,
+    tls ? "encrypted" : "not encrypted",
+  ];
+  return [...parts, ...(zeroCopy ? ["without a copy"] : [])].join(", ");
+}
+
 /** The table of a finished migration: the proof. */
 export function migrationTable(result: MigrationResult): string {
   const fields = renderFields([
@@ -58,6 +67,7 @@ export function migrationTable(result: MigrationResult): string {
     ["forecast", result.forecast?.text],
     ["rounds", result.rounds],
     ["dirty rate", result.dirtyBytesPerSecond === undefined ? undefined : `${formatBytes(result.dirtyBytesPerSecond)}/s`],
+    ["sent", result.transport && transportText(result.transport)],
     ["memory moved", formatBytes(result.memoryBytes)],
     ["disk moved", result.diskBytes > 0 ? formatBytes(result.diskBytes) : undefined],
     ["proof", result.proof],

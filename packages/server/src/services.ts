@@ -8,6 +8,7 @@ import type {
   CpuBaseline,
   DrainPlan,
   FoundPoint,
+  GenerationIdResult,
   Inventory,
   JobRunner,
   MaintenanceRecord,
@@ -58,6 +59,8 @@ export interface MigrationsService {
   plan(vm: string, wanted: WantedMigration, options: Cancellable): Promise<MigrationPlan>;
   /** The input of the job `vm.migrate`, with ids in place of names. Nothing is checked yet: the job does that. */
   jobInput(vm: string, wanted: WantedMigration): JsonObject;
+  /** Changes the definition of a VM that has no VM-Generation-ID yet. */
+  ensureGenerationId(vm: string, options: Cancellable): Promise<GenerationIdResult>;
   /** The same of the job `vm.move-storage`. */
   storageJobInput(vm: string, wanted: WantedStorageMove): JsonObject;
 }

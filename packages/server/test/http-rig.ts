@@ -212,6 +212,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
         checks: [],
         possible: true,
       }),
+      ensureGenerationId: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", outcome: "added" }),
       jobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
       storageJobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
     },

@@ -11,7 +11,6 @@ import { maximumThrowawayDisks, type Throwaway, throwawayDisk } from "../ports/t
 import { deleteDisks } from "./evidence.ts";
 import { canCompare, compareFiles, lengthOf, trim } from "./host-digest.ts";
 import type { FileProof, MigrationAttempt, MigrationInput } from "./model.ts";
-import { transportOf } from "./model.ts";
 import type { Migrations } from "./service.ts";
 import { reaches } from "./sharing.ts";
 
@@ -129,7 +128,7 @@ export class Carrier {
       networks: {},
       sharingProven: false,
       contract: noHurry,
-      transport: { ...transportOf(input), parallelConnections: undefined, compression: undefined },
+      transport: { tls: input.tls ?? false, zeroCopy: false },
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
     };
     await this.#context.note("throwaway", { id: guest.id });

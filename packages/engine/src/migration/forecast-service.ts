@@ -80,7 +80,8 @@ function dirtyOf(measured: number | undefined, vmId: string, history: readonly P
   return measured === undefined ? undefined : { value: measured, text: `measured for ${measureSeconds} s` };
 }
 
-function slowest(verdict: NetworkVerdict, { input, networks }: ForecastWish): number | undefined {
+/** Of both ends' interfaces, in Mbit/s; undefined when neither tells. */
+export function slowest(verdict: NetworkVerdict, { input, networks }: Pick<ForecastWish, "input" | "networks">): number | undefined {
   const interfaces = networks.find(({ id }) => id === verdict.networkId)?.interfaces ?? [];
   const speeds = [
     interfaces.find((one) => one.hostId === input.sourceId && one.interface === verdict.sourceInterface)?.speedMbps,

@@ -2,7 +2,7 @@ import { CancelledError, describeError, isCancelled } from "@godwit/core";
 import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
-import { MoveError, type MoveProgress } from "../ports/migration.ts";
+import { MoveError, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
 import {
   contractOf,
   copiesDisks,
@@ -22,6 +22,7 @@ import type { Migrations } from "./service.ts";
 import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import { reaches } from "./sharing.ts";
+import type { ChosenTransport } from "./transport.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
 const patienceMs = 5 * 60_000;
@@ -98,6 +99,7 @@ class Run {
     for (const network of chain)
       await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
     await this.#tellForecast(ready);
+    for (const reason of ready.plan.transport?.reasons ?? []) await context.reason(reason);
     await this.#evidence.begin();
     return this.#tryNetworks(ready, chain);
   }
@@ -189,7 +191,7 @@ class Run {
       networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
       contract: contractOf(input),
-      transport: transportOf(input),
+      transport: ready.plan.transport ?? transportOf(input),
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
@@ -289,6 +291,7 @@ class Run {
       ...(ready.plan.forecast && { forecast: ready.plan.forecast }),
       ...(figures?.rounds !== undefined && { rounds: figures.rounds }),
       ...(figures?.dirtyBytesPerSecond !== undefined && { dirtyBytesPerSecond: figures.dirtyBytesPerSecond }),
+      ...(ready.plan.transport && { transport: withoutReasons(ready.plan.transport) }),
       memoryBytes: figures?.memoryProcessedBytes ?? 0,
       diskBytes: figures?.diskProcessedBytes ?? 0,
       interfaces,
@@ -323,6 +326,10 @@ class Run {
   #now(): string {
     return new Date(this.#migrations.options.clock.now()).toISOString();
   }
+}
+
+function withoutReasons({ reasons: _, ...transport }: ChosenTransport): MoveTransport {
+  return transport;
 }
 
 function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<MigrationAttempt, "outcome" | "reason"> {

@@ -1,6 +1,7 @@
 import { defaultMaximumPauseMs, type PauseContract, type PausePolicy } from "./contract.ts";
 import type { Forecast } from "./forecast.ts";
 import type { NetworkVerdict } from "../model/network.ts";
+import type { ChosenTransport } from "./transport.ts";
 import type { Check, Reason } from "../model/reason.ts";
 import type { CopyWish, MoveTransport } from "../ports/migration.ts";
 
@@ -32,6 +33,7 @@ export type MigrationInput = {
   readonly parallelConnections?: number;
   readonly compression?: string;
   readonly tls?: boolean;
+  readonly zeroCopy?: boolean;
 };
 
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
@@ -50,13 +52,21 @@ export function contractOf(input: Pick<MigrationInput, "maximumPauseMs" | "polic
   };
 }
 
-/** How the bytes go over the wire, as it was asked for. */
+type AskedTransport = Pick<MigrationInput, "parallelConnections" | "compression" | "tls" | "zeroCopy">;
+
+/** How the bytes go over the wire, as far as that was asked for. One stream and no compression are asked for by 1 and `none`. */
 export function transportOf({
-  parallelConnections,
-  compression,
-  tls,
-}: Pick<MigrationInput, "parallelConnections" | "compression" | "tls">): MoveTransport {
-  return { parallelConnections, compression, tls: tls ?? false };
+  parallelConnections = 1,
+  compression = "none",
+  tls = false,
+  zeroCopy = false,
+}: AskedTransport): MoveTransport {
+  return {
+    parallelConnections: parallelConnections > 1 ? parallelConnections : undefined,
+    compression: compression === "none" ? undefined : compression,
+    tls,
+    zeroCopy,
+  };
 }
 
 /** As a client asks. Hosts and VM by id or name. */
@@ -76,6 +86,7 @@ export interface MigrationWish {
   readonly parallelConnections?: number | undefined;
   readonly compression?: string | undefined;
   readonly tls?: boolean | undefined;
+  readonly zeroCopy?: boolean | undefined;
 }
 
 export interface MigrationPlan {
@@ -92,6 +103,8 @@ export interface MigrationPlan {
   readonly possible: boolean;
   /** Of every move that may begin. */
   readonly forecast?: Forecast;
+  /** Of a live move that may begin: how its memory goes over the wire, and why so. */
+  readonly transport?: ChosenTransport;
 }
 
 /** A disk that is copied: from where, and into which pool of the destination. */
@@ -181,6 +194,8 @@ export interface MigrationResult {
   readonly forecast?: Forecast;
   readonly rounds?: number;
   readonly dirtyBytesPerSecond?: number;
+  /** How the memory went over the wire. */
+  readonly transport?: MoveTransport;
   readonly memoryBytes: number;
   readonly diskBytes: number;
   readonly interfaces: readonly InterfaceProof[];

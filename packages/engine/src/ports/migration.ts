@@ -98,6 +98,8 @@ export interface MoveTransport {
   /** Methods of the hypervisor: `xbzrle`, `mt`, `zlib`, `zstd`. */
   readonly compression?: string | undefined;
   readonly tls: boolean;
+  /** The kernel sends the guest's memory without copying it first; needs several streams, and memory that may be locked. */
+  readonly zeroCopy: boolean;
 }
 
 /** Bytes, bytes per second; absent when the hypervisor does not tell. */

@@ -177,7 +177,7 @@ class Trials {
         networks: {},
         sharingProven: false,
         contract: { maximumPauseMs: defaultMaximumPauseMs, policy: "strict" },
-        transport: { tls: false },
+        transport: { tls: false, zeroCopy: false },
       } as const;
       figures = await from.move(there, request, { phase: () => Promise.resolve(), progress: () => undefined }, { signal });
     } finally {

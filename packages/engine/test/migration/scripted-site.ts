@@ -93,6 +93,7 @@ export class ScriptedSite {
       ...movingDisks(own, act),
       move: notAsked,
       forget: notAsked,
+      ensureGenerationId: notAsked,
       startThrowaway: notAsked,
       endThrowaway: notAsked,
       resume: () =>

@@ -18,7 +18,7 @@ import { moveProgress } from "./stats.ts";
 import { Watch } from "./watch.ts";
 
 const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE, CHANGE_PROTECTION } = DomainMigrateFlags;
-const { AUTO_CONVERGE, POSTCOPY, PARALLEL, COMPRESSED, TLS } = DomainMigrateFlags;
+const { AUTO_CONVERGE, POSTCOPY, PARALLEL, COMPRESSED, TLS, ZEROCOPY } = DomainMigrateFlags;
 
 /** One move, and what it needs. */
 export interface Move {
@@ -43,7 +43,8 @@ function flagsOf({ definition, request, copies }: Move): number {
     (request.contract.policy === "post-copy" ? POSTCOPY : 0) |
     (request.transport.parallelConnections === undefined ? 0 : PARALLEL) |
     (request.transport.compression === undefined ? 0 : COMPRESSED) |
-    (request.transport.tls ? TLS : 0)
+    (request.transport.tls ? TLS : 0) |
+    (request.transport.zeroCopy ? ZEROCOPY : 0)
   );
 }
 
