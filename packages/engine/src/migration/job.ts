@@ -328,8 +328,8 @@ class Run {
   }
 }
 
-function withoutReasons({ reasons: _, ...transport }: ChosenTransport): MoveTransport {
-  return transport;
+function withoutReasons({ parallelConnections, compression, tls, zeroCopy }: ChosenTransport): MoveTransport {
+  return { parallelConnections, compression, tls, zeroCopy };
 }
 
 function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<MigrationAttempt, "outcome" | "reason"> {
