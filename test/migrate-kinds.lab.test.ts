@@ -18,6 +18,16 @@ function assertCarried(result: MigrationResult, network: string): void {
   assert.ok(sent("management") < data / 4, `${sent("management")} bytes went over the management network`);
 }
 
+const variables = "/var/lib/libvirt/qemu/nvram/web_VARS.fd";
+
+/** A PC BIOS in flash stands for UEFI: what is beside it in flash is kept in a file of the host, and moves, in the same way. */
+async function withFirmwareVariables(host: LabHost): Promise<void> {
+  const loader = "<loader readonly='yes' type='pflash'>/usr/share/seabios/bios-256k.bin</loader>";
+  const { stdout } = await host.virsh(["dumpxml", "web"]);
+  await host.define(stdout.replace("<kernel>", `${loader}<nvram>${variables}</nvram><kernel>`));
+  await host.exec(["bash", "-euc", `mkdir -p "$(dirname "$1")"; head -c 131072 /dev/urandom >"$1"`, "bash", variables]);
+}
+
 describe("every way to move a VM", () => {
   let site: Site;
   let guest: LabGuest;
@@ -25,19 +35,30 @@ describe("every way to move a VM", () => {
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration,storage"]);
-    guest = await runGuest(site.lab, "web", site.lab.host("alpha"), {
-      memoryMiB: 160,
-      extraDisks: [{ sizeMiB: 16, storage: "local" }],
-    });
+    const alpha = site.lab.host("alpha");
+    guest = await site.lab.createGuest({ name: "web", host: alpha, memoryMiB: 160, extraDisks: [{ sizeMiB: 16, storage: "local" }] });
+    await withFirmwareVariables(alpha);
+    await guest.start(alpha);
+    await guest.waitForAgent({ host: alpha });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
   });
   after(async () => site?.[Symbol.asyncDispose]());
+
+  let kept: string | undefined;
+  /** The firmware's variables are where the VM is, as they were in the beginning, and nowhere else. */
+  const assertVariables = async (there: LabHost, gone: LabHost): Promise<void> => {
+    const sum = (await there.exec(["sha256sum", variables])).stdout.slice(0, 64);
+    assert.equal(sum, kept);
+    assert.equal(await exists(gone, variables), false, `${gone.name} still has the firmware's variables`);
+  };
 
   const disks = async (): Promise<Map<string, string>> =>
     new Map((await site.godwit.json<Vm>(["vm", "show", "web"])).disks.map((disk) => [disk.target, disk.source.path ?? ""]));
 
   it("live, with one disk shared, the other copied with what is below it, and another bridge there", async () => {
     const [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
+    kept = (await alpha.exec(["sha256sum", variables])).stdout.slice(0, 64);
+    await bravo.exec(["bash", "-euc", `mkdir -p "$(dirname "$1")"; echo "of a VM that was there once" >"$1"`, "bash", variables]);
     const above = "/srv/local/above.qcow2";
     await alpha.virsh([
       "snapshot-create-as",
@@ -64,6 +85,7 @@ describe("every way to move a VM", () => {
     assert.equal(result.kind, "shared-nothing");
     assert.equal(await assertOneWholeGuest(site.lab, guest), "bravo");
     await assertNothingLeft(guest, site.lab.host("alpha"));
+    await assertVariables(bravo, alpha);
     assert.equal((await disks()).get("vdb"), above);
     assert.equal(await exists(alpha, above), false, "the original is still there");
   });
@@ -112,6 +134,7 @@ describe("every way to move a VM", () => {
     await assertNothingLeft(guest, site.lab.host("alpha"));
     assert.equal((await site.lab.host("alpha").exec(["ls", "/srv/local"])).stdout, "", "files were left on alpha");
     assert.doesNotMatch((await site.lab.host("bravo").exec(["ls", "/srv/local"])).stdout, /godwit-memory/);
+    await assertVariables(site.lab.host("bravo"), site.lab.host("alpha"));
   });
 
   it("cold: definition, snapshots with their memory, autostart and disks", async () => {
@@ -128,6 +151,7 @@ describe("every way to move a VM", () => {
     assertCarried(result, "migration");
     const alpha = site.lab.host("alpha");
     await assertNothingLeft(guest, bravo);
+    await assertVariables(alpha, bravo);
     assert.equal((await bravo.exec(["ls", "/srv/local"])).stdout, "", "files were left on bravo");
     assert.equal(await vmHost(site.godwit, "web"), "alpha off");
     assert.match((await alpha.virsh(["dominfo", "web"])).stdout, /Autostart:\s+enable/);

@@ -163,6 +163,8 @@ export const MigrationResult = z.object({
       policy: PausePolicy,
       held: z.boolean().optional(),
       limitMs: z.number().optional(),
+      /** The most that the guest was slowed by. */
+      throttlePercent: z.number().optional(),
       atLast: z.string().optional(),
     })
     .optional(),

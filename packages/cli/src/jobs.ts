@@ -39,9 +39,10 @@ export async function followJob(context: Context, start: Job, onCancel: "cancel"
   return job;
 }
 
-function promise({ maximumPauseMs, policy, held, atLast }: NonNullable<MigrationResult["contract"]>): string {
+function promise({ maximumPauseMs, policy, held, throttlePercent, atLast }: NonNullable<MigrationResult["contract"]>): string {
   const kept = held === undefined ? "" : held ? ", held" : ", NOT held";
-  return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${atLast === undefined ? "" : `: ${atLast}`}`;
+  const slowed = throttlePercent === undefined ? "" : `, the guest slowed by up to ${throttlePercent} %`;
+  return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${slowed}${atLast === undefined ? "" : `: ${atLast}`}`;
 }
 
 function transportText({ parallelConnections, compression, tls, zeroCopy }: NonNullable<MigrationResult["transport"]>): string {

@@ -26,6 +26,11 @@ export interface Carriage {
   readonly files: readonly FileProof[];
 }
 
+/** A copy that has not begun, or does not move, for so long is given up; one that was cancelled ends soon. */
+const startMs = 30_000;
+const stallMs = 12_000;
+const cancelMs = 2_000;
+
 /** A pause means nothing to a guest that never runs. */
 const noHurry = { maximumPauseMs: 10_000, policy: "strict" } as const;
 
@@ -134,7 +139,9 @@ export class Carrier {
     await this.#context.note("throwaway", { id: guest.id });
     this.#cleared.clear();
     let sent = 0;
+    using stall = this.#watchForStall(() => ends.source.endThrowaway(guest.id, { signal: this.#context.stopping }));
     const progress = (figures: MoveProgress): void => {
+      if (figures.diskProcessedBytes > sent) stall.moved();
       sent = Math.max(sent, figures.diskProcessedBytes);
       this.#show(`copying ${files.length} files over ${name}`, figures);
     };
@@ -151,6 +158,33 @@ export class Carrier {
       if (!this.#context.stopping.aborted) await this.clear(ends);
       if (sent === 0) await this.#removeEmpty(files);
     }
+  }
+
+  /**
+   * The hypervisor gives a copy of disks up only when the other end answers, or TCP does not wait any longer. This guest
+   * can simply be ended, and its move with it: when no byte moves any more, or soon after a cancel.
+   */
+  #watchForStall(end: () => Promise<void>): { moved(): void } & Disposable {
+    const { clock } = this.#migrations.options;
+    const { signal } = this.#context;
+    const over = new AbortController();
+    let giveUpAt = clock.monotonic() + startMs;
+    const watch = async (): Promise<void> => {
+      for (let left = startMs; left > 0; left = giveUpAt - clock.monotonic())
+        await clock.sleep(Math.min(left, 500), { signal: over.signal });
+      this.#context.log("warn", "no byte moves: the guest that carries the files is ended");
+      await end();
+    };
+    watch().catch(() => undefined); // It arrived before, or what ends it later says why not now.
+    const cancelled = (): void => void (giveUpAt = Math.min(giveUpAt, clock.monotonic() + cancelMs));
+    signal.addEventListener("abort", cancelled, { once: true });
+    return {
+      moved: () => void (giveUpAt = signal.aborted ? giveUpAt : clock.monotonic() + stallMs),
+      [Symbol.dispose]: () => {
+        over.abort();
+        signal.removeEventListener("abort", cancelled);
+      },
+    };
   }
 
   /** Images that were made for files of which nothing came: the next way makes its own. */

@@ -347,6 +347,7 @@ function keptContract(contract: PauseContract, figures: MoveProgress): NonNullab
     ...contract,
     ...(figures.pauseMs !== undefined && { held: figures.pauseMs <= contract.maximumPauseMs }),
     ...(figures.pauseLimitMs !== undefined && { limitMs: figures.pauseLimitMs }),
+    ...(figures.throttlePercent !== undefined && figures.throttlePercent > 0 && { throttlePercent: figures.throttlePercent }),
     ...(figures.atLast !== undefined && { atLast: figures.atLast }),
   };
 }

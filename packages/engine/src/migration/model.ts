@@ -188,8 +188,13 @@ export interface MigrationResult {
   /** While the hypervisor sent memory and disks, the pause included. */
   readonly sendMs?: number;
   readonly pauseMs?: number;
-  /** What was promised, and whether it was held; `atLast` says what had to be done for it. */
-  readonly contract?: PauseContract & { readonly held?: boolean; readonly limitMs?: number; readonly atLast?: string };
+  /** What was promised, and whether it was held; `atLast` says what had to be done for it, `throttlePercent` by how much at most the guest was slowed. */
+  readonly contract?: PauseContract & {
+    readonly held?: boolean;
+    readonly limitMs?: number;
+    readonly throttlePercent?: number;
+    readonly atLast?: string;
+  };
   /** What was said before the start. */
   readonly forecast?: Forecast;
   readonly rounds?: number;

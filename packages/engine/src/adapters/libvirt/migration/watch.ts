@@ -24,6 +24,8 @@ export class Watch {
   diskBytes = 0;
   /** As it was last measured. */
   dirtyBytesPerSecond: number | undefined;
+  /** The most that the guest was slowed by. */
+  throttlePercent: number | undefined;
   /** What had to be done for the pause's sake, if anything. */
   atLast: string | undefined;
 
@@ -78,6 +80,7 @@ export class Watch {
     this.#watchForStall(progress);
     this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
     this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
+    if (progress.throttlePercent !== undefined) this.throttlePercent = Math.max(this.throttlePercent ?? 0, progress.throttlePercent);
     hooks.progress(progress);
     await this.#keep(this.#contract.next(progress));
   }
