@@ -138,7 +138,7 @@ export class Carrier {
     };
     await this.#context.note("throwaway", { id: guest.id });
     this.#cleared.clear();
-    let sent = 0;
+    let [sent, arrived] = [0, false];
     using stall = this.#watchForStall(() => ends.source.endThrowaway(guest.id, { signal: this.#context.stopping }));
     const progress = (figures: MoveProgress): void => {
       if (figures.diskProcessedBytes > sent) stall.moved();
@@ -148,6 +148,7 @@ export class Carrier {
     try {
       await ends.source.startThrowaway(guest, { signal });
       await ends.source.move(ends.destinationHost, request, { phase: () => Promise.resolve(), progress }, { signal });
+      arrived = true;
       return undefined;
     } catch (error) {
       signal.throwIfAborted();
@@ -156,7 +157,7 @@ export class Carrier {
       return describeError(error);
     } finally {
       if (!this.#context.stopping.aborted) await this.clear(ends);
-      if (sent === 0) await this.#removeEmpty(files);
+      if (!arrived && sent === 0) await this.#removeEmpty(files);
     }
   }
 
