@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Job, MigrationResult, StorageMoveResult, Vm } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
-import { assertNothingLeft, assertOneWholeGuest, eventually, migrate, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
+import { assertNothingLeft, assertOneWholeGuest, eventually, migrate, type Site, startSite, vmHost } from "./support/site.ts";
 
 const exists = async (host: LabHost, path: string): Promise<boolean> =>
   (await host.exec(["test", "-e", path], { check: false })).code === 0;
