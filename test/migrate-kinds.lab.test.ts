@@ -163,11 +163,14 @@ describe("every way to move a VM", () => {
     await guest.waitForAgent({ host: alpha });
   });
 
-  it("disks of a VM that is off", async () => {
+  it("disks of a VM that is off, which is given a VM-Generation-ID meanwhile", async () => {
+    assert.match(await site.godwit.run(["vm", "add-generation-id", "web"]), /has one from its next start on/);
     await site.godwit.run(["vm", "stop", "web", "--off"]);
+    assert.match(await site.godwit.run(["vm", "add-generation-id", "web"]), /has one already/);
     await site.godwit.run(["vm", "move-storage", "web", "--to", "shared", "--format", "raw"]);
     assert.deepEqual([...(await disks()).values()], ["/srv/shared/web-vda.raw", "/srv/shared/above.raw"]);
     await site.godwit.run(["vm", "start", "web"]);
     await guest.waitForAgent({ host: site.lab.host("alpha") });
+    assert.match((await site.lab.host("alpha").virsh(["dumpxml", "web"])).stdout, /<genid>[0-9a-f-]{36}<\/genid>/);
   });
 });
