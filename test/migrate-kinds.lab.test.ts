@@ -146,7 +146,7 @@ describe("every way to move a VM", () => {
     assert.equal(live.code, 4);
     assert.match(live.stderr, /1 snapshot, which libvirt does not move while it runs/);
     await site.godwit.run(["vm", "stop", "web", "--off"]);
-    const result = await migrate(site.godwit, "web", "alpha", "--storage", "local");
+    const result = await migrate(site.godwit, "web", "alpha", "--storage", "local", "--tls");
     assert.equal(result.kind, "cold");
     assertCarried(result, "migration");
     const alpha = site.lab.host("alpha");
