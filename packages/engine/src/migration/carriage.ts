@@ -139,7 +139,8 @@ export class Carrier {
     await this.#context.note("throwaway", { id: guest.id });
     this.#cleared.clear();
     let [sent, arrived] = [0, false];
-    using stall = this.#watchForStall(() => ends.source.endThrowaway(guest.id, { signal: this.#context.stopping }));
+    const end = (): Promise<void> => ends.source.endThrowaway(guest.id, { signal: this.#context.stopping });
+    using stall = this.#watchForStall(end, ends.destinationHost.closed);
     const progress = (figures: MoveProgress): void => {
       if (figures.diskProcessedBytes > sent) stall.moved();
       sent = Math.max(sent, figures.diskProcessedBytes);
@@ -163,24 +164,31 @@ export class Carrier {
 
   /**
    * The hypervisor gives a copy of disks up only when the other end answers, or TCP does not wait any longer. This guest
-   * can simply be ended, and its move with it: when no byte moves any more, or soon after a cancel.
+   * can simply be ended, and its move with it: when no byte moves any more, soon after a cancel, and when nobody is left
+   * who could take it in (`lost`).
    */
-  #watchForStall(end: () => Promise<void>): { moved(): void } & Disposable {
+  #watchForStall(end: () => Promise<void>, lost: Promise<unknown>): { moved(): void } & Disposable {
     const { clock } = this.#migrations.options;
     const { signal } = this.#context;
     const over = new AbortController();
     let giveUpAt = clock.monotonic() + startMs;
+    let doomed = false;
+    const soon = (ms: number): void => {
+      doomed = true;
+      giveUpAt = Math.min(giveUpAt, clock.monotonic() + ms);
+    };
     const watch = async (): Promise<void> => {
       for (let left = startMs; left > 0; left = giveUpAt - clock.monotonic())
         await clock.sleep(Math.min(left, 500), { signal: over.signal });
-      this.#context.log("warn", "no byte moves: the guest that carries the files is ended");
+      this.#context.log("warn", "the files do not arrive: the guest that carries them is ended");
       await end();
     };
     watch().catch(() => undefined); // It arrived before, or what ends it later says why not now.
-    const cancelled = (): void => void (giveUpAt = Math.min(giveUpAt, clock.monotonic() + cancelMs));
+    const cancelled = (): void => soon(cancelMs);
+    void lost.then(() => soon(0));
     signal.addEventListener("abort", cancelled, { once: true });
     return {
-      moved: () => void (giveUpAt = signal.aborted ? giveUpAt : clock.monotonic() + stallMs),
+      moved: () => void (giveUpAt = doomed ? giveUpAt : clock.monotonic() + stallMs),
       [Symbol.dispose]: () => {
         over.abort();
         signal.removeEventListener("abort", cancelled);
