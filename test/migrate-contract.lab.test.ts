@@ -7,8 +7,10 @@ import {
   assertOneWholeGuest,
   ended,
   eventually,
+  isEnded,
   migrate,
   runGuest,
+  showJob,
   type Site,
   startSite,
   vmHost,
@@ -59,5 +61,41 @@ describe("the pause that was promised, for a guest that changes memory faster th
     assert.match(result.contract?.atLast ?? "", /its memory follows/);
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
     await assertNothingLeft(guest, site.lab.host("bravo"));
+  });
+
+  it("auto-converge: a guest that writes all the time is slowed until it fits, no further than its bound, and the result says by how much", async () => {
+    await guest.destroy(site.lab.host("alpha"));
+    const writer = await runGuest(site.lab, "writer", site.lab.host("alpha"), {
+      memoryMiB: 320,
+      dirtyMemory: { MiBPerSecond: 100, bytesAtATime: 2048 },
+    });
+    await eventually("the server sees it", async () => (await vmHost(site.godwit, "writer").catch(() => "")) === "alpha running");
+    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "writer", "--to", "bravo", "--dry-run"]);
+    const rate = (plan.forecast?.dirtyBytesPerSecond ?? 0) / 2 ** 20;
+    // Less than it writes, and more than it writes at the bound: how much that is depends on how busy the machine is.
+    for (const share of [0.6, 0.85]) {
+      const asked = ["--policy", "auto-converge", "--compression", "none", "--bandwidth", `${Math.max(4, Math.round(rate * share))}M`];
+      const id = (await site.godwit.run(["vm", "migrate", "writer", "--to", "bravo", "--no-wait", ...asked])).trim();
+      await eventually(
+        "it is slowed",
+        async () => {
+          const job = await showJob(site.godwit, id);
+          return isEnded(job) || /guest slowed by \d+ %/.test(job.progress?.phase ?? "");
+        },
+        90_000,
+      );
+      const job = await ended(site.godwit, id, 90_000);
+      const result = job.result as MigrationResult | undefined;
+      if (!result) {
+        assert.match(job.error?.detail ?? "", /although the guest was slowed by 80 %/);
+        assert.equal(await assertOneWholeGuest(site.lab, writer), "alpha");
+        continue;
+      }
+      const { throttlePercent = 0 } = result.contract ?? {};
+      assert.ok(throttlePercent >= 20 && throttlePercent <= 80, `slowed by ${throttlePercent} %`);
+      assert.equal(await assertOneWholeGuest(site.lab, writer), "bravo");
+      return await assertNothingLeft(writer, site.lab.host("alpha"));
+    }
+    assert.fail("it was given up, however little it had to be slowed");
   });
 });

@@ -163,4 +163,33 @@ describe("moving a running VM between real hosts", () => {
     assert.equal(result.driver, "peer-to-peer");
     assert.equal(await assertOneWholeGuest(site.lab, guest), to);
   });
+
+  it("goes encrypted, by several streams, or as differences when that is asked for, and says how it went", async () => {
+    const away = async (...more: readonly string[]): Promise<MigrationResult> =>
+      await migrate(site.godwit, "web", (await vmHost(site.godwit, "web")).startsWith("bravo") ? "charlie" : "bravo", ...more);
+    const plain = { tls: false, zeroCopy: false };
+    assert.deepEqual((await away()).transport, plain);
+    assert.deepEqual((await away("--tls")).transport, { ...plain, tls: true });
+    assert.deepEqual((await away("--parallel", "3")).transport, { ...plain, parallelConnections: 3 });
+    assert.deepEqual((await away("--compression", "xbzrle")).transport, { ...plain, compression: "xbzrle" });
+    await assertOneWholeGuest(site.lab, guest);
+  });
+
+  it("refuses before it begins what a host cannot, and gives up where the other end is not who it should be", async () => {
+    const from = await assertOneWholeGuest(site.lab, guest);
+    const to = site.lab.host(from === "bravo" ? "charlie" : "bravo");
+    const [ca, other] = ["/etc/pki/qemu/ca-cert.pem", "/etc/pki/qemu/server-cert.pem"];
+    const zeroCopy = await site.godwit.try(["vm", "migrate", "web", "--to", to.name, "--zero-copy", "--parallel", "2"]);
+    assert.match(zeroCopy.stderr, /may not let guests lock their memory, which zero-copy needs/);
+    await to.exec(["bash", "-c", `mv ${ca} ${ca}.kept && cp ${other} ${ca}`]);
+    const stranger = await site.godwit.try(["vm", "migrate", "web", "--to", to.name, "--tls"]);
+    assert.equal(stranger.code, 1, stranger.stderr);
+    await to.exec(["rm", ca]);
+    const without = await site.godwit.try(["vm", "migrate", "web", "--to", to.name, "--tls"]);
+    assert.equal(without.code, 4);
+    assert.match(without.stderr, new RegExp(`${to.name} has no certificates for encrypted migration`));
+    await to.exec(["mv", `${ca}.kept`, ca]);
+    assert.equal(await assertOneWholeGuest(site.lab, guest), from);
+    await assertNothingLeft(guest, to);
+  });
 });

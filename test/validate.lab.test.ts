@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import type { BalancePlan, ComparisonReport, CpuBaseline, ValidationReport } from "@godwit/api";
-import { eventually, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
+import type { BalancePlan, ComparisonReport, CpuBaseline, Job, ValidationReport, Vm } from "@godwit/api";
+import { eventually, isEnded, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
 
 describe("a cluster of real hosts, looked at as a whole", () => {
   let site: Site;
@@ -49,11 +49,53 @@ describe("a cluster of real hosts, looked at as a whole", () => {
     assert.match(await site.godwit.run(["cluster", "validate"]), /network\s+Cluster Networks\s+pass/);
   });
 
+  const trialGuests = async (): Promise<string> =>
+    (await Promise.all(site.lab.hosts.map((host) => host.virsh(["list", "--all", "--name"])))).map(({ stdout }) => stdout).join("");
+
+  it("is really migrated over, both ways, by a tiny guest that nobody sees", async () => {
+    await site.godwit.run(["live-migration", "set", "--order", "migration,storage"]);
+    const report = await site.godwit.json<ValidationReport>(["cluster", "validate", "--migrate"]);
+    const tried = report.tests.find(({ name }) => name === "Migration Really Tried");
+    assert.equal(tried?.verdict, "pass", JSON.stringify(tried));
+    assert.deepEqual(
+      tried.checks.map(({ id }) => id),
+      ["alpha → bravo", "bravo → alpha"],
+    );
+    for (const { text } of tried.checks)
+      assert.match(text, /^over migration in \S+ s, with a pause of \d+ ms: \w+ migr0 sent .* over migration/);
+    assert.doesNotMatch(await trialGuests(), /godwit-trial/);
+  });
+
+  it("leaves no such guest when the server is killed in the middle, and says so", async () => {
+    await site.lab.faults.slowLink(site.lab.host("bravo"), "migration", { mbit: 1 });
+    const killed = site.godwit.try(["cluster", "validate", "--migrate"]);
+    await eventually("a guest is on its way", async () => (await trialGuests()).includes("godwit-trial"));
+    assert.deepEqual(
+      (await site.godwit.json<Vm[]>(["vm", "list"])).map(({ name }) => name),
+      ["web"],
+    );
+    await site.killAndRestartServer();
+    await killed;
+    const [job] = await eventually("the job has ended", async () => {
+      const jobs = (await site.godwit.json<Job[]>(["job", "list"])).filter(({ kind }) => kind === "cluster.try-migrations");
+      return jobs.every(isEnded) && jobs;
+    });
+    assert.equal(job?.error?.kind, "interrupted");
+    assert.doesNotMatch(await trialGuests(), /godwit-trial/);
+    await site.lab.faults.restoreLink(site.lab.host("bravo"), "migration");
+  });
+
   it("finds a link that was cut, and says what to do", async () => {
     for (const network of ["migration", "storage", "spare"] as const) await site.lab.faults.cutLink(site.lab.host("bravo"), network);
     await site.godwit.run(["network", "probe"]);
     const { stdout } = await site.godwit.try(["cluster", "validate"]);
     assert.match(stdout, /FAIL Cluster Networks, migration:.*\n\s+→ check cables/);
+    await site.godwit.run(["live-migration", "set", "--exclude", "management"]);
+    const tried = await site.godwit.try(["cluster", "validate", "--migrate"]);
+    assert.match(
+      tried.stdout,
+      /FAIL Migration Really Tried, alpha → bravo: no network may carry a migration\n\s+→ see: godwit network list/,
+    );
   });
 
   it("needs no balancing, and says why", async () => {

@@ -3,9 +3,12 @@ import type { Job } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, isEnded, showJob, type Site, startSite, vmHost } from "./site.ts";
 
-/** Data of the second disk, and the server's way to bravo: together they keep a copy under way for seconds. */
+/**
+ * Data of the second disk, and the ways to bravo: together they keep a copy under way for 16 s at least, so that a blow
+ * hits it also on a busy machine. No copy has to arrive.
+ */
 const dataMiB = 16;
-const slowMbit = 40;
+const slowMbit = 8;
 
 /** Two hosts, and a guest with two local disks on alpha that is to be struck while it, or they, move. */
 export interface StruckSite extends AsyncDisposable {
@@ -13,7 +16,7 @@ export interface StruckSite extends AsyncDisposable {
   readonly guest: LabGuest;
   readonly alpha: LabHost;
   readonly bravo: LabHost;
-  /** Makes the server's way to bravo slow (again). */
+  /** Makes bravo's networks slow (again). */
   slowDown(): Promise<void>;
   /** Resolves when both hosts are up and the guest is seen on alpha. */
   ready(): Promise<void>;
@@ -41,7 +44,10 @@ export async function startStruckSite(): Promise<StruckSite> {
   await alpha.exec(["dd", "if=/dev/urandom", `of=${data?.path ?? ""}`, "bs=1M", `count=${dataMiB}`, "conv=notrunc", "status=none"]);
   await guest.start(alpha);
   await guest.waitForAgent({ host: alpha });
-  const slowDown = (): Promise<void> => site.lab.faults.slowLink(bravo, "management", { mbit: slowMbit });
+  const slowDown = async (): Promise<void> => {
+    for (const network of ["management", "migration"] as const) await site.lab.faults.slowLink(bravo, network, { mbit: slowMbit });
+  };
+  await site.godwit.run(["live-migration", "set", "--order", "migration"]);
   await slowDown();
   const files = async (host: LabHost, folder: string): Promise<string> => (await host.exec(["ls", folder])).stdout;
   const owned = stack.move();
@@ -52,7 +58,10 @@ export async function startStruckSite(): Promise<StruckSite> {
     bravo,
     slowDown,
     files,
-    ready: () => isReady(site),
+    async ready() {
+      if (await isMissed(site)) await bringBack(site, bravo, slowDown);
+      await isReady(site);
+    },
     async be(state) {
       if ((await vmHost(site.godwit, "web")) === `alpha ${state}`) return;
       await site.godwit.run(state === "off" ? ["vm", "stop", "web", "--off"] : ["vm", "start", "web"]);
@@ -71,6 +80,18 @@ export async function startStruckSite(): Promise<StruckSite> {
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A blow that came too late: the VM has moved. One test has failed then; the others shall not. */
+async function isMissed({ godwit }: Site): Promise<boolean> {
+  return (await vmHost(godwit, "web").catch(() => "")).startsWith("bravo");
+}
+
+async function bringBack({ lab, godwit }: Site, bravo: LabHost, slowDown: () => Promise<void>): Promise<void> {
+  for (const network of ["management", "migration"] as const) await lab.faults.restoreLink(bravo, network);
+  await lab.faults.freeDisk(bravo);
+  await godwit.run(["vm", "migrate", "web", "--to", "alpha", "--storage", "local"]);
+  await slowDown();
 }
 
 async function isReady({ godwit }: Site): Promise<void> {

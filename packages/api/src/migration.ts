@@ -74,16 +74,26 @@ export const MigrationRequest = z.object({
   maximumPauseMs: z.int().min(1).max(60_000).optional(),
   /** What happens when memory changes faster than that allows. Absent: auto-converge when asked for, else strict. */
   policy: PausePolicy.optional(),
-  /** Streams to send memory by at the same time. */
-  parallelConnections: z.int().min(2).max(255).optional(),
-  /** How the hypervisor compresses memory. */
-  compression: z.enum(["xbzrle", "mt", "zlib", "zstd"]).optional(),
+  /** Streams to send memory by at the same time; absent: chosen by the link and what was measured on it. */
+  parallelConnections: z.int().min(1).max(255).optional(),
+  /** How the hypervisor compresses memory; absent: chosen by how fast it changes. */
+  compression: z.enum(["none", "xbzrle", "mt", "zlib", "zstd"]).optional(),
   /** Encrypt what goes from host to host; both need certificates for it. */
   tls: z.boolean().default(false),
+  /** Let the kernel send memory without copying it first: needs several streams, and that guests may lock memory. */
+  zeroCopy: z.boolean().default(false),
   /** Only say what would be done. */
   dryRun: z.boolean().default(false),
 });
 export type MigrationRequest = z.input<typeof MigrationRequest>;
+
+/** How memory goes over the wire. Absent streams: one; absent compression: none. */
+const Transport = z.object({
+  parallelConnections: z.int().optional(),
+  compression: z.string().optional(),
+  tls: z.boolean(),
+  zeroCopy: z.boolean(),
+});
 
 export const MigrationPlan = z.object({
   vmId: z.string(),
@@ -101,6 +111,8 @@ export const MigrationPlan = z.object({
   possible: z.boolean(),
   /** Of every move that may begin. */
   forecast: Forecast.optional(),
+  /** Of a live move that may begin: how its memory would go, and why so. */
+  transport: Transport.extend({ reasons: z.array(Reason) }).optional(),
 });
 export type MigrationPlan = z.infer<typeof MigrationPlan>;
 
@@ -115,7 +127,7 @@ export const InterfaceProof = z.object({
   sentBytes: z.int(),
 });
 
-/** Sizes in bytes; `digest` is the same for every file of the same content, wherever its holes are. */
+/** Sizes in bytes; `digest` is what the checksums of both hosts agreed on. */
 export const FileProof = z.object({ from: z.string(), to: z.string(), bytes: z.int(), dataBytes: z.int(), digest: z.string() });
 
 export const MigrationAttempt = z.object({
@@ -133,7 +145,7 @@ export const MigrationResult = z.object({
   destination: z.string(),
   kind: z.enum([...MigrationKind.options, "shared-nothing"]),
   driver: z.enum(["server", "peer-to-peer"]),
-  /** Absent when nothing went from host to host but over the server's own connections. */
+  /** Absent when nothing went from host to host, or only over the server's own connections. */
   networkId: z.string().optional(),
   network: z.string().optional(),
   destinationAddress: z.string().optional(),
@@ -151,6 +163,8 @@ export const MigrationResult = z.object({
       policy: PausePolicy,
       held: z.boolean().optional(),
       limitMs: z.number().optional(),
+      /** The most that the guest was slowed by. */
+      throttlePercent: z.number().optional(),
       atLast: z.string().optional(),
     })
     .optional(),
@@ -160,10 +174,12 @@ export const MigrationResult = z.object({
   pauseMs: z.number().optional(),
   rounds: z.int().optional(),
   dirtyBytesPerSecond: z.int().optional(),
+  /** How the memory went. */
+  transport: Transport.optional(),
   memoryBytes: z.int(),
   diskBytes: z.int(),
   interfaces: z.array(InterfaceProof),
-  /** Files that were copied through the server, each read back there and compared. */
+  /** Files that were copied, each read back there and compared. */
   files: z.array(FileProof).optional(),
   /** The one sentence of proof: which interface carried the stream. */
   proof: z.string(),

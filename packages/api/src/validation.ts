@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Check, Timestamp } from "./common.ts";
+import { Job } from "./job.ts";
 import { route } from "./route.ts";
 
 const Verdict = Check.shape.verdict;
@@ -42,6 +43,15 @@ export const ComparisonReport = z.object({
 });
 export type ComparisonReport = z.infer<typeof ComparisonReport>;
 
+/** `at-next-start`: the guest runs, and has it once it is started anew. */
+export const GenerationIdResult = z.object({
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  outcome: z.enum(["there", "added", "at-next-start"]),
+});
+export type GenerationIdResult = z.infer<typeof GenerationIdResult>;
+
 export const ValidationTest = z.object({
   category: z.enum(["inventory", "system", "access", "network", "storage", "migration", "cpu"]),
   name: z.string(),
@@ -60,6 +70,11 @@ export const ValidationReport = z.object({
 });
 export type ValidationReport = z.infer<typeof ValidationReport>;
 
+export const ValidationRequest = z.object({
+  /** A job of `/cluster/migration-trials` that has ended: what it tried becomes part of the report. */
+  trials: z.string().min(1).optional(),
+});
+
 export const validationRoutes = {
   cpuBaseline: route({
     method: "POST",
@@ -76,11 +91,28 @@ export const validationRoutes = {
     body: CompareRequest,
     response: ComparisonReport,
   }),
+  vmGenerationId: route({
+    method: "POST",
+    path: "/vms/{vm}/generation-id",
+    tag: "validation",
+    summary: "Give a VM a VM-Generation-ID, by which it notices that it was rolled back or copied",
+    response: GenerationIdResult,
+  }),
+  clusterTryMigrations: route({
+    method: "POST",
+    path: "/cluster/migration-trials",
+    tag: "validation",
+    summary: "Move a tiny throw-away guest between every pair of hosts",
+    startsJob: true,
+    status: 202,
+    response: Job,
+  }),
   clusterValidate: route({
     method: "POST",
     path: "/cluster/validate",
     tag: "validation",
     summary: "Test the cluster, as Test-Cluster does",
+    body: ValidationRequest,
     response: ValidationReport,
   }),
 } as const;

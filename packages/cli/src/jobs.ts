@@ -13,7 +13,7 @@ export function isEnded(job: Job): boolean {
 }
 
 /** Watches a job to its end. A connection that breaks is taken up again; Ctrl-C asks the server to cancel. */
-async function follow(context: Context, start: Job, onCancel: "cancel" | "leave"): Promise<Job> {
+export async function followJob(context: Context, start: Job, onCancel: "cancel" | "leave" = "cancel"): Promise<Job> {
   const display = new ProgressDisplay(context.err);
   const watching = new AbortController();
   const interrupt = (): void => {
@@ -39,9 +39,19 @@ async function follow(context: Context, start: Job, onCancel: "cancel" | "leave"
   return job;
 }
 
-function promise({ maximumPauseMs, policy, held, atLast }: NonNullable<MigrationResult["contract"]>): string {
+function promise({ maximumPauseMs, policy, held, throttlePercent, atLast }: NonNullable<MigrationResult["contract"]>): string {
   const kept = held === undefined ? "" : held ? ", held" : ", NOT held";
-  return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${atLast === undefined ? "" : `: ${atLast}`}`;
+  const slowed = throttlePercent === undefined ? "" : `, the guest slowed by up to ${throttlePercent} %`;
+  return `at most ${formatDuration(maximumPauseMs)} (${policy})${kept}${slowed}${atLast === undefined ? "" : `: ${atLast}`}`;
+}
+
+function transportText({ parallelConnections, compression, tls, zeroCopy }: NonNullable<MigrationResult["transport"]>): string {
+  const parts = [
+    parallelConnections === undefined ? "by one stream" : `by ${parallelConnections} streams`,
+    compression === undefined ? "not compressed" : `compressed (${compression})`,
+    tls ? "encrypted" : "not encrypted",
+  ];
+  return [...parts, ...(zeroCopy ? ["without a copy"] : [])].join(", ");
 }
 
 /** The table of a finished migration: the proof. */
@@ -58,6 +68,7 @@ export function migrationTable(result: MigrationResult): string {
     ["forecast", result.forecast?.text],
     ["rounds", result.rounds],
     ["dirty rate", result.dirtyBytesPerSecond === undefined ? undefined : `${formatBytes(result.dirtyBytesPerSecond)}/s`],
+    ["sent", result.transport && transportText(result.transport)],
     ["memory moved", formatBytes(result.memoryBytes)],
     ["disk moved", result.diskBytes > 0 ? formatBytes(result.diskBytes) : undefined],
     ["proof", result.proof],
@@ -141,7 +152,7 @@ export async function finishJob(
   options: { readonly wait: boolean; readonly onCancel?: "cancel" | "leave" },
 ): Promise<void> {
   if (!options.wait) return print(context, job, (started) => `${started.id}\n`);
-  const ended = await follow(context, job, options.onCancel ?? "cancel");
+  const ended = await followJob(context, job, options.onCancel);
   if (ended.state === "done") return print(context, ended, summary);
   if (context.format !== "table") print(context, ended, jobTable);
   if (ended.state === "cancelled") throw new CliError(exitCode.cancelled, `${ended.title}: cancelled`);

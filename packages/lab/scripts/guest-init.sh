@@ -2,7 +2,7 @@
 # PID 1 of a guest of the lab: brings up its devices, mounts its data disk, starts the guest agent and
 # the workloads that the kernel's command line names, and shuts down when asked.
 #   godwit.records=SLOTS,RATE   writes records (guest-records.sh)
-#   godwit.dirty=MIB            rewrites that much memory every second
+#   godwit.dirty=MIB,BYTES      rewrites that much memory every second, or as much as it can, by so many bytes at a time
 
 /bin/busybox --install -s /bin
 export PATH=/sbin:/bin
@@ -48,14 +48,14 @@ dirty_memory() {
     read -r before _ </proc/uptime
     # Each time from another page on, so that every page gets other content: QEMU's sampling sees no rewriting of the same.
     turn=$(((turn + 4096) % 1048576))
-    dd if=/dirty/one of=/dirty/other bs=1M iflag=skip_bytes skip=$turn conv=notrunc 2>/dev/null
+    dd if=/dirty/one of=/dirty/other bs="$2" iflag=skip_bytes skip=$turn conv=notrunc 2>/dev/null
     read -r after _ </proc/uptime
     left=$((100 - (${after%.*} - ${before%.*}) * 100 - 1${after#*.} + 1${before#*.}))
     [ $left -gt 0 ] && usleep $((left * 10000))
   done
 }
 dirty=$(option dirty)
-[ -n "$dirty" ] && dirty_memory "$dirty" &
+[ -n "$dirty" ] && dirty_memory "${dirty%,*}" "${dirty#*,}" &
 
 # Answers ACPI's power button, which is one of the event devices.
 for device in /sys/class/input/event*; do

@@ -74,7 +74,7 @@ export class Composition implements AsyncDisposable {
     });
     this.#protection = protection;
     const power = [vmStartKind(inventory, (hostId) => placement.maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
-    const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];
+    const kinds = [...power, ...migration.kinds, ...placement.kinds, ...validation.kinds, ...protection.kinds, ...(options.kinds ?? [])];
     this.#jobs = new JobRunner({
       store: store.jobs,
       clock: systemClock,
@@ -94,7 +94,7 @@ export class Composition implements AsyncDisposable {
       alerts,
       alertChanges,
       placement: placement.service,
-      validation,
+      validation: validation.service,
       cluster: {
         async apply(document, { fileName, dryRun, signal }) {
           const made = { target, networks, placement: placement.placements, groups: protection.applied };

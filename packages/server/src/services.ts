@@ -9,6 +9,7 @@ import type {
   CpuBaseline,
   DrainPlan,
   FoundPoint,
+  GenerationIdResult,
   Inventory,
   JobRunner,
   MaintenanceRecord,
@@ -17,6 +18,7 @@ import type {
   ProvenPlacement,
   RecoverInput,
   RecoverWish,
+  TrialsInput,
   ValidationReport,
   VaultAdd,
   VaultRecord,
@@ -66,6 +68,8 @@ export interface MigrationsService {
   plan(vm: string, wanted: WantedMigration, options: Cancellable): Promise<MigrationPlan>;
   /** The input of the job `vm.migrate`, with ids in place of names. Nothing is checked yet: the job does that. */
   jobInput(vm: string, wanted: WantedMigration): JsonObject;
+  /** Changes the definition of a VM that has no VM-Generation-ID yet. */
+  ensureGenerationId(vm: string, options: Cancellable): Promise<GenerationIdResult>;
   /** The same of the job `vm.move-storage`. */
   storageJobInput(vm: string, wanted: WantedStorageMove): JsonObject;
 }
@@ -103,7 +107,10 @@ export interface PlacementService {
 export interface ValidationService {
   baseline(options: Cancellable): Promise<CpuBaseline>;
   compare(vm: string, options: Cancellable & { readonly to?: string | undefined }): Promise<ComparisonReport>;
-  validate(options: Cancellable): Promise<ValidationReport>;
+  /** The input of the job `cluster.try-migrations`: every host. */
+  trialsInput(): TrialsInput;
+  /** `trials` is the id of such a job that has ended: its checks become part of the report. */
+  validate(options: Cancellable & { readonly trials?: string | undefined }): Promise<ValidationReport>;
 }
 
 /** All that the HTTP layer needs of Godwit; it has no other way to it. */

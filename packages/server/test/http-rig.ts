@@ -218,6 +218,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
         checks: [],
         possible: true,
       }),
+      ensureGenerationId: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", outcome: "added" }),
       jobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
       storageJobInput: (ref, { to }) => ({ vmId: ref, vm: ref, to }),
     },
@@ -254,6 +255,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
     validation: {
       baseline: async () => ({ features: ["avx"], hosts: [], vms: [], text: "all alike" }),
       compare: async (ref) => ({ vmId: ref, vm: ref, host: "alpha", hosts: [] }),
+      trialsInput: () => ({ hosts: [{ id: "h1", name: "alpha" }] }),
       validate: async () => ({ startedAt: at, endedAt: at, hosts: ["alpha"], verdict: "pass", tests: [] }),
     },
     placement: {
@@ -309,6 +311,7 @@ const kindNames = [
   "host.drain",
   "host.resume",
   "cluster.balance",
+  "cluster.try-migrations",
 ] as const;
 
 function kindOf(kind: string, world: World): JobKind {

@@ -28,6 +28,7 @@ export function planTable(plan: MigrationPlan): string {
     renderTable(verdictColumns, plan.networks),
     plan.copies.length > 0 ? `\n${copies}` : "",
     plan.forecast ? `\n${forecastText(plan.forecast)}` : "",
+    plan.transport ? `transport:\n${plan.transport.reasons.map(({ text }) => `  ${text}\n`).join("")}` : "",
     `\n${passed} checks passed\n`,
     ...checks,
   ].join("");
@@ -79,17 +80,20 @@ interface MigrateFlags extends JobFlags {
   readonly parallel?: number;
   readonly compression?: MigrationRequest["compression"];
   readonly tls: boolean;
+  readonly zeroCopy: boolean;
   readonly dryRun: boolean;
 }
 
 function requestOf(flags: MigrateFlags): MigrationRequest {
-  const { to, kind, storage, network, p2p, autoConverge, tls, dryRun, bandwidth, maxPause, policy, parallel, compression } = flags;
+  const { to, kind, storage, network, p2p, autoConverge, tls, zeroCopy, dryRun, bandwidth, maxPause, policy, parallel, compression } =
+    flags;
   return {
     ...(to !== undefined && { to }),
     peerToPeer: p2p,
     autoConverge,
     dryRun,
     tls,
+    zeroCopy,
     ...(policy !== undefined && { policy }),
     ...(parallel !== undefined && { parallelConnections: parallel }),
     ...(compression !== undefined && { compression }),
@@ -132,9 +136,18 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
         "suspend-at-last",
       ]),
     )
-    .option("--parallel <n>", "send memory by so many streams", integer)
-    .addOption(new Option("--compression <method>", "let the hypervisor compress memory").choices(["xbzrle", "mt", "zlib", "zstd"]))
+    .option("--parallel <n>", "send memory by so many streams; without it, chosen by the link", integer)
+    .addOption(
+      new Option("--compression <method>", "let the hypervisor compress memory; without it, chosen by how fast it changes").choices([
+        "none",
+        "xbzrle",
+        "mt",
+        "zlib",
+        "zstd",
+      ]),
+    )
     .option("--tls", "encrypt what goes from host to host; both need certificates for it", false)
+    .option("--zero-copy", "send memory without copying it first: needs --parallel, and hosts that let guests lock memory", false)
     .option("--dry-run", "only check and say what would be done", false);
   jobOptions(migrate).action((name: string, flags: MigrateFlags) =>
     withContext(async (context) => {

@@ -1,7 +1,8 @@
 import type { ComparisonReport, CpuBaseline, ValidationReport } from "@godwit/api";
 import { writeFile } from "node:fs/promises";
-import { print } from "../context.ts";
+import { type Context, print } from "../context.ts";
 import { CliError, exitCode } from "../exit.ts";
+import { followJob } from "../jobs.ts";
 import { renderFields, renderTable } from "../output/table.ts";
 import { validationPage } from "../output/validation-page.ts";
 import type { AddCommands } from "./command.ts";
@@ -58,6 +59,13 @@ export function validationTable(report: ValidationReport): string {
   return [fields, "\n", table, bad.length > 0 ? "\n" : "", ...bad].join("");
 }
 
+/** Waits until every pair of hosts was tried. What failed is part of the report; only a cancel ends it here. */
+async function tryMigrations(context: Context): Promise<{ readonly trials: string }> {
+  const job = await followJob(context, await context.client.call("clusterTryMigrations", { signal: context.signal }));
+  if (job.state === "cancelled") throw new CliError(exitCode.cancelled, `${job.title}: cancelled`);
+  return { trials: job.id };
+}
+
 /** Adds `validate` to the noun `cluster`, which must be there already. */
 export const addValidationCommands: AddCommands = (program, withContext) => {
   const cpu = program.command("cpu").description("what CPUs hosts have in common");
@@ -84,9 +92,11 @@ export const addValidationCommands: AddCommands = (program, withContext) => {
     .command("validate")
     .description("test hosts, networks, storage, settings and CPUs (Test-Cluster)")
     .option("--html <file>", "also write the report as one page of HTML")
-    .action((flags: { html?: string }) =>
+    .option("--migrate", "also move a tiny throw-away guest between every pair of hosts", false)
+    .action((flags: { html?: string; migrate: boolean }) =>
       withContext(async (context) => {
-        const report = await context.client.call("clusterValidate", { signal: context.signal });
+        const trials = flags.migrate ? await tryMigrations(context) : {};
+        const report = await context.client.call("clusterValidate", { body: trials, signal: context.signal });
         if (flags.html !== undefined) await writeFile(flags.html, validationPage(report));
         print(context, report, validationTable);
         if (report.verdict === "fail") throw new CliError(exitCode.refused, "the cluster does not pass: see what failed, and what to do");

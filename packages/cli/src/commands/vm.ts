@@ -1,4 +1,4 @@
-import type { Vm } from "@godwit/api";
+import type { GenerationIdResult, Vm } from "@godwit/api";
 import { print, printList } from "../context.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields, renderTable } from "../output/table.ts";
@@ -54,6 +54,12 @@ function vmTable(vm: Vm): string {
   return [head, vm.disks.length > 0 ? `\n${disks}` : "", vm.nics.length > 0 ? `\n${nics}` : ""].join("");
 }
 
+const said: Readonly<Record<GenerationIdResult["outcome"], string>> = {
+  there: "has one already",
+  added: "has one now",
+  "at-next-start": "has one from its next start on: shut it down, and start it",
+};
+
 export const addVmCommands: AddCommands = (program, withContext) => {
   const vm = program.command("vm").description("virtual machines");
   vm.command("list")
@@ -64,6 +70,17 @@ export const addVmCommands: AddCommands = (program, withContext) => {
         const vms = await Array.fromAsync(context.client.all("vmList", { query: flags, signal: context.signal }));
         printList(context, vms, columns, "no VM on any host");
       }),
+    );
+  vm.command("add-generation-id <vm>")
+    .description("give a VM a VM-Generation-ID, by which it notices that it was rolled back or copied")
+    .action((name: string) =>
+      withContext(async (context) =>
+        print(
+          context,
+          await context.client.call("vmGenerationId", { params: { vm: name }, signal: context.signal }),
+          ({ vm, outcome }) => `${vm} ${said[outcome]}\n`,
+        ),
+      ),
     );
   vm.command("show <vm>")
     .description("show a VM with its disks and network cards")

@@ -60,6 +60,7 @@ export class ContractWatch {
   next(progress: MoveProgress): ContractAct {
     if (this.#over || progress.memoryTotalBytes === 0) return { act: "none" };
     if (this.#step < 0) return this.#raise();
+    if ((progress.throttlePercent ?? 0) > maximumThrottlePercent) return this.#atLast(progress);
     const round = progress.rounds ?? 0;
     if (round <= this.#round || round < 2) return { act: "none" };
     this.#round = round;

@@ -62,25 +62,33 @@ export class Evidence {
   }
 }
 
+/** A host that was just lost may be back soon, and what is left on it stands in the way of the next move; milliseconds. */
+const deletionPatienceMs = 60_000;
+const deletionPauseMs = 500;
+
 /** Deletes disk files through their host's pools; what could not be deleted becomes a reason of the job. */
 export async function deleteDisks(
   migrations: Migrations,
-  context: Pick<JobContext<MigrationInput>, "reason" | "stopping">,
+  context: Pick<JobContext<MigrationInput>, "reason" | "stopping" | "log">,
   what: { readonly hostId: string; readonly paths: readonly string[]; readonly name: string },
 ): Promise<void> {
   if (what.paths.length === 0) return;
-  const { hosts, open } = migrations.options;
+  const { hosts, open, clock } = migrations.options;
   const { stopping } = context;
   const { name: host } = hosts.host(what.hostId);
-  try {
-    const left = await open(hosts.hypervisor(what.hostId)).deleteDisks(what.paths, { signal: stopping });
-    for (const { path, reason } of left)
-      await context.reason({ code: "disk-left", text: `${what.name} ${path} is still on ${host}: ${reason}` });
-  } catch (error) {
-    stopping.throwIfAborted();
-    await context.reason({
-      code: "disk-left",
-      text: `${what.name} of the disks may still be on ${host} (${what.paths.join(", ")}): ${describeError(error)}`,
-    });
+  const giveUpAt = clock.monotonic() + deletionPatienceMs;
+  for (;;) {
+    try {
+      const left = await open(hosts.hypervisor(what.hostId)).deleteDisks(what.paths, { signal: stopping });
+      for (const { path, reason } of left)
+        await context.reason({ code: "disk-left", text: `${what.name} ${path} is still on ${host}: ${reason}` });
+      return;
+    } catch (error) {
+      stopping.throwIfAborted();
+      const text = `${what.name} of the disks may still be on ${host} (${what.paths.join(", ")}): ${describeError(error)}`;
+      if (clock.monotonic() > giveUpAt) return await context.reason({ code: "disk-left", text });
+      context.log("warn", `${text}; trying again`);
+      await clock.sleep(deletionPauseMs, { signal: stopping });
+    }
   }
 }

@@ -33,7 +33,8 @@ async function ofStandstill(kind: "quick" | "cold", from: HostMigration, wish: F
   const measured = kind === "quick" ? await from.measure(input.vmId, { seconds: 0, signal }) : {};
   const residentBytes = kind === "quick" ? Math.min(vm.vm.memoryBytes, measured.residentBytes ?? vm.vm.memoryBytes) : 0;
   const copyBytes = diskBytes(wish) + (memoryCopied ? residentBytes : 0);
-  return forecastStandstill({ kind, residentBytes, copyBytes, ratio: standstillRatio(history, kind) });
+  const over = wish.verdicts.find(({ verdict }) => verdict === "chosen")?.network;
+  return forecastStandstill({ kind, residentBytes, copyBytes, over, ratio: standstillRatio(history, kind) });
 }
 
 /** What is allocated of the disks to copy. */
@@ -79,7 +80,8 @@ function dirtyOf(measured: number | undefined, vmId: string, history: readonly P
   return measured === undefined ? undefined : { value: measured, text: `measured for ${measureSeconds} s` };
 }
 
-function slowest(verdict: NetworkVerdict, { input, networks }: ForecastWish): number | undefined {
+/** Of both ends' interfaces, in Mbit/s; undefined when neither tells. */
+export function slowest(verdict: NetworkVerdict, { input, networks }: Pick<ForecastWish, "input" | "networks">): number | undefined {
   const interfaces = networks.find(({ id }) => id === verdict.networkId)?.interfaces ?? [];
   const speeds = [
     interfaces.find((one) => one.hostId === input.sourceId && one.interface === verdict.sourceInterface)?.speedMbps,

@@ -192,8 +192,10 @@ export interface StandstillFacts {
   readonly kind: "quick" | "cold";
   /** Memory that is written and read again; 0 of a VM that is off. */
   readonly residentBytes: number;
-  /** Files that are copied through the server: disks, and memory that is not on shared storage. */
+  /** Files that are copied: disks, and memory that is not on shared storage. */
   readonly copyBytes: number;
+  /** The network that they go over; absent: through the server. */
+  readonly over?: string | undefined;
   /** Of past moves of this kind: what they took, over what the rule had said. */
   readonly ratio?: Estimate | undefined;
 }
@@ -202,7 +204,7 @@ export interface StandstillFacts {
 const standstillRule = { fixedMs: 1000, stateBytesPerSecond: 300 * 2 ** 20, streamBytesPerSecond: 50 * 2 ** 20 } as const;
 
 /** The same for a VM that stands still meanwhile: for a quick move all of it is the pause. Pure. */
-export function forecastStandstill({ kind, residentBytes, copyBytes, ratio }: StandstillFacts): Forecast {
+export function forecastStandstill({ kind, residentBytes, copyBytes, over, ratio }: StandstillFacts): Forecast {
   const { fixedMs, stateBytesPerSecond, streamBytesPerSecond } = standstillRule;
   // Copied files are read back as well.
   const ruleMs = fixedMs + ((2 * residentBytes) / stateBytesPerSecond + (2 * copyBytes) / streamBytesPerSecond) * 1000;
@@ -216,7 +218,7 @@ export function forecastStandstill({ kind, residentBytes, copyBytes, ratio }: St
     rounds: 0,
     converges: true,
     bandwidthBytesPerSecond: Math.round(streamBytesPerSecond / (ratio?.value ?? 1)),
-    text: `about ${span(totalMs)}${still}, and ${mib(copyBytes)} through the server`,
+    text: `about ${span(totalMs)}${still}, and ${mib(copyBytes)} ${copyBytes > 0 && over !== undefined ? `over ${over}` : "through the server"}`,
     reasons: [
       ...(residentBytes > 0 ? [`${mib(residentBytes)} of memory to write and read`] : []),
       `${mib(copyBytes)} to copy and read back`,

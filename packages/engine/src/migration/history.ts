@@ -20,6 +20,8 @@ export interface PastLiveMove {
   readonly sendMs: number;
   readonly otherMs: number;
   readonly dirtyBytesPerSecond?: number | undefined;
+  /** Absent: one. */
+  readonly streams?: number | undefined;
   /** How much of what the hypervisor kept of the memory was sent: at most 1. Zero pages take next to nothing. */
   readonly sentShare?: number | undefined;
   /** RFC 3339. */
@@ -113,13 +115,17 @@ function pastStandstill(kind: PastStandstill["kind"], { totalMs, forecast }: Rec
   return { kind, ratio: totalMs / ruleMs };
 }
 
+function streamsOf(transport: unknown): { readonly streams?: number } {
+  const streams =
+    typeof transport === "object" && transport !== null ? (transport as Record<string, unknown>)["parallelConnections"] : undefined;
+  return typeof streams === "number" ? { streams } : {};
+}
+
 /** What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. */
 export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undefined {
   if (typeof result !== "object" || result === null || input["bandwidthBytesPerSecond"] !== undefined) return undefined;
-  const { vmId, networkId, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond, forecast } = result as Record<
-    string,
-    unknown
-  >;
+  const { vmId, networkId, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond, forecast, transport } =
+    result as Record<string, unknown>;
   if (kind === "quick" || kind === "cold") return pastStandstill(kind, result as Record<string, unknown>);
   if (kind !== "live" && kind !== "shared-nothing") return undefined;
   if (typeof vmId !== "string" || typeof networkId !== "string" || typeof endedAt !== "string") return undefined;
@@ -128,6 +134,7 @@ export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undef
   return {
     kind: "live",
     ...(share !== undefined && { sentShare: share }),
+    ...streamsOf(transport),
     vmId,
     networkId,
     endedAt,

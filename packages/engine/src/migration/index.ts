@@ -14,4 +14,4 @@ export type {
   MigrationResult,
   MigrationWish,
 } from "./model.ts";
-export { type MigrationHosts, type MigrationNetworks, Migrations, type MigrationsOptions } from "./service.ts";
+export { type GenerationIdResult, type MigrationHosts, type MigrationNetworks, Migrations, type MigrationsOptions } from "./service.ts";

@@ -2,7 +2,7 @@ import { CancelledError, describeError, isCancelled } from "@godwit/core";
 import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
-import { MoveError, type MoveProgress } from "../ports/migration.ts";
+import { MoveError, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
 import {
   contractOf,
   copiesDisks,
@@ -11,15 +11,19 @@ import {
   type MigrationInput,
   type MigrationResult,
   type ReadyPlan,
+  transportOf,
 } from "./model.ts";
 import { jobProgress } from "./progress.ts";
+import { cutConnections } from "./connections.ts";
 import type { PauseContract } from "./contract.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
+import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import { reaches } from "./sharing.ts";
+import type { ChosenTransport } from "./transport.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
 const patienceMs = 5 * 60_000;
@@ -75,6 +79,7 @@ class Run {
   readonly #input: MigrationInput;
   readonly #patienceMs: number;
   readonly #evidence: Evidence;
+  readonly #smallFiles: SmallFiles;
 
   constructor(migrations: Migrations, context: Context, patience: number) {
     this.#migrations = migrations;
@@ -82,6 +87,7 @@ class Run {
     this.#input = context.input;
     this.#patienceMs = patience;
     this.#evidence = new Evidence(migrations, context);
+    this.#smallFiles = new SmallFiles(migrations, context);
   }
 
   async run(): Promise<MigrationResult> {
@@ -94,6 +100,7 @@ class Run {
     for (const network of chain)
       await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
     await this.#tellForecast(ready);
+    for (const reason of ready.plan.transport?.reasons ?? []) await context.reason(reason);
     await this.#evidence.begin();
     return this.#tryNetworks(ready, chain);
   }
@@ -185,17 +192,36 @@ class Run {
       networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
       contract: contractOf(input),
-      transport: { parallelConnections: input.parallelConnections, compression: input.compression, tls: input.tls ?? false },
+      transport: ready.plan.transport ?? transportOf(input),
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
     const shown = jobProgress(network.network);
+    await this.#smallFiles.carry(ready.smallFiles);
     return open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
-      { phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }), progress: (progress) => context.progress(shown(progress)) },
+      {
+        phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }),
+        progress: (progress) => context.progress(shown(progress)),
+        stuck: () => this.#cutConnections(network.destinationAddress ?? ""),
+      },
       { signal: input.peerToPeer ? unlessStopping(context) : context.signal },
     );
+  }
+
+  /** The guest itself is not touched: its disk errors are those of a copy that is given up anyway. */
+  async #cutConnections(address: string): Promise<void> {
+    const { stopping, input } = this.#context;
+    const shell = this.#migrations.shell(input.sourceId);
+    if (!shell) return;
+    try {
+      const count = await cutConnections(shell, input.vm, address, stopping);
+      this.#context.log("warn", `${address} does not answer: ${count} connections of ${input.vm} to it were ended`);
+    } catch (error) {
+      stopping.throwIfAborted();
+      this.#context.log("warn", `the connections to ${address} could not be ended: ${describeError(error)}`);
+    }
   }
 
   async #settle(): Promise<Settled> {
@@ -262,6 +288,7 @@ class Run {
     const startedAt = move?.startedAt ?? ended;
     const interfaces = await this.#evidence.interfaces();
     await deleteDisks(this.#migrations, this.#context, { hostId: input.sourceId, paths: ready.sourcePaths, name: "the original" });
+    await this.#smallFiles.finish();
     const movedBytes = figures?.memoryProcessedBytes ?? 0; // a disk's figure counts zeros that were never sent
     return {
       vmId: input.vmId,
@@ -283,6 +310,7 @@ class Run {
       ...(ready.plan.forecast && { forecast: ready.plan.forecast }),
       ...(figures?.rounds !== undefined && { rounds: figures.rounds }),
       ...(figures?.dirtyBytesPerSecond !== undefined && { dirtyBytesPerSecond: figures.dirtyBytesPerSecond }),
+      ...(ready.plan.transport && { transport: withoutReasons(ready.plan.transport) }),
       memoryBytes: figures?.memoryProcessedBytes ?? 0,
       diskBytes: figures?.diskProcessedBytes ?? 0,
       interfaces,
@@ -304,6 +332,7 @@ class Run {
 
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
+    if (settled.at === "source") await this.#smallFiles.undo();
     if (ready.copyPaths.length === 0 || settled.at !== "source") return;
     if (this.#context.recorded("phase:prepare") === undefined) return;
     await deleteDisks(this.#migrations, this.#context, { hostId: this.#input.destinationId, paths: ready.copyPaths, name: "the copy" });
@@ -316,6 +345,10 @@ class Run {
   #now(): string {
     return new Date(this.#migrations.options.clock.now()).toISOString();
   }
+}
+
+function withoutReasons({ parallelConnections, compression, tls, zeroCopy }: ChosenTransport): MoveTransport {
+  return { parallelConnections, compression, tls, zeroCopy };
 }
 
 function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<MigrationAttempt, "outcome" | "reason"> {
@@ -333,6 +366,7 @@ function keptContract(contract: PauseContract, figures: MoveProgress): NonNullab
     ...contract,
     ...(figures.pauseMs !== undefined && { held: figures.pauseMs <= contract.maximumPauseMs }),
     ...(figures.pauseLimitMs !== undefined && { limitMs: figures.pauseLimitMs }),
+    ...(figures.throttlePercent !== undefined && figures.throttlePercent > 0 && { throttlePercent: figures.throttlePercent }),
     ...(figures.atLast !== undefined && { atLast: figures.atLast }),
   };
 }

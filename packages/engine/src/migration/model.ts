@@ -1,8 +1,9 @@
 import { defaultMaximumPauseMs, type PauseContract, type PausePolicy } from "./contract.ts";
 import type { Forecast } from "./forecast.ts";
 import type { NetworkVerdict } from "../model/network.ts";
+import type { ChosenTransport } from "./transport.ts";
 import type { Check, Reason } from "../model/reason.ts";
-import type { CopyWish } from "../ports/migration.ts";
+import type { CopyWish, MoveTransport } from "../ports/migration.ts";
 
 /** `quick` saves the memory, moves it and goes on there; `cold` moves a VM that is off. */
 export type MigrationKind = "live" | "quick" | "cold";
@@ -32,6 +33,7 @@ export type MigrationInput = {
   readonly parallelConnections?: number;
   readonly compression?: string;
   readonly tls?: boolean;
+  readonly zeroCopy?: boolean;
 };
 
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
@@ -47,6 +49,23 @@ export function contractOf(input: Pick<MigrationInput, "maximumPauseMs" | "polic
   return {
     maximumPauseMs: input.maximumPauseMs ?? defaultMaximumPauseMs,
     policy: input.policy ?? (input.autoConverge ? "auto-converge" : "strict"),
+  };
+}
+
+type AskedTransport = Pick<MigrationInput, "parallelConnections" | "compression" | "tls" | "zeroCopy">;
+
+/** How the bytes go over the wire, as far as that was asked for. One stream and no compression are asked for by 1 and `none`. */
+export function transportOf({
+  parallelConnections = 1,
+  compression = "none",
+  tls = false,
+  zeroCopy = false,
+}: AskedTransport): MoveTransport {
+  return {
+    parallelConnections: parallelConnections > 1 ? parallelConnections : undefined,
+    compression: compression === "none" ? undefined : compression,
+    tls,
+    zeroCopy,
   };
 }
 
@@ -67,6 +86,7 @@ export interface MigrationWish {
   readonly parallelConnections?: number | undefined;
   readonly compression?: string | undefined;
   readonly tls?: boolean | undefined;
+  readonly zeroCopy?: boolean | undefined;
 }
 
 export interface MigrationPlan {
@@ -83,6 +103,8 @@ export interface MigrationPlan {
   readonly possible: boolean;
   /** Of every move that may begin. */
   readonly forecast?: Forecast;
+  /** Of a live move that may begin: how its memory goes over the wire, and why so. */
+  readonly transport?: ChosenTransport;
 }
 
 /** A disk that is copied: from where, and into which pool of the destination. */
@@ -98,6 +120,12 @@ export interface MemoryFile {
   readonly copyTo?: { readonly pool: string; readonly name: string; readonly path: string };
 }
 
+/** A file besides disks that is copied along, to the same path. `replaces`: one that is there already, and no VM uses. */
+export interface SmallFile {
+  readonly path: string;
+  readonly replaces: boolean;
+}
+
 /** What the executor needs of a plan besides what the admin sees. */
 export interface ReadyPlan {
   readonly plan: MigrationPlan;
@@ -106,6 +134,8 @@ export interface ReadyPlan {
   readonly copyPaths: readonly string[];
   readonly sourcePaths: readonly string[];
   readonly sharingProven: boolean;
+  /** Absent in jobs of before there were any. */
+  readonly smallFiles?: readonly SmallFile[];
   readonly autostart: boolean;
   /** Only of a quick migration. */
   readonly memory?: MemoryFile;
@@ -147,7 +177,7 @@ export interface MigrationResult {
   readonly destination: string;
   readonly kind: MigrationKind | "shared-nothing";
   readonly driver: "server" | "peer-to-peer";
-  /** Absent when nothing went from host to host but over the server's own connections. */
+  /** Absent when nothing went from host to host, or only over the server's own connections. */
   readonly networkId?: string;
   readonly network?: string;
   readonly destinationAddress?: string;
@@ -158,16 +188,23 @@ export interface MigrationResult {
   /** While the hypervisor sent memory and disks, the pause included. */
   readonly sendMs?: number;
   readonly pauseMs?: number;
-  /** What was promised, and whether it was held; `atLast` says what had to be done for it. */
-  readonly contract?: PauseContract & { readonly held?: boolean; readonly limitMs?: number; readonly atLast?: string };
+  /** What was promised, and whether it was held; `atLast` says what had to be done for it, `throttlePercent` by how much at most the guest was slowed. */
+  readonly contract?: PauseContract & {
+    readonly held?: boolean;
+    readonly limitMs?: number;
+    readonly throttlePercent?: number;
+    readonly atLast?: string;
+  };
   /** What was said before the start. */
   readonly forecast?: Forecast;
   readonly rounds?: number;
   readonly dirtyBytesPerSecond?: number;
+  /** How the memory went over the wire. */
+  readonly transport?: MoveTransport;
   readonly memoryBytes: number;
   readonly diskBytes: number;
   readonly interfaces: readonly InterfaceProof[];
-  /** Files that were copied through the server, each read back and compared. */
+  /** Files that were copied, each read back and compared. */
   readonly files?: readonly FileProof[];
   readonly proof: string;
 }

@@ -3,15 +3,23 @@ import { basename } from "node:path";
 import type { JobContext } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { HostMigration } from "../ports/migration.ts";
-import type { CopiedFile, FileCopy, Mapping } from "../ports/offline.ts";
+import type { CopiedFile, Mapping } from "../ports/offline.ts";
+import { type CarriedFile, Carrier } from "./carriage.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
-import type { FileProof, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
+import type { FileProof, MigrationAttempt, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
+import { proofSentence } from "./proof.ts";
 import { type OfflineSettled, settleStandstill } from "./offline-settle.ts";
 import type { OfflineStage } from "./offline-truth.ts";
 import type { Migrations } from "./service.ts";
+import { SmallFiles } from "./small-files.ts";
 import { seeVm } from "./settle.ts";
 
 type Context = JobContext<MigrationInput>;
+
+/** The network that files went over, when they did not go through the server. */
+interface Way extends Required<Pick<MigrationResult, "networkId" | "network" | "destinationAddress">> {
+  readonly attempts: readonly MigrationAttempt[];
+}
 
 /**
  * Moves a VM that stands still: one that is off (cold), or one whose memory is saved, moved and restored (quick).
@@ -24,6 +32,8 @@ export class OfflineRun {
   readonly #input: MigrationInput;
   readonly #patienceMs: number;
   readonly #evidence: Evidence;
+  readonly #carrier: Carrier;
+  readonly #smallFiles: SmallFiles;
 
   constructor(migrations: Migrations, context: Context, patienceMs: number) {
     this.#migrations = migrations;
@@ -31,6 +41,8 @@ export class OfflineRun {
     this.#input = context.input;
     this.#patienceMs = patienceMs;
     this.#evidence = new Evidence(migrations, context);
+    this.#carrier = new Carrier(migrations, context);
+    this.#smallFiles = new SmallFiles(migrations, context);
   }
 
   async run(): Promise<MigrationResult> {
@@ -116,22 +128,36 @@ export class OfflineRun {
     return await Promise.all(sourcePaths.map((path) => source.writtenMark(path, { signal })));
   }
 
+  /** From host to host where that can be, else through the server. */
   async #copy(ready: ReadyPlan, source: HostMigration): Promise<void> {
-    const { memory, plan } = ready;
-    const { signal } = this.#context;
-    const disks: FileCopy[] = plan.copies.map(({ from, pool }) => ({ from, pool, name: basename(from) }));
-    const files = memory?.copyTo === undefined ? disks : [...disks, { from: memory.path, ...memory.copyTo }];
-    if (files.length === 0) return;
+    const { memory, plan, copyPaths } = ready;
+    const disks: CarriedFile[] = plan.copies.map(({ from, pool }, at) => ({ from, pool, name: basename(from), to: copyPaths[at] ?? "" }));
+    const files = memory?.copyTo === undefined ? disks : [...disks, { from: memory.path, ...memory.copyTo, to: memory.copyTo.path }];
+    const small = ready.smallFiles ?? [];
+    if (files.length + small.length === 0) return;
     await this.#reach("copying");
+    await this.#smallFiles.carry(small);
+    if (files.length === 0) return;
+    const carried = await this.#carrier.carry(files, plan.networks);
+    if (carried) {
+      const { networkId, network, destinationAddress } = carried.network;
+      const way: Way = { networkId, network, destinationAddress: destinationAddress ?? "", attempts: carried.attempts };
+      await this.#context.note("way", way);
+    }
+    await this.#context.note("files", carried?.files ?? (await this.#throughServer(files, source)));
+  }
+
+  async #throughServer(files: readonly CarriedFile[], source: HostMigration): Promise<FileProof[]> {
+    const { signal } = this.#context;
     const destination = this.#migrations.options.hosts.hypervisor(this.#input.destinationId);
     const proofs: FileProof[] = [];
     for (const [at, { from, pool, name }] of files.entries()) {
       const progress = (done: number, total: number): void =>
-        this.#show(`copying ${from}`, 0.4 + (0.5 * (at + done / Math.max(1, total))) / files.length);
+        this.#show(`copying ${from} through the server`, 0.4 + (0.5 * (at + done / Math.max(1, total))) / files.length);
       const copied: CopiedFile = await source.copyTo(destination, { from, pool, name }, { signal, progress });
       proofs.push({ from, to: copied.path, bytes: copied.bytes, dataBytes: copied.dataBytes, digest: copied.digest });
     }
-    await this.#context.note("files", proofs);
+    return proofs;
   }
 
   /** A disk that was written since, by a VM that somebody started and stopped again, makes a torn copy. */
@@ -149,6 +175,7 @@ export class OfflineRun {
       patienceMs: this.#patienceMs,
       log: (text) => this.#context.log("info", text),
       memory: ready.memory,
+      clear: (sides) => this.#carrier.clear(sides),
       stage: () => this.#stage(),
       reach: (stage) => this.#reach(stage),
     });
@@ -162,6 +189,7 @@ export class OfflineRun {
   /** The copies go. Saved memory goes only when the guest runs on from it. */
   async #undo(ready: ReadyPlan, { at, memoryLost }: OfflineSettled): Promise<void> {
     if (at !== "source") return;
+    await this.#smallFiles.undo();
     const { sourceId, destinationId, vmId } = this.#input;
     const there = ready.memory?.copyTo === undefined ? [] : [ready.memory.copyTo.path];
     if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
@@ -188,8 +216,10 @@ export class OfflineRun {
     const interfaces = await this.#evidence.interfaces();
     if (ready.autostart) await this.#side("destination").setAutostart(vmId, true, { signal: this.#context.stopping });
     await this.#delete(sourceId, [...ready.sourcePaths, ...memoryPaths(ready)], "the original");
+    await this.#smallFiles.finish();
     if (ready.memory?.copyTo !== undefined) await this.#delete(destinationId, [ready.memory.copyTo.path], "the saved memory");
     const files = (this.#context.recorded("files")?.output ?? []) as FileProof[];
+    const way = this.#context.recorded("way")?.output as Way | undefined;
     const startedAt =
       this.#recordedAt("stage:saving") ?? this.#recordedAt("stage:copying") ?? this.#recordedAt("stage:defining") ?? this.#now();
     const resumedAt = this.#recordedAt("resumed");
@@ -202,6 +232,7 @@ export class OfflineRun {
       kind: kind === "cold" ? "cold" : "quick",
       driver: "server",
       attempts: [],
+      ...way,
       startedAt,
       endedAt,
       totalMs: Date.parse(endedAt) - Date.parse(startedAt),
@@ -211,8 +242,18 @@ export class OfflineRun {
       diskBytes: files.filter(({ from }) => from !== ready.memory?.path).reduce((sum, file) => sum + file.dataBytes, 0),
       interfaces,
       files,
-      proof: proofOf(files),
+      proof: this.#proofOf(files, way, interfaces),
     };
+  }
+
+  #proofOf(files: readonly FileProof[], way: Way | undefined, interfaces: MigrationResult["interfaces"]): string {
+    if (files.length === 0) return "nothing was copied: both hosts use the same files";
+    const movedBytes = files.reduce((sum, file) => sum + file.dataBytes, 0);
+    const what = `${files.length} file${files.length === 1 ? "" : "s"}, ${(movedBytes / 2 ** 20).toFixed(1)} MiB of data`;
+    if (!way) return `${what}, copied through the server; each was read back and is the same`;
+    const { sourceId, destinationId } = this.#input;
+    const sentence = proofSentence(interfaces, { sourceId, destinationId, networkId: way.networkId, movedBytes });
+    return `${sentence}; ${what}, each compared by both hosts and the same`;
   }
 
   async #delete(hostId: string, paths: readonly string[], name: string): Promise<void> {
@@ -248,10 +289,4 @@ export class OfflineRun {
 
 function memoryPaths({ memory }: ReadyPlan): string[] {
   return memory === undefined ? [] : [memory.path];
-}
-
-function proofOf(files: readonly FileProof[]): string {
-  if (files.length === 0) return "nothing was copied: both hosts use the same files";
-  const mib = files.reduce((sum, file) => sum + file.dataBytes, 0) / 2 ** 20;
-  return `${files.length} file${files.length === 1 ? "" : "s"}, ${mib.toFixed(1)} MiB of data, copied through the server; each was read back and is the same`;
 }

@@ -15,6 +15,8 @@ export interface OfflineSettled {
 
 export interface OfflineSettleOptions extends SettleOptions {
   readonly memory: MemoryFile | undefined;
+  /** Ends what carried files on its behalf, on the hosts that are connected; true while something may be left of it. */
+  clear(sides: Sides): Promise<boolean>;
   /** The stage on record. */
   stage(): OfflineStage;
   /** Puts a stage on record; resolves when that is durable. */
@@ -41,7 +43,10 @@ export async function settleStandstill(
       seeVm(migrations, input.sourceId, input, options.signal),
       seeVm(migrations, input.destinationId, input, options.signal),
     ]);
-    const verdict = settleOffline({ kind, stage: options.stage(), source: source.sighting, destination: destination.sighting });
+    const sides = { source: source.migration, destination: destination.migration };
+    const verdict: OfflineVerdict = (await options.clear(sides))
+      ? { act: "wait", text: "a host does not say whether the guest that carried its files has ended" }
+      : settleOffline({ kind, stage: options.stage(), source: source.sighting, destination: destination.sighting });
     const text = `${input.vm}: ${verdict.text} (source: ${input.source}, destination: ${input.destination})`;
     if (text !== said) options.log(text);
     said = text;
@@ -60,7 +65,7 @@ export async function settleStandstill(
     }
     if (verdict.act !== "wait") acts += 1;
     if (verdict.act === "restore-source") restores += 1;
-    await act(verdict, input, { source: source.migration, destination: destination.migration }, options);
+    await act(verdict, input, sides, options);
     if (verdict.act === "wait" || acts > 2) await clock.sleep(lookAgainMs, { signal: options.signal });
   }
 }
@@ -76,7 +81,7 @@ function memoryLost({ vm, source }: MigrationInput, memory: MemoryFile | undefin
   return { at: "source", memoryLost: true, text: `${vm} is off on ${source}, and its saved memory cannot be restored${kept}` };
 }
 
-interface Sides {
+export interface Sides {
   readonly source: HostMigration | undefined;
   readonly destination: HostMigration | undefined;
 }

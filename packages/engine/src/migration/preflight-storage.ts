@@ -2,8 +2,8 @@ import { basename, dirname } from "node:path";
 import type { Check } from "../model/reason.ts";
 import type { CopyWish, MovableDisk, PoolThere, SourceFacts } from "../ports/migration.ts";
 import { fail, gib, pass, warn } from "./checks.ts";
-import type { MemoryFile, MigrationInput } from "./model.ts";
-import type { PreflightFacts } from "./preflight.ts";
+import type { MemoryFile, MigrationInput, SmallFile } from "./model.ts";
+import type { PreflightFacts, Sharing } from "./preflight.ts";
 
 /** Disks that can be copied: what the guest writes, in files. */
 export function disksToCopy(disks: readonly MovableDisk[]): MovableDisk[] {
@@ -62,7 +62,26 @@ function namedDisks({ vm, storageByDisk = {} }: PreflightFacts): Check[] {
 }
 
 function sharedFiles(facts: PreflightFacts): Check[] {
-  return filesToShare(facts.vm, facts.copies, facts.kind === "live").map((path) => sharedFile(path, facts));
+  const carried = facts.vm.files.filter((path) => isElsewhere(facts.sharing.get(path)));
+  const others = filesToShare(facts.vm, facts.copies, facts.kind === "live").filter((path) => !carried.includes(path));
+  return [...carried.map((path) => carriedFile(path, facts)), ...others.map((path) => sharedFile(path, facts))];
+}
+
+function isElsewhere(sharing: Sharing | undefined): boolean {
+  return sharing === "missing" || sharing === "not-shared";
+}
+
+/** Small files that both hosts do not share: they are copied along. */
+export function smallFiles({ files }: Pick<SourceFacts, "files">, sharing: ReadonlyMap<string, Sharing>): SmallFile[] {
+  return files.filter((path) => isElsewhere(sharing.get(path))).map((path) => ({ path, replaces: sharing.get(path) === "not-shared" }));
+}
+
+function carriedFile(path: string, { there, destination, sharing }: PreflightFacts): Check {
+  const other = there.filesOfOthers?.[path];
+  if (other !== undefined)
+    return fail("firmware", `${path} is what ${other} uses on ${destination.name}`, "give one of both another <nvram> in its definition");
+  const replaced = sharing.get(path) === "not-shared" ? ", in place of one that no VM there uses" : "";
+  return pass("firmware", `its firmware's variables (${path}) are copied along${replaced}`);
 }
 
 function sharedFile(path: string, { sharing, source, destination, copies, vm, kind }: PreflightFacts): Check {

@@ -185,21 +185,14 @@ function nics({ vm, there, destination }: PreflightFacts): Check[] {
 }
 
 function network({ networks, destination, kind, copies }: PreflightFacts): Check {
-  if (kind !== "live") {
-    const what =
-      copies.length > 0
-        ? "its disks go through the server, over the networks that it reaches both hosts by"
-        : "nothing goes from host to host";
-    return pass("migration-network", what);
-  }
+  if (kind !== "live" && copies.length === 0) return pass("migration-network", "nothing goes from host to host");
   const chosen = networks.find((verdict) => verdict.verdict === "chosen");
   if (chosen) return pass("migration-network", `over ${chosen.network} to ${chosen.destinationAddress ?? ""}: ${chosen.reason.text}`);
   const out = networks.map((verdict) => `${verdict.network}: ${verdict.reason.text}`).join("; ");
-  return fail(
-    "migration-network",
-    `no network may carry it to ${destination.name}${out === "" ? "" : ` (${out})`}`,
-    "see 'godwit migration explain', and the settings it names",
-  );
+  const none = `no network may carry it to ${destination.name}${out === "" ? "" : ` (${out})`}`;
+  const see = "see 'godwit migration explain', and the settings it names";
+  if (kind === "live") return fail("migration-network", none, see);
+  return warn("migration-network", `${none}: its files go through the server, over the networks that it reaches both hosts by`, see);
 }
 
 function versions({ source, destination }: PreflightFacts): Check[] {

@@ -9,12 +9,15 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { CopyWish, DestinationFacts, HostMigration, SourceFacts } from "../ports/migration.ts";
 import type { HostShell } from "../ports/shell.ts";
 import { fail } from "./checks.ts";
-import { makeForecast } from "./forecast-service.ts";
-import type { PastMove } from "./history.ts";
+import { makeForecast, slowest } from "./forecast-service.ts";
+import type { Forecast } from "./forecast.ts";
+import { learn, type PastMove } from "./history.ts";
 import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
 import { preflight, type Sharing } from "./preflight.ts";
-import { filesToShare, memoryPlace, wishedCopies } from "./preflight-storage.ts";
+import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
 import { findInterfaces, proveSharing } from "./sharing.ts";
+import { chooseTransport, transportChecks, type TransportFacts } from "./transport.ts";
+import { readTransportAbility } from "./transport-ability.ts";
 
 /** What migration needs of the inventory. */
 export interface MigrationHosts {
@@ -50,6 +53,13 @@ interface Cancellable {
   readonly signal: AbortSignal;
 }
 
+export interface GenerationIdResult {
+  readonly vmId: string;
+  readonly vm: string;
+  readonly host: string;
+  readonly outcome: "there" | "added" | "at-next-start";
+}
+
 /** Plans migrations: gathers the facts, judges them, and says what would be done. */
 export class Migrations {
   readonly options: MigrationsOptions & { readonly clock: Clock };
@@ -81,6 +91,7 @@ export class Migrations {
       ...(wish.parallelConnections !== undefined && { parallelConnections: wish.parallelConnections }),
       ...(wish.compression !== undefined && { compression: wish.compression }),
       ...(wish.tls !== undefined && { tls: wish.tls }),
+      ...(wish.zeroCopy !== undefined && { zeroCopy: wish.zeroCopy }),
     };
   }
 
@@ -113,6 +124,7 @@ export class Migrations {
     const checks = [
       ...preflight(facts),
       ...(kind === "quick" && place === undefined ? [noPlace(input)] : []),
+      ...(await this.#transportChecks(input, source, destination, signal)),
       ...((await this.options.rules?.(input, planned)) ?? []),
     ];
     const possible = checks.every((check) => check.verdict !== "fail");
@@ -128,18 +140,31 @@ export class Migrations {
       checks,
       possible,
       ...(forecast && { forecast }),
+      ...(possible && kind === "live" && { transport: chooseTransport(transportFacts({ ...measured, forecast }, [source, destination])) }),
     };
     const copyPaths = possible ? await to.copyPaths(vm, copies, { signal }) : [];
     const memory = possible && place ? await this.#memory(place, to, { signal }) : undefined;
+    const onDisks = [...sharing].filter(([path]) => !vm.files.includes(path));
     return {
       plan,
       copies,
       copyPaths,
+      smallFiles: smallFiles(vm, sharing),
       sourcePaths: plan.copies.map((copy) => copy.from),
-      sharingProven: sharing.size > 0 && [...sharing.values()].every((one) => one === "shared"),
+      sharingProven: onDisks.length > 0 && onDisks.every(([, one]) => one === "shared"),
       autostart: vm.vm.autostart,
       ...(memory && { memory }),
     };
+  }
+
+  /** Asked only for what was asked for: hosts need not tell what nobody wants. */
+  async #transportChecks(input: MigrationInput, source: HostView, destination: HostView, signal: AbortSignal): Promise<Check[]> {
+    const asks = input.tls === true || input.zeroCopy === true;
+    const ends = [source, destination].map(async (host) => {
+      const shell = asks ? this.shell(host.id) : undefined;
+      return { host, can: shell && (await readTransportAbility(shell, signal)) };
+    });
+    return transportChecks(input, await Promise.all(ends));
   }
 
   async #memory(place: NonNullable<ReturnType<typeof memoryPlace>>, to: HostMigration, options: Cancellable): Promise<MemoryFile> {
@@ -155,6 +180,15 @@ export class Migrations {
     const ready = await this.prepare(input, { ...options, measure });
     if (!ready.plan.possible) throw refusal(`${input.vm} cannot move to ${input.destination}`, ready.plan.checks);
     return ready;
+  }
+
+  /** Gives a VM a VM-Generation-ID, unless it has one. Throws `not-found` or `ambiguous`. */
+  async ensureGenerationId(vmRef: string, { signal }: Cancellable): Promise<GenerationIdResult> {
+    const { hosts, open } = this.options;
+    const { id, name, hostId, host } = hosts.vm(vmRef);
+    const outcome = await open(hosts.hypervisor(hostId)).ensureGenerationId(id, { signal });
+    await hosts.refreshVm(hostId, id, { signal });
+    return { vmId: id, vm: name, host, outcome };
   }
 
   /** Undefined for a host without a shell. */
@@ -197,6 +231,31 @@ export class Migrations {
     );
     return there.nics.map((nic) => (nic.present === "unknown" ? { ...nic, present: found.get(nic.source) ?? "unknown" } : nic));
   }
+}
+
+interface Measured {
+  readonly input: MigrationInput;
+  readonly vm: SourceFacts;
+  readonly verdicts: readonly NetworkVerdict[];
+  readonly networks: readonly NetworkView[];
+  readonly history: readonly PastMove[];
+  readonly forecast: Forecast | undefined;
+}
+
+function transportFacts({ input, vm, verdicts, networks, history, forecast }: Measured, hosts: readonly HostView[]): TransportFacts {
+  const chosen = verdicts.find(({ verdict }) => verdict === "chosen");
+  const moves = history.flatMap((move) =>
+    move.kind === "live" && move.networkId === chosen?.networkId && move.streams === undefined ? [move] : [],
+  );
+  return {
+    input,
+    linkMbps: chosen && slowest(chosen, { input, networks }),
+    streamBytesPerSecond: learn(moves)?.bandwidth.value,
+    pathBytesPerSecond: forecast?.bandwidthBytesPerSecond,
+    dirtyBytesPerSecond: forecast?.dirtyBytesPerSecond,
+    memoryBytes: forecast?.residentBytes ?? vm.vm.memoryBytes,
+    cpus: Math.min(...hosts.map(({ facts }) => facts?.cpu.count ?? 1)),
+  };
 }
 
 function names({

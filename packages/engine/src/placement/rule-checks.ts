@@ -29,7 +29,7 @@ function generationId({ policy, name, generationId }: SiteVm): Check[] {
   const needing = policy.profiles.filter((profile) => profile.vmGenerationId === "needed");
   if (generationId !== false || needing.length === 0) return [];
   const text = `${name} (${needing[0]!.title}) has no VM-Generation-ID: it would not notice a restore or a copy`;
-  return [{ id: "workload", verdict: "warn", text, remedy: "add <genid/> to its definition, and start it again" }];
+  return [{ id: "workload", verdict: "warn", text, remedy: `give it one, and start it anew: godwit vm add-generation-id ${name}` }];
 }
 
 function fail(id: string, text: string, remedy: string): Check {

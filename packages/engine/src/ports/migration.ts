@@ -2,6 +2,7 @@ import type { PauseContract } from "../migration/contract.ts";
 import type { VmFacts } from "../model/vm.ts";
 import type { HypervisorHost } from "./hypervisor.ts";
 import type { DiskMoves, OfflineMoves } from "./offline.ts";
+import type { ThrowawayGuests } from "./throwaway.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
@@ -45,7 +46,7 @@ export interface SourceFacts {
   readonly nics: readonly { readonly mac: string; readonly type: string; readonly source?: string | undefined }[];
   /** What ties it to this very machine: passed-through devices, host folders, shared memory; for people. */
   readonly ties: readonly string[];
-  /** Files besides disks that the destination must have as well: NVRAM. */
+  /** Small files besides disks that the destination must have as well: NVRAM. */
   readonly files: readonly string[];
   /** An operation that holds it: `backup`, `migration out`, `snapshot`… */
   readonly job?: string | undefined;
@@ -70,6 +71,8 @@ export interface DestinationFacts {
   readonly nics: readonly { readonly type: string; readonly source: string; readonly present: boolean | "unknown" }[];
   /** Those that disks are to be copied into. */
   readonly pools: readonly PoolThere[];
+  /** Of the VM's small files, by path: the name of another VM that uses it there. */
+  readonly filesOfOthers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface PoolThere {
@@ -95,6 +98,8 @@ export interface MoveTransport {
   /** Methods of the hypervisor: `xbzrle`, `mt`, `zlib`, `zstd`. */
   readonly compression?: string | undefined;
   readonly tls: boolean;
+  /** The kernel sends the guest's memory without copying it first; needs several streams, and memory that may be locked. */
+  readonly zeroCopy: boolean;
 }
 
 /** Bytes, bytes per second; absent when the hypervisor does not tell. */
@@ -146,6 +151,8 @@ export interface MoveHooks {
   /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
   phase(phase: MovePhase): Promise<void>;
   progress(progress: MoveProgress): void;
+  /** It was given up some seconds ago, and the hypervisor still waits for the other end. */
+  stuck?(): Promise<void>;
 }
 
 /** Thrown by `move`. `connected` is false when not one byte of the guest could be sent: another network may do. */
@@ -172,7 +179,7 @@ export type Sighting =
   | { readonly presence: "paused"; readonly by: "migration" | "other"; readonly moving: boolean };
 
 /** How one kind of hypervisor moves its VMs. One for each host connection. */
-export interface HostMigration extends OfflineMoves, DiskMoves {
+export interface HostMigration extends OfflineMoves, DiskMoves, ThrowawayGuests {
   source(vmId: string, options: Cancellable): Promise<SourceFacts>;
   /** Asked for no seconds, it does not measure how fast memory changes, which takes as long. */
   measure(vmId: string, options: Cancellable & { readonly seconds: number }): Promise<Measured>;

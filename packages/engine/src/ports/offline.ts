@@ -75,6 +75,8 @@ export interface OfflineMoves {
    * it in the same moment.
    */
   release(vmId: string, options: Cancellable): Promise<void>;
+  /** Gives its definition a VM-Generation-ID, unless it has one. A guest that runs gets it when it is started anew. */
+  ensureGenerationId(vmId: string, options: Cancellable): Promise<"there" | "added" | "at-next-start">;
   /** Starts the VM with the host, or no longer. */
   setAutostart(vmId: string, on: boolean, options: Cancellable): Promise<void>;
   /**

@@ -186,6 +186,7 @@ class Run {
     const { input, signal } = this.#context;
     const tracking = await this.#context.step("track", () => this.#track(host, point, disks));
     if (input.mode === "new" || input.mode === "replace") await this.#context.step("define", () => this.#define(host, point, disks));
+    if (input.mode === "in-place") await this.#context.step("generation-id", () => host.generationId(input.vmId, { signal }));
     if (input.start && input.mode !== "disk") await this.#context.step("start", () => this.#start(signal));
     return {
       outcome: "recovered",

@@ -40,6 +40,8 @@ export interface ValidationFacts {
   readonly live: LiveMigrationSettings;
   readonly settings: readonly { readonly host: string; readonly settings: HostMigrationSettings }[];
   readonly cpu: CpuBaseline;
+  /** For every ordered pair of hosts that a guest was really moved between; absent: nobody asked. */
+  readonly trials?: readonly Check[] | undefined;
 }
 
 const order: readonly Check["verdict"][] = ["fail", "warn", "pass", "not-applicable"];

@@ -3,6 +3,7 @@ import { gatherHosts } from "../doctor/gather.ts";
 import type { NetworkInterface, NetworkVerdict } from "../model/network.ts";
 import type { PlacementHosts } from "../placement/gather.ts";
 import type { MigrationNetworks } from "../migration/index.ts";
+import type { Check } from "../model/reason.ts";
 import type { HostShell } from "../ports/shell.ts";
 import { cpuTests, migrationTests, storageTests } from "./cluster-tests.ts";
 import type { Cpus } from "./cpus.ts";
@@ -18,6 +19,8 @@ export interface ValidateOptions {
   readonly cpus: Cpus;
   /** A migration runs: its port is not tried then, because the try could be taken for its stream. */
   readonly migrating: boolean;
+  /** What came of moving a tiny guest between the hosts; absent when that was not asked for. */
+  readonly trials?: readonly Check[] | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -56,6 +59,7 @@ export async function validateCluster(options: ValidateOptions): Promise<Validat
     live,
     settings,
     cpu,
+    trials: options.trials,
   });
   const verdict = worst(tests.map((one) => one.verdict));
   return { startedAt, endedAt: new Date(clock.now()).toISOString(), hosts: views.map(({ name }) => name), verdict, tests };

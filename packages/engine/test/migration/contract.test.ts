@@ -50,6 +50,12 @@ describe("the pause that was promised", () => {
     assert.equal(play("auto-converge", never, { throttlePercent: 0 }).at(-1), "give-up");
   });
 
+  it("lets the hypervisor slow the guest no further, however near the end is", () => {
+    const shrinking = [1000, 500, 250, 120, 60];
+    assert.equal(play("auto-converge", shrinking, { throttlePercent: 90 }).at(-1), "give-up");
+    assert.doesNotMatch(play("auto-converge", shrinking, { throttlePercent: 80 }).join(), /give-up/);
+  });
+
   it("does nothing before there is memory to send, nor twice in a round", () => {
     const watch = new ContractWatch({ maximumPauseMs: 300, policy: "strict" });
     assert.equal(watch.next(progress(0, 0, { memoryTotalBytes: 0 })).act, "none");

@@ -100,6 +100,34 @@ describe("the preflight of a migration", () => {
     );
   });
 
+  it("lets firmware variables that are not shared go along, unless another VM there uses the file", () => {
+    const [nvram, disk] = ["/nvram/web_VARS.fd", ["/shared/web.qcow2", "shared"] as const];
+    const efi = { vm: { ...vm, files: [nvram] } };
+    for (const elsewhere of ["missing", "not-shared"] as const) {
+      const checks = preflight({ ...facts, ...efi, sharing: new Map<string, Sharing>([disk, [nvram, elsewhere]]) });
+      assert.match(checks.find(({ id }) => id === "firmware")?.text ?? "", /web_VARS\.fd\) are copied along/);
+      assert.ok(checks.every(({ verdict }) => verdict === "pass"));
+    }
+    const taken = { ...efi, there: { ...there, filesOfOthers: { [nvram]: "mail" } } };
+    assert.match(
+      failed({ ...taken, sharing: new Map<string, Sharing>([disk, [nvram, "not-shared"]]) }).join(),
+      /firmware: .* is what mail uses on bravo/,
+    );
+    assert.deepEqual(failed({ ...efi, sharing: new Map<string, Sharing>([disk, [nvram, "shared"]]) }), []);
+  });
+
+  it("says of a VM that is off which way its files go", () => {
+    const off = { ...copies, kind: "cold", vm: { ...vm, vm: { ...vm.vm, state: "off" } }, there: { ...there, pools: [pool] } } as const;
+    const way = (wrong: Partial<PreflightFacts>): string =>
+      preflight({ ...facts, ...off, ...wrong })
+        .filter(({ id }) => id === "migration-network")
+        .map(({ verdict, text }) => `${verdict}: ${text}`)
+        .join();
+    assert.match(way({}), /^pass: over migration to 10\.0\.2\.2/);
+    assert.match(way({ networks: [] }), /^warn: no network may carry it to bravo: its files go through the server/);
+    assert.match(way({ copies: [] }), /^pass: nothing goes from host to host/);
+  });
+
   it("refuses for each reason, with the way out", () => {
     const cases: readonly [Partial<PreflightFacts>, RegExp][] = [
       [{ vm: { ...vm, vm: { ...vm.vm, state: "off" } } }, /state: web is off.*start it first/],

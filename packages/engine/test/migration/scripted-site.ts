@@ -93,6 +93,9 @@ export class ScriptedSite {
       ...movingDisks(own, act),
       move: notAsked,
       forget: notAsked,
+      ensureGenerationId: notAsked,
+      startThrowaway: notAsked,
+      endThrowaway: notAsked,
       resume: () =>
         act(() => {
           assert.equal(own.process, "paused");

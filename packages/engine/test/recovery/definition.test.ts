@@ -29,6 +29,14 @@ describe("the definition of a recovered VM", () => {
     });
   }
 
+  it("has another VM-Generation-ID, also in the place of the one that is gone: its guest was rolled back", () => {
+    const text = fixture("windows-off.xml").replace("</uuid>", "</uuid>\n  <genid>5f1c1c1e-0d0f-4c62-9b3c-4e3c1d6f2a10</genid>");
+    const { uuid, name } = parseDomain(text);
+    const after = adapt(text, { id: uuid, name, newIdentity: false, disks: [], networks: {} });
+    assert.match(after, /<genid>[0-9a-f-]{36}<\/genid>/);
+    assert.doesNotMatch(after, /5f1c1c1e/);
+  });
+
   it("keeps its addresses when it takes the place of the one that is gone", () => {
     const text = fixture("linux-running.xml");
     const { uuid, name, nics } = parseDomain(text);

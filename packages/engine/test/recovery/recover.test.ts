@@ -58,6 +58,7 @@ class World {
   readonly tracked = new Map<string, TrackingRecord>();
   defined: string | undefined;
   running = false;
+  generation = 1;
 
   recovery(): HostRecovery {
     const imageAt = (path: string): Image => this.images.get(path) ?? assert.fail(`no image ${path}`);
@@ -82,6 +83,7 @@ class World {
       readImage: async (_, { path }) => imageAt(path),
       closeImages: async (key) => void this.open.delete(key),
       track: async (checkpoint) => `<domaincheckpoint><name>${checkpoint}</name></domaincheckpoint>`,
+      generationId: async () => void (this.generation += 1),
       define: async (definition) => void (this.defined = definition),
       deleteImages: async (paths) => {
         for (const path of paths) this.images.delete(path);
@@ -153,8 +155,11 @@ class World {
     for (const path of made) assert.deepEqual(Buffer.from(this.images.get(path)?.bytes ?? []), Buffer.from(content));
     if (job.state !== "done") return;
     assert.equal(this.running, true);
-    if (mode === "in-place") assert.deepEqual(Buffer.from(old ?? []), Buffer.from(content));
-    else assert.equal([...this.tracked.values()][0]?.pointId, point.id);
+    if (mode === "in-place") {
+      assert.deepEqual(Buffer.from(old ?? []), Buffer.from(content));
+      assert.ok(this.generation > 1, "the guest cannot notice that it was rolled back");
+    }
+    if (mode !== "in-place") assert.equal([...this.tracked.values()][0]?.pointId, point.id);
   }
 }
 

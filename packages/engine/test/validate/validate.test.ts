@@ -133,6 +133,11 @@ describe("a cluster's validation", () => {
     );
   });
 
+  it("has what was really tried, when that was asked for", () => {
+    const trials = [{ id: "alpha → bravo", verdict: "fail", text: "it did not arrive within 60 s", remedy: "see: godwit doctor" }] as const;
+    assert.match(judged({ trials }, "Migration Really Tried"), /^fail: alpha → bravo/);
+  });
+
   it("finds storage that is full or not everywhere, and pairs that nothing connects", () => {
     assert.match(judged({ pools: [pool("alpha", 5), pool("bravo", 50)] }, "Pools"), /^warn: .*5 % of/);
     assert.match(judged({ pools: [pool("alpha", 50)] }, "Same Pools Everywhere"), /^warn: .*not on bravo/);

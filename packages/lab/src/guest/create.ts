@@ -40,8 +40,8 @@ export interface GuestOptions {
   readonly recordsPerSecond?: number;
   /** How many records the disk holds before the oldest are overwritten. Default 8192: about 7 minutes. */
   readonly recordSlots?: number;
-  /** Memory that is rewritten every second, so that live migration has something to do. */
-  readonly dirtyMemory?: { readonly MiBPerSecond: number };
+  /** Memory that is rewritten every second, so that live migration has something to do; by 1 KiB at a time it takes all of the CPU. */
+  readonly dirtyMemory?: { readonly MiBPerSecond: number; readonly bytesAtATime?: number };
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -96,6 +96,7 @@ export function guestRecord(options: GuestOptions): GuestRecord {
     nics: options.nics ?? 1,
     records: (options.workload ?? true) ? { slots, perSecond: options.recordsPerSecond ?? 20 } : undefined,
     dirtyMiBPerSecond,
+    dirtyGrain: options.dirtyMemory?.bytesAtATime ?? 1 << 20,
   };
 }
 

@@ -23,6 +23,8 @@ export interface GuestRecord {
   readonly nics: number;
   readonly records: { readonly slots: number; readonly perSecond: number } | undefined;
   readonly dirtyMiBPerSecond: number;
+  /** Bytes that are written at a time. */
+  readonly dirtyGrain: number;
 }
 
 /** The port by which a guest acknowledges its records. */
@@ -73,7 +75,7 @@ function commandLine(guest: GuestRecord): string {
     "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on",
     `godwit.name=${guest.name}`,
     ...(guest.records ? [`godwit.records=${guest.records.slots},${guest.records.perSecond}`] : []),
-    ...(guest.dirtyMiBPerSecond > 0 ? [`godwit.dirty=${guest.dirtyMiBPerSecond}`] : []),
+    ...(guest.dirtyMiBPerSecond > 0 ? [`godwit.dirty=${guest.dirtyMiBPerSecond},${guest.dirtyGrain}`] : []),
   ].join(" ");
 }
 

@@ -9,6 +9,7 @@ type Names =
   | "vmMigrate"
   | "vmMigrationPlan"
   | "vmMoveStorage"
+  | "vmGenerationId"
   | "migrationExplain"
   | "liveMigrationGet"
   | "liveMigrationSet"
@@ -23,7 +24,7 @@ export function migrationHandlers(services: Services): Pick<Handlers, Names> {
   return { ...moves(services), ...settings(services) };
 }
 
-type MoveNames = "vmMigrate" | "vmMigrationPlan" | "vmMoveStorage" | "migrationExplain";
+type MoveNames = "vmMigrate" | "vmMigrationPlan" | "vmMoveStorage" | "vmGenerationId" | "migrationExplain";
 
 function moves(services: Services): Pick<Handlers, MoveNames> {
   const { inventory, networks, migrations, jobs } = services;
@@ -41,6 +42,7 @@ function moves(services: Services): Pick<Handlers, MoveNames> {
     async vmMoveStorage({ params, body, idempotencyKey }) {
       return jobView(await jobs.submit("vm.move-storage", migrations.storageJobInput(params.vm, body), { idempotencyKey }));
     },
+    vmGenerationId: async ({ params, signal }) => await migrations.ensureGenerationId(params.vm, { signal }),
     async migrationExplain({ params, query }) {
       const vm = inventory.vm(params.vm);
       const to = inventory.host(query.to);

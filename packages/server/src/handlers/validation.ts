@@ -1,12 +1,15 @@
 import type { Handlers } from "../http/contract.ts";
 import type { Services } from "../services.ts";
+import { jobView } from "./views.ts";
 
-type Names = "cpuBaseline" | "vmCompare" | "clusterValidate";
+type Names = "cpuBaseline" | "vmCompare" | "clusterTryMigrations" | "clusterValidate";
 
-export function validationHandlers({ validation }: Services): Pick<Handlers, Names> {
+export function validationHandlers({ validation, jobs }: Services): Pick<Handlers, Names> {
   return {
     cpuBaseline: ({ signal }) => validation.baseline({ signal }),
     vmCompare: ({ params, body, signal }) => validation.compare(params.vm, { to: body.to, signal }),
-    clusterValidate: ({ signal }) => validation.validate({ signal }),
+    clusterTryMigrations: async ({ idempotencyKey }) =>
+      jobView(await jobs.submit("cluster.try-migrations", validation.trialsInput(), { idempotencyKey })),
+    clusterValidate: ({ body, signal }) => validation.validate({ signal, trials: body.trials }),
   };
 }

@@ -44,6 +44,7 @@ export function migrationPart(inventory: Inventory, networks: Networks, { jobs, 
     service: {
       plan: (vm, wanted, { signal }) => migrations.plan({ ...wanted, vm }, { signal }),
       jobInput: (vm, wanted) => migrations.resolve({ ...wanted, vm }),
+      ensureGenerationId: (vm, { signal }) => migrations.ensureGenerationId(vm, { signal }),
       storageJobInput: (vm, { to: pool, ...wanted }) => resolveStorageMove(migrations, { ...wanted, vm, pool }),
     },
   };

@@ -1,10 +1,9 @@
 import { systemClock } from "@godwit/core";
 import { type Inventory, type JobRunner, Maintenance, type Networks, type Store } from "@godwit/engine";
 import type { Logger } from "pino";
-import type { ValidationService } from "../services.ts";
 import { type MigrationPart, migrationPart, type MigrationRules } from "./migration.ts";
 import { type PlacementPart, placementPart } from "./placement.ts";
-import { validationPart } from "./validation.ts";
+import { type ValidationPart, validationPart } from "./validation.ts";
 
 export interface MovingNeeds {
   readonly store: Store;
@@ -18,7 +17,7 @@ export interface MovingNeeds {
 export interface MovingParts {
   readonly migration: MigrationPart;
   readonly placement: PlacementPart;
-  readonly validation: ValidationService;
+  readonly validation: ValidationPart;
 }
 
 /** Migration, what decides where to, and what tests whether it would work: each of them needs another one. */

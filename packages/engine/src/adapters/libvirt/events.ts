@@ -1,6 +1,7 @@
 import { BoundedQueue, describeError, isCancelled, type Queued } from "@godwit/core";
 import { BlockJobStatus, type Connection, type Domain, DomainEvent, type DomainEventName, LibvirtError } from "@godwit/libvirt";
 import type { HostEvent } from "../../ports/hypervisor.ts";
+import { isThrowaway } from "./migration/throwaway.ts";
 
 const CAPACITY = 1024;
 
@@ -91,11 +92,13 @@ export class HostEvents implements Disposable {
   }
 
   #lifecycle(dom: Domain, event: number): void {
+    if (isThrowaway(dom)) return;
     this.#sink.definitionChanged(dom.uuid);
     this.#push({ kind: event === DomainEvent.UNDEFINED ? "vm-removed" : "vm-changed", vmId: dom.uuid });
   }
 
   #definition(dom: Domain): void {
+    if (isThrowaway(dom)) return;
     this.#sink.definitionChanged(dom.uuid);
     this.#push({ kind: "vm-changed", vmId: dom.uuid });
   }

@@ -11,6 +11,7 @@ import {
 } from "@godwit/libvirt";
 import type { VmFacts } from "../../model/vm.ts";
 import { orElse } from "./errors.ts";
+import { isThrowaway } from "./migration/throwaway.ts";
 import { type DiskSizes, type DomainStats, readStats, vmState } from "./stats.ts";
 import { type DefinedFacts, definedFacts, undefinedFacts, withSizes } from "./vm-facts.ts";
 import { parseDomain, XmlError } from "./xml/index.ts";
@@ -68,12 +69,13 @@ export class VmReader {
     const { remote } = this.#connection;
     const select = async (flags: number): Promise<readonly Domain[]> =>
       (await remote.connectListAllDomains({ needResults: 1, flags }, { signal })).domains;
-    const [domains, autostart, transient, stats] = await Promise.all([
+    const [listed, autostart, transient, stats] = await Promise.all([
       select(0),
       orElse(select(ListDomainsFlags.AUTOSTART), []),
       orElse(select(ListDomainsFlags.TRANSIENT), []),
       this.#stats(signal),
     ]);
+    const domains = listed.filter((domain) => !isThrowaway(domain));
     for (const id of new Set(this.#known.keys()).difference(new Set(domains.map(({ uuid }) => uuid)))) this.#known.delete(id);
     await this.#readDefinitions(domains, signal);
     const starts = new Set(autostart.map(({ uuid }) => uuid));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { mapDefinition } from "../../../src/adapters/libvirt/xml/edit.ts";
+import { mapDefinition, renewGenerationId, withGenerationId } from "../../../src/adapters/libvirt/xml/edit.ts";
 import { parseDomain } from "../../../src/adapters/libvirt/xml/index.ts";
 
 const running = readFileSync(join(import.meta.dirname, "fixtures/linux-running.xml"), "utf8");
@@ -65,4 +65,15 @@ test("a hostile definition is gone through once, and left as it is", () => {
     `<disk a='b'>${"<mirror ".repeat(200_000)}</disk>`,
   ])
     assert.equal(mapDefinition(hostile, { disks: [{ target: "vda", path: "/n" }], networks: { a: "b" } }), hostile);
+});
+
+test("a VM-Generation-ID is added once, and another one takes its place only where there is one", () => {
+  const none = "<domain><name>web</name><uuid>u</uuid><memory>1</memory></domain>";
+  const added = withGenerationId(none);
+  assert.match(added, /<uuid>u<\/uuid>\s*<genid\/><memory>/);
+  assert.equal(withGenerationId(added), added);
+  assert.equal(renewGenerationId(none), none);
+  const one = none.replace("</uuid>", "</uuid><genid>a</genid>");
+  assert.equal(withGenerationId(one), one);
+  assert.match(renewGenerationId(one), /<genid>[0-9a-f-]{36}<\/genid>/);
 });

@@ -1,6 +1,6 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { dirname, join } from "node:path";
-import { isLibvirtError } from "@godwit/libvirt";
+import { DomainXmlFlags, isLibvirtError } from "@godwit/libvirt";
 import type { NbdSource } from "@godwit/nbd";
 import { EngineError } from "../../../model/errors.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
@@ -10,7 +10,7 @@ import { engineError } from "../errors.ts";
 import type { LibvirtAccess } from "../migration/access.ts";
 import { deleteImages } from "../migration/copies.ts";
 import { judgeOn } from "../migration/destination.ts";
-import { escapeXml, mapDefinition } from "../xml/edit.ts";
+import { escapeXml, mapDefinition, renewGenerationId } from "../xml/edit.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
 import { NVRAM_FILE, TPM_FILE } from "./machine.ts";
@@ -63,6 +63,7 @@ export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRec
     closeImages: (key, { signal }) => must(shell, [close, "sh", key], signal, "an image that was written stays open on the host"),
     track: (checkpoint, images, { signal }) => track(shell, checkpoint, images, signal),
     define: (definition, files, { signal }) => explained("defining the VM", define(parts, definition, files, signal)),
+    generationId: (vmId, { signal }) => explained("giving the VM another generation ID", giveGenerationId(host, vmId, signal)),
     deleteImages: (paths, { signal }) => explained("deleting images", deleteImages(host.connection, paths, signal)),
   };
 }
@@ -89,6 +90,14 @@ function read(definition: string): DomainXml {
   }
 }
 
+async function giveGenerationId({ connection: { remote } }: LibvirtAccess, vmId: string, signal: AbortSignal): Promise<void> {
+  const dom = await remote.domainLookupByUuid({ uuid: vmId }, { signal });
+  const flags = DomainXmlFlags.INACTIVE | DomainXmlFlags.MIGRATABLE | DomainXmlFlags.SECURE;
+  const before = await remote.domainGetXmlDesc({ dom, flags }, { signal });
+  const xml = renewGenerationId(before);
+  if (xml !== before) await remote.domainDefineXmlFlags({ xml, flags: 0 }, { signal });
+}
+
 function definedVm({ uuid, name, disks }: DomainXml): ReturnType<HostRecovery["defined"]> {
   return { id: uuid, name, disks: disks.map(({ target, source }) => ({ target, path: source?.path })) };
 }
@@ -106,7 +115,7 @@ function judge(
 
 /** See {@link HostRecovery.adapt}. */
 export function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
-  const renamed = definition
+  const renamed = renewGenerationId(definition)
     .replace(/<name>[^<]*<\/name>/, `<name>${escapeXml(name)}</name>`)
     .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`);
   const identified = newIdentity ? withNewIdentity(renamed, name) : renamed;
@@ -125,7 +134,6 @@ export function adapt(definition: string, { id, name, newIdentity, disks, networ
 function withNewIdentity(definition: string, name: string): string {
   return definition
     .replaceAll(/<mac address='[^']*'\/>/g, () => `<mac address='${newMac()}'/>`)
-    .replace(/<genid>[^<]*<\/genid>/, `<genid>${randomUUID()}</genid>`)
     .replace(
       /(<nvram[^>]*>)([^<]+)(<\/nvram>)/,
       (_, start: string, path: string, end: string) => `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`,

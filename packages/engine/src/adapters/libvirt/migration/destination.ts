@@ -1,7 +1,7 @@
 import { CompareCpuFlags, type Connection, isLibvirtError, type NodeGetMemoryStatsResult } from "@godwit/libvirt";
 import { basename } from "node:path";
 import type { DestinationFacts, PoolThere, SourceFacts, WantedThere } from "../../../ports/migration.ts";
-import { parseDomainCapabilities, parsePool } from "../xml/index.ts";
+import { parseDomain, parseDomainCapabilities, parsePool } from "../xml/index.ts";
 import { findDomain, type LibvirtAccess, saying, unlessRefused } from "./access.ts";
 import type { Definition } from "./source.ts";
 
@@ -9,6 +9,7 @@ import type { Definition } from "./source.ts";
 export interface ComingVm extends Pick<SourceFacts, "nics"> {
   readonly vm: Pick<SourceFacts["vm"], "id" | "name">;
   readonly disks: readonly Pick<SourceFacts["disks"][number], "target" | "path">[];
+  readonly files?: readonly string[];
   readonly definition: unknown;
 }
 
@@ -20,15 +21,16 @@ export async function judgeOn(host: LibvirtAccess, source: ComingVm, wanted: Wan
     wanted.copies.flatMap((copy) =>
       copy.pool === pool ? basename(source.disks.find(({ target }) => target === copy.target)?.path ?? "") : [],
     );
-  const [identity, cpu, machine, freeMemoryBytes, nics, pools] = await Promise.all([
+  const [identity, cpu, machine, freeMemoryBytes, nics, filesOfOthers, pools] = await Promise.all([
     readIdentity(connection, source, signal),
     compareCpu(connection, definition, signal),
     readMachine(connection, definition, signal),
     readFreeMemory(connection, signal),
     readNics(connection, source, wanted.networks, signal),
+    readFilesOfOthers(connection, source, signal),
     Promise.all([...new Set(wanted.copies.map(({ pool }) => pool))].map((pool) => readPool(connection, pool, namesIn(pool), signal))),
   ]);
-  return { ...identity, cpu, machine, freeMemoryBytes, nics, pools };
+  return { ...identity, cpu, machine, freeMemoryBytes, nics, filesOfOthers, pools };
 }
 
 async function readIdentity(
@@ -127,6 +129,25 @@ async function readNics(
       return { ...nic, present: active === 1 };
     }),
   );
+}
+
+async function readFilesOfOthers(
+  connection: Connection,
+  { vm, files = [] }: ComingVm,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  if (files.length === 0) return {};
+  const { domains } = await connection.remote.connectListAllDomains({ needResults: 1, flags: 0 }, { signal });
+  const others = await Promise.all(
+    domains
+      .filter(({ uuid }) => uuid !== vm.id)
+      .map(async (dom): Promise<[string, string][]> => {
+        const xml = await unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }));
+        const used = xml === undefined ? undefined : parseDomain(xml).firmware.nvram;
+        return used !== undefined && files.includes(used) ? [[used, dom.name]] : [];
+      }),
+  );
+  return Object.fromEntries(others.flat());
 }
 
 async function readPool(connection: Connection, name: string, names: readonly string[], signal: AbortSignal): Promise<PoolThere> {

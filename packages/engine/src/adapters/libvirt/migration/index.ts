@@ -19,6 +19,7 @@ import { measure } from "./measure.ts";
 import { offlineMoves } from "./offline.ts";
 import { seeDomain } from "./sighting.ts";
 import { type Definition, readSource } from "./source.ts";
+import { throwawayGuests } from "./throwaway.ts";
 
 function libvirtHost(host: HypervisorHost): LibvirtAccess {
   if (!isLibvirt(host)) throw new EngineError("invalid", "libvirt moves VMs only between libvirt hosts");
@@ -51,6 +52,7 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
     measure: (vmId, { seconds, signal }) => measure(connection, vmId, seconds, clock, signal),
     ...offlineMoves(host, libvirtHost),
     ...diskMoves(host),
+    ...throwawayGuests(host),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   typedParams,
 } from "@godwit/libvirt";
 import { isIPv6 } from "node:net";
+import { maximumThrottlePercent } from "../../../migration/contract.ts";
 import { type MoveHooks, MoveError, type MoveProgress, type MoveRequest } from "../../../ports/migration.ts";
 import { needDomain, saying, unlessRefused } from "./access.ts";
 import { mapDefinition } from "../xml/edit.ts";
@@ -18,7 +19,10 @@ import { moveProgress } from "./stats.ts";
 import { Watch } from "./watch.ts";
 
 const { LIVE, PEER2PEER, PERSIST_DEST, UNDEFINE_SOURCE, NON_SHARED_DISK, UNSAFE, CHANGE_PROTECTION } = DomainMigrateFlags;
-const { AUTO_CONVERGE, POSTCOPY, PARALLEL, COMPRESSED, TLS } = DomainMigrateFlags;
+const { AUTO_CONVERGE, POSTCOPY, PARALLEL, COMPRESSED, TLS, ZEROCOPY } = DomainMigrateFlags;
+
+/** A guest is slowed by so much more at a time: four steps to the most that the contract allows. */
+const throttleStepPercent = maximumThrottlePercent / 4;
 
 /** One move, and what it needs. */
 export interface Move {
@@ -43,7 +47,8 @@ function flagsOf({ definition, request, copies }: Move): number {
     (request.contract.policy === "post-copy" ? POSTCOPY : 0) |
     (request.transport.parallelConnections === undefined ? 0 : PARALLEL) |
     (request.transport.compression === undefined ? 0 : COMPRESSED) |
-    (request.transport.tls ? TLS : 0)
+    (request.transport.tls ? TLS : 0) |
+    (request.transport.zeroCopy ? ZEROCOPY : 0)
   );
 }
 
@@ -61,6 +66,10 @@ function paramsOf({ request, copies, definition, dom }: Move): Record<string, st
     [MigrateParam.DEST_NAME]: dom.name,
     [MigrateParam.BANDWIDTH]: mibPerSecond,
     [MigrateParam.PARALLEL_CONNECTIONS]: request.transport.parallelConnections,
+    ...(request.contract.policy === "auto-converge" && {
+      [MigrateParam.AUTO_CONVERGE_INITIAL]: throttleStepPercent,
+      [MigrateParam.AUTO_CONVERGE_INCREMENT]: throttleStepPercent,
+    }),
     [MigrateParam.COMPRESSION]: request.transport.compression,
     [MigrateParam.MIGRATE_DISKS]: copied ? copies.map((copy) => copy.target) : undefined,
     [MigrateParam.DEST_XML]: changed ? mapDefinition(definition.liveXml, mapping) : undefined,
@@ -89,6 +98,7 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
     ...figures,
     dirtyBytesPerSecond: watch.dirtyBytesPerSecond,
     pauseLimitMs: watch.pauseLimitMs,
+    throttlePercent: watch.throttlePercent,
     atLast: watch.atLast,
     diskTotalBytes: last.diskTotalBytes,
     diskProcessedBytes: watch.diskBytes,

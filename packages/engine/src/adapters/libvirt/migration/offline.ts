@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../../../model/errors.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { Carried, Mapping, OfflineMoves } from "../../../ports/offline.ts";
-import { mapDefinition } from "../xml/edit.ts";
+import { mapDefinition, withGenerationId } from "../xml/edit.ts";
 import { parseCheckpointParent, parseSnapshot, parseVolume } from "../xml/index.ts";
 import { findDomain, type LibvirtAccess, needDomain, saying, unlessRefused } from "./access.ts";
 import { lookUpVolume } from "./copies.ts";
@@ -35,6 +35,7 @@ export function offlineMoves(host: LibvirtAccess, libvirtHost: (host: Hypervisor
     define: (carried, mapping, { signal }) => define(connection, carried, mapping, signal),
     undefine: (vmId, { signal }) => undefine(connection, vmId, signal),
     release: (vmId, { signal }) => release(connection, vmId, signal),
+    ensureGenerationId: (vmId, { signal }) => ensureGenerationId(connection, vmId, signal),
     async setAutostart(vmId, on, { signal }) {
       const dom = await needDomain(connection, vmId, signal);
       await connection.remote.domainSetAutostart({ dom, autostart: on ? 1 : 0 }, { signal });
@@ -115,6 +116,19 @@ async function undefine(connection: Connection, vmId: string, signal: AbortSigna
   } catch (error) {
     if (!isLibvirtError(error, "NO_DOMAIN")) throw error;
   }
+}
+
+async function ensureGenerationId(connection: Connection, vmId: string, signal: AbortSignal): Promise<"there" | "added" | "at-next-start"> {
+  const { remote } = connection;
+  const dom = await needDomain(connection, vmId, signal);
+  if ((await remote.domainIsPersistent({ dom }, { signal })) === 0)
+    throw new EngineError("conflict", `${dom.name} has no definition of its own that could be changed`, { vmId });
+  const flags = DomainXmlFlags.INACTIVE | DomainXmlFlags.MIGRATABLE | DomainXmlFlags.SECURE;
+  const before = await remote.domainGetXmlDesc({ dom, flags }, { signal });
+  const xml = withGenerationId(before);
+  if (xml === before) return "there";
+  await remote.domainDefineXmlFlags({ xml, flags: 0 }, { signal });
+  return dom.id >= 0 ? "at-next-start" : "added";
 }
 
 /** An active VM whose definition is removed runs on, and would be gone with its process: so it gets it back. */

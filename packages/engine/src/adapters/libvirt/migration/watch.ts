@@ -9,6 +9,8 @@ import { moveProgress } from "./stats.ts";
 const pollMs = 250;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
+/** A move that was given up ends within this, or the other end does not answer. */
+const stuckMs = 5_000;
 
 /** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
 export class Watch {
@@ -18,12 +20,16 @@ export class Watch {
   readonly #contract: ContractWatch;
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
+  /** When it was given up, or cancelled; milliseconds of the clock. */
+  #givenUpAt: number | undefined;
   #moved = { bytes: -1, at: 0 };
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
   /** As it was last measured. */
   dirtyBytesPerSecond: number | undefined;
+  /** The most that the guest was slowed by. */
+  throttlePercent: number | undefined;
   /** What had to be done for the pause's sake, if anything. */
   atLast: string | undefined;
 
@@ -62,7 +68,10 @@ export class Watch {
     const { source, dom, clock, signal } = this.#move;
     while (!this.#ended.signal.aborted) {
       try {
-        if (signal.aborted || this.#givenUp !== undefined) await unlessRefused(source.remote.domainAbortJob({ dom }));
+        if (signal.aborted || this.#givenUp !== undefined) {
+          await unlessRefused(source.remote.domainAbortJob({ dom }));
+          await this.#loosen();
+        }
         const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
         if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
         await clock.sleep(pollMs, { signal: this.#ended.signal });
@@ -72,12 +81,24 @@ export class Watch {
     }
   }
 
+  /** libvirt waits for disks that are under way to be given up by the other end, and behind a dead link that is for as long as TCP does. */
+  async #loosen(): Promise<void> {
+    const { clock, hooks, copies, request } = this.#move;
+    // Once a guest may be running there, the connection is what its memory comes by.
+    if (copies.length === 0 || request.contract.policy === "post-copy") return;
+    this.#givenUpAt ??= clock.monotonic();
+    if (clock.monotonic() - this.#givenUpAt < stuckMs) return;
+    this.#givenUpAt = clock.monotonic();
+    await hooks.stuck?.();
+  }
+
   async #show(progress: MoveProgress): Promise<void> {
     const { hooks } = this.#move;
     this.last = progress;
     this.#watchForStall(progress);
     this.diskBytes = Math.max(this.diskBytes, progress.diskProcessedBytes);
     this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
+    if (progress.throttlePercent !== undefined) this.throttlePercent = Math.max(this.throttlePercent ?? 0, progress.throttlePercent);
     hooks.progress(progress);
     await this.#keep(this.#contract.next(progress));
   }

@@ -2,6 +2,7 @@
  * Changes in the text of a definition that libvirt wrote: what is not touched stays byte for byte, elements that
  * this version does not know included. libvirt writes attributes in single quotes, and escapes what is in them.
  */
+import { randomUUID } from "node:crypto";
 import type { DiskMapping, Mapping } from "../../../ports/offline.ts";
 
 export function escapeXml(text: string): string {
@@ -54,6 +55,16 @@ export function mapDefinition(xml: string, { disks, networks }: Mapping): string
       return renamed === undefined ? whole : `<source ${kind}='${escapeXml(renamed)}'`;
     }),
   );
+}
+
+/** The definition with another VM-Generation-ID, by which a guest notices that it was rolled back or copied; one that has none stays so. */
+export function renewGenerationId(xml: string): string {
+  return xml.replace(/<genid>[^<]*<\/genid>/, `<genid>${randomUUID()}</genid>`);
+}
+
+/** The definition with a VM-Generation-ID, which libvirt makes up; one that has one stays as it is. */
+export function withGenerationId(xml: string): string {
+  return /<genid>[^<]*<\/genid>|<genid\/>/.test(xml) ? xml : xml.replace(/(<\/uuid>)/, "$1\n  <genid/>");
 }
 
 /** A mapped disk is one file of its own: what was below it, or a pool that named it, is gone. */
