@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Job } from "@godwit/api";
-import type { LabGuest, LabHost } from "@godwit/lab";
+import { type LabGuest, type LabHost, readImageFile } from "@godwit/lab";
 import {
   assertNoTraces,
   assertWholePoint,
@@ -12,6 +12,7 @@ import {
   startVault,
   withRestored,
 } from "./support/captures.ts";
+import { hookScript, installHook } from "./support/guest-hooks.ts";
 import {
   assertOneWholeGuest,
   ended,
@@ -78,6 +79,48 @@ describe("capturing a running guest", () => {
     } finally {
       await alpha.virsh(["resume", "web"]);
     }
+  });
+
+  it("is application-consistent when the guest's own hooks say so of that very freeze, and no more than that", async () => {
+    const less = await site.godwit.try(["protect", "web", "--vault", "main", "--at-least", "application"]);
+    assert.match(less.stderr, /could only be filesystem-consistent: .*no hook of Godwit's ran/);
+    await installHook(guest, alpha);
+    // A database that keeps its newest value in memory until it is told to flush.
+    await hookScript(guest, "db", '[ "$1" = freeze ] || exit 0; cp /run/db.value /data/db && sync /data/db');
+    await guest.exec(["/bin/sh", "-c", "echo committed >/run/db.value"]);
+    const result = await capture(site, guest, "--at-least", "application");
+    assert.equal(result.consistency, "application");
+    assert.match(result.evidence.join("; "), /own hooks made it ready: db/);
+    const kept = await withRestored(site, result.pointId, "vda", (path) => readImageFile(path, "/db", { format: "raw" }));
+    assert.equal(kept.toString(), "committed\n");
+
+    await hookScript(guest, "db", "exit 7");
+    const failed = await capture(site, guest);
+    assert.equal(failed.consistency, "filesystem");
+    assert.match(failed.evidence.join("; "), /db failed \(exit code 7\)/);
+
+    await hookScript(guest, "db", '[ "$1" = freeze ] && exec sleep 600; exit 0');
+    const hung = await capture(site, guest);
+    assert.equal(hung.consistency, "filesystem");
+    assert.match(hung.evidence.join("; "), /db took too long/);
+    assert.ok(hung.frozenMs < 10_000, `${hung.frozenMs} ms`);
+    await guest.exec(["rm", "/etc/qemu/fsfreeze-hook.d/db"]);
+    await assertWholePoint(site, hung);
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("lets a guest go whose own hook keeps the agent busy and freezes it late", async () => {
+    await installHook(guest, alpha, '#!/bin/sh\n[ "$1" = thaw ] || sleep 9\n');
+    await using watch = await guest.watch();
+    const result = await capture(site, guest);
+    assert.equal(result.consistency, "crash");
+    assert.match(result.evidence.join("; "), /did not freeze/);
+    await guest.waitForAgent({ host: alpha }); // it freezes only now, and the host's timer thaws it
+    await watch.next(60);
+    assert.ok(watch.pauses().longestGapMs < 10_000, `${watch.pauses().longestGapMs} ms`);
+    await installHook(guest, alpha);
+    await assertWholePoint(site, result);
+    await assertNoTraces(guest, alpha);
   });
 
   it("goes on with only the changes after a live migration", async () => {

@@ -44,7 +44,7 @@ export const Retention = z.object({
 export const GroupLimits = z.object({ perHost: count.optional(), perPool: count.optional(), perVault: count.optional() });
 export const RetryPolicy = z.object({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) });
 const onMigration = z.enum(["park", "finish"]);
-const atLeast = z.enum(["crash", "filesystem"]);
+const atLeast = z.enum(["crash", "filesystem", "application"]);
 
 export const GroupDraft = z.object({
   name: Name,

@@ -29,7 +29,7 @@ export const CaptureRequest = z.object({
   /** When the VM must move meanwhile: `park` lets it go at once and goes on at the destination, `finish` makes the move wait. */
   onMigration: z.enum(["park", "finish"]).default("park"),
   /** A lesser consistency fails the capture. */
-  atLeast: z.enum(["crash", "filesystem"]).default("crash"),
+  atLeast: z.enum(["crash", "filesystem", "application"]).default("crash"),
   /** Read no faster than this, bytes per second. The guest's own writes may slow it further. */
   bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
 });

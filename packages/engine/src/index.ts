@@ -29,6 +29,7 @@ export { libvirtCpu } from "./adapters/libvirt/cpu.ts";
 export type * from "./ports/cpu.ts";
 export * from "./doctor/index.ts";
 export { libvirtBackup } from "./adapters/libvirt/backup/index.ts";
+export { type HookStatus, judgeHooks, judgeWriters, parseStatus } from "./adapters/libvirt/backup/writers.ts";
 export * from "./ports/backup.ts";
 export * from "./protection/index.ts";
 export { libvirtRecovery } from "./adapters/libvirt/backup/recovery.ts";

@@ -106,7 +106,7 @@ interface GroupFlags {
   readonly retryMinutes?: number;
   readonly sla?: number | "none";
   readonly onMigration?: "park" | "finish";
-  readonly atLeast?: "crash" | "filesystem";
+  readonly atLeast?: "crash" | "filesystem" | "application";
   readonly webhook?: string;
   readonly rename?: string;
 }
@@ -159,7 +159,7 @@ function groupOptions(command: Command): Command {
     .option("--sla <hours>", "alert without a point for so long; 'none'", (text) => (text === "none" ? "none" : integer(text)))
     .option("--webhook <url>", "where alerts are posted to as JSON; 'none'")
     .option("--on-migration <what>", "park (default) or finish")
-    .option("--at-least <level>", "crash (default) or filesystem: a lesser point is a failure");
+    .option("--at-least <level>", "crash (default), filesystem or application: a lesser point is a failure");
 }
 
 function settingsOf(flags: GroupFlags): GroupEdit {

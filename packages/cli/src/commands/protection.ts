@@ -1,6 +1,7 @@
 import type { RecoveryPoint, VaultLocation } from "@godwit/api";
 import type { Command } from "commander";
 import { print, printList } from "../context.ts";
+import { guestHook } from "../guest-hook.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
@@ -76,7 +77,7 @@ function addVaultLocations(program: Command, withContext: WithContext): void {
 interface ProtectFlags extends JobFlags {
   readonly vault: string;
   readonly onMigration: "park" | "finish";
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: "crash" | "filesystem" | "application";
   readonly bandwidth?: number;
 }
 
@@ -86,7 +87,7 @@ function addProtect(program: Command, withContext: WithContext): void {
     .description("take one recovery point of a VM now, while it runs")
     .requiredOption("--vault <vault>", "where to keep it: a registered vault")
     .option("--on-migration <what>", "when the VM must move meanwhile: park (it moves at once) or finish (the move waits)", "park")
-    .option("--at-least <level>", "fail unless it is at least crash or filesystem consistent", "crash")
+    .option("--at-least <level>", "fail unless it is at least crash, filesystem or application consistent", "crash")
     .option("--bandwidth <rate>", "read at most this many bytes a second, such as 100M", byteRate);
   jobOptions(protect).action((vm: string, flags: ProtectFlags) =>
     withContext(async (context) => {
@@ -129,4 +130,13 @@ export const addProtectionCommands: AddCommands = (program, withContext) => {
   addVaultLocations(program, withContext);
   addProtect(program, withContext);
   addPoints(program, withContext);
+  program
+    .command("guest-hook")
+    .description("print the hook for a guest's agent that lets points be application-consistent")
+    .action(() =>
+      withContext(({ out }) => {
+        out.write(guestHook);
+        return Promise.resolve();
+      }),
+    );
 };

@@ -100,7 +100,7 @@ const Group = z.strictObject({
   retry: z.strictObject({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) }).optional(),
   slaHours: count.optional(),
   onMigration: z.enum(["park", "finish"]).optional(),
-  atLeast: z.enum(["crash", "filesystem"]).optional(),
+  atLeast: z.enum(["crash", "filesystem", "application"]).optional(),
   webhook: z.string().max(2000).optional(),
   paused: z.boolean().optional(),
 });

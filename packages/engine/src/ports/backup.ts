@@ -53,6 +53,12 @@ export interface MomentRequest extends MomentPlace {
   readonly scratchBytes: number;
 }
 
+/** What the guest's own programs (hooks of its agent, VSS writers) said of a freeze. Only `well` proves anything. */
+export interface WriterReport {
+  readonly outcome: "well" | "failed" | "unknown";
+  readonly text: string;
+}
+
 /** How a guest was held still. Milliseconds, as the server measured them: what the guest saw is less. */
 export interface FreezeReport {
   /** `held`: still from before the moment until after it. `broken`: it ended too early. `refused`: it never was. */
@@ -60,6 +66,8 @@ export interface FreezeReport {
   readonly frozenMs: number;
   readonly fileSystems: number;
   readonly text: string;
+  /** Of a freeze that was held. */
+  readonly writers?: WriterReport | undefined;
 }
 
 /** What a disk's export holds and, for an incremental one, where it may differ from the base. */

@@ -8,7 +8,7 @@ import { heal } from "./heal.ts";
 import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
 import { type Felt, Pace, pacing } from "./pace.ts";
-import { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
+import { type CapturePlan, judgeConsistency, levels, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
 import { readInto, type Stored } from "./reading.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
 import { guard, Parked } from "./watch.ts";
@@ -163,11 +163,10 @@ class Run {
       code: `consistency-${verdict.level}`,
       text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}`,
     });
-    if (this.#input.atLeast === "filesystem" && verdict.level === "crash") {
-      throw new EngineError(
-        "refused",
-        `${this.#input.vm} was asked for filesystem-consistent, and could only be crash-consistent: ${verdict.evidence.join("; ")}`,
-      );
+    const { vm, atLeast } = this.#input;
+    if (levels.indexOf(verdict.level) < levels.indexOf(atLeast)) {
+      const text = `${vm} was asked for ${atLeast}-consistent, and could only be ${verdict.level}-consistent: ${verdict.evidence.join("; ")}`;
+      throw new EngineError("refused", text);
     }
     return verdict;
   }

@@ -42,7 +42,7 @@ export type CaptureInput = {
   /** What happens when the VM must move meanwhile: `park` ends the reading and goes on at the destination, `finish` makes the move wait. */
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: ConsistencyLevel;
   /** Reads no faster than this, bytes a second. */
   readonly bandwidthBytesPerSecond?: number;
   /** The parked job that this one goes on for. */

@@ -54,10 +54,15 @@ export interface Verdict {
   readonly evidence: readonly string[];
 }
 
-/** `application` is given to nobody: no agent of today tells whether the guest's own hooks succeeded. */
+/** From the least on. */
+export const levels: readonly ConsistencyLevel[] = ["crash", "filesystem", "application"];
+
+/** `application` only when the guest's own programs said, of this very freeze, that they were ready. */
 export function judgeConsistency(facts: Pick<BackupFacts, "state" | "agent">, freeze: FreezeReport): Verdict {
-  if (freeze.outcome === "held") return { level: "filesystem", evidence: [freeze.text] };
-  if (freeze.outcome !== "not-asked") return { level: "crash", evidence: [freeze.text] };
+  const { writers } = freeze;
+  const evidence = writers ? [freeze.text, writers.text] : [freeze.text];
+  if (freeze.outcome === "held") return { level: writers?.outcome === "well" ? "application" : "filesystem", evidence };
+  if (freeze.outcome !== "not-asked") return { level: "crash", evidence };
   if (facts.state === "paused") return { level: "crash", evidence: ["the VM was paused: its agent could not be asked to hold still"] };
   const agents = { none: "the VM has no guest agent", disconnected: "the guest's agent is not connected", connected: freeze.text };
   return { level: "crash", evidence: [agents[facts.agent]] };

@@ -1,3 +1,4 @@
+import type { ConsistencyLevel } from "@godwit/vault";
 import type { Schedule } from "./schedule.ts";
 
 /** Which VMs a group protects. A VM is a member when any list names it; names and hosts may have `*` and `?`. */
@@ -54,7 +55,7 @@ export interface ProtectionGroup {
   /** When a VM must move during its capture: the capture is parked and goes on there, or the move waits. */
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: ConsistencyLevel;
   /** An http(s) URL that alerts are posted to, as JSON. */
   readonly webhook?: string | undefined;
   /** Nothing is started by itself while true. */
