@@ -28,6 +28,10 @@ import {
 
 const bulkMiB = 96;
 
+/** `$1` is a qcow2 image of a VM that is off: 4 KiB of its first data are overwritten in the file itself. */
+const writePastQemu = `offset=$(qemu-img map --output=json "$1" | grep -m 1 '"data": true' | sed 's/.*"offset": \\([0-9]*\\).*/\\1/')
+dd if=/dev/urandom of="$1" bs=4096 count=1 seek=$((offset / 4096)) conv=notrunc status=none`;
+
 describe("capturing a running guest", () => {
   let site: Site;
   let guest: LabGuest;
@@ -176,6 +180,20 @@ describe("capturing a running guest", () => {
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
   });
 
+  it("ends before the migration that was told to wait for it, and both say so", async () => {
+    await fillBulk(40);
+    const id = await readingBulk();
+    const move = (await site.godwit.run(["vm", "migrate", "web", "--to", "bravo", "--wait-for-capture", "--no-wait"])).trim();
+    await eventually("both say so", async () => {
+      const [moving, capturing] = [await showJob(site.godwit, move), await showJob(site.godwit, id)];
+      const waits = moving.waitingFor.some(({ text }) => text.includes(id));
+      return waits && capturing.reasons.some(({ code, text }) => code === "move-waits" && text.includes(move));
+    });
+    assert.equal(capturedOf(await ended(site.godwit, id)).host, "alpha");
+    assert.equal((await ended(site.godwit, move)).state, "done");
+    await migrate(site.godwit, "web", "alpha");
+  });
+
   it("undoes itself when it is cancelled", async () => {
     await fillBulk();
     const id = await readingBulk();
@@ -200,6 +218,31 @@ describe("capturing a running guest", () => {
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
   });
 
+  it("finds and repairs by a check what changed behind the hypervisor's back", async () => {
+    const [, bulk] = guest.record.disks;
+    assert.ok(bulk);
+    await site.godwit.run(["vm", "stop", "web"]);
+    await alpha.exec(["bash", "-euc", writePastQemu, "sh", bulk.path]);
+    await site.godwit.run(["vm", "start", "web"]);
+    const blind = await capture(site, guest);
+    assert.equal(modes(blind)["vdb"], "incremental");
+    const checked = await capture(site, guest, "--check");
+    assert.deepEqual(modes(checked), { vda: "compared", vdb: "compared" });
+    assert.deepEqual(
+      checked.check?.map(({ target, unexpectedBytes = 0 }) => [target, unexpectedBytes > 0]),
+      [
+        ["vda", false],
+        ["vdb", true],
+      ],
+    );
+    await withRestored(site, checked.pointId, "vdb", (restored) =>
+      alpha.exec(["qemu-img", "compare", "-U", "-f", "qcow2", "-F", "raw", bulk.path, restored]).then(() => undefined),
+    );
+    const again = await capture(site, guest, "--check");
+    assert.ok(again.check?.every(({ unexpectedBytes }) => unexpectedBytes === 0));
+    assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
+  });
+
   it("captures a guest that is off, and only its changes", async () => {
     await site.godwit.run(["vm", "stop", "web"]);
     const result = await capture(site, guest);
@@ -208,8 +251,8 @@ describe("capturing a running guest", () => {
   });
 
   /** Gives the second disk content that no earlier point has. */
-  async function fillBulk(): Promise<void> {
-    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${bulkMiB} 2>/dev/null; sync`;
+  async function fillBulk(mib = bulkMiB): Promise<void> {
+    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${mib} 2>/dev/null; sync`;
     await guest.exec(["/bin/sh", "-c", script], { timeoutMs: 60_000 });
   }
 

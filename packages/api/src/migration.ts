@@ -80,6 +80,8 @@ export const MigrationRequest = z.object({
   compression: z.enum(["xbzrle", "mt", "zlib", "zstd"]).optional(),
   /** Encrypt what goes from host to host; both need certificates for it. */
   tls: z.boolean().default(false),
+  /** Let a capture of the VM that runs end first, instead of parking it. */
+  waitForCapture: z.boolean().optional(),
   /** Only say what would be done. */
   dryRun: z.boolean().default(false),
 });

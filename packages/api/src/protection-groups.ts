@@ -30,6 +30,18 @@ export const GroupSchedule = z.object({
     .optional(),
 });
 
+const RunWindow = z.object({
+  days: z.array(z.enum(["mon", "tue", "wed", "thu", "fri", "sat", "sun"])).optional(),
+  from: z.string(),
+  to: z.string(),
+});
+
+/** How fast a group's captures may read together. The first rule whose hours it is counts; one without hours always. */
+export const BandwidthRule = z.object({ bytesPerSecond: z.int().min(1_000_000), hours: RunWindow.optional() });
+const bandwidth = z.array(BandwidthRule).max(50);
+/** Cron lines: the first capture after each of these moments is a consistency check. */
+const checks = z.array(z.string().max(200)).max(50);
+
 /** How many points of each kind stay. */
 export const Retention = z.object({
   last: count.optional(),
@@ -54,6 +66,8 @@ export const GroupDraft = z.object({
   schedule: GroupSchedule.optional(),
   retention: Retention.optional(),
   limits: GroupLimits.optional(),
+  bandwidth: bandwidth.optional(),
+  checks: checks.optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.optional(),
   onMigration: onMigration.optional(),
@@ -72,6 +86,8 @@ export const GroupEdit = z.object({
   schedule: GroupSchedule.optional(),
   retention: Retention.optional(),
   limits: GroupLimits.nullable().optional(),
+  bandwidth: bandwidth.nullable().optional(),
+  checks: checks.nullable().optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.nullable().optional(),
   onMigration: onMigration.optional(),
@@ -99,6 +115,9 @@ export const MemberStatus = z.object({
   churnBytesPerDay: z.int().optional(),
   growthBytesPerDay: z.int().optional(),
   longestFreezeMs: z.number().optional(),
+  /** The newest consistency check, and bytes that differed though nobody had listed them as changed. */
+  checkedAt: Timestamp.optional(),
+  unexpectedBytes: z.int().optional(),
 });
 export type MemberStatus = z.infer<typeof MemberStatus>;
 
@@ -111,6 +130,8 @@ export const ProtectionGroup = z.object({
   schedule: GroupSchedule,
   retention: Retention,
   limits: GroupLimits,
+  bandwidth: bandwidth.optional(),
+  checks: checks.optional(),
   retry: RetryPolicy,
   slaHours: z.int().optional(),
   onMigration,

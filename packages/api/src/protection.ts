@@ -30,6 +30,8 @@ export const CaptureRequest = z.object({
   onMigration: z.enum(["park", "finish"]).default("park"),
   /** A lesser consistency fails the capture. */
   atLeast: z.enum(["crash", "filesystem", "application"]).default("crash"),
+  /** Read all and compare it with the last point, whatever the list of changes says. */
+  check: z.boolean().optional(),
   /** Read no faster than this, bytes per second. The guest's own writes may slow it further. */
   bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
 });
@@ -59,6 +61,8 @@ export const CaptureResult = z.discriminatedUnion("outcome", [
     evidence: z.array(z.string()),
     frozenMs: z.number(),
     disks: z.array(CapturedDisk),
+    /** Of a consistency check: what differs from the last point, and what of it nobody had listed as changed. */
+    check: z.array(z.object({ target: z.string(), differingBytes: z.int(), unexpectedBytes: z.int().optional() })).optional(),
     readBytes: z.int(),
     /** What the vault grew by. */
     storedBytes: z.int(),

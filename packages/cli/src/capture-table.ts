@@ -19,6 +19,14 @@ function guestWrites({ writeBeforeMs, writeMs, slowedTo }: Captured["guest"]): s
   return `${writeMs} ms each${before}${slowed}`;
 }
 
+function checkText(check: NonNullable<Captured["check"]>): string {
+  const sum = (of: (disk: (typeof check)[number]) => number | undefined): number =>
+    check.reduce((total, disk) => total + (of(disk) ?? 0), 0);
+  const unexpected = sum(({ unexpectedBytes }) => unexpectedBytes);
+  const differing = `${formatBytes(sum(({ differingBytes }) => differingBytes))} differ from the last point`;
+  return unexpected === 0 ? differing : `${differing}, of which ${formatBytes(unexpected)} were not listed as changed and are repaired`;
+}
+
 /** What a capture read, stored and why. */
 export function captureTable(result: CaptureResult): string {
   if (result.outcome === "parked") {
@@ -31,6 +39,7 @@ export function captureTable(result: CaptureResult): string {
     ["frozen", result.frozenMs > 0 ? formatDuration(result.frozenMs) : undefined],
     ["read", formatBytes(result.readBytes)],
     ["stored", `${formatBytes(result.storedBytes)} (${result.newChunks} new chunks)`],
+    ["check", result.check && checkText(result.check)],
     ["guest's writes", guestWrites(result.guest)],
     ["time", formatDuration(result.totalMs)],
   ]);

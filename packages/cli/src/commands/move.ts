@@ -79,6 +79,7 @@ interface MigrateFlags extends JobFlags {
   readonly parallel?: number;
   readonly compression?: MigrationRequest["compression"];
   readonly tls: boolean;
+  readonly waitForCapture?: boolean;
   readonly dryRun: boolean;
 }
 
@@ -90,6 +91,7 @@ function requestOf(flags: MigrateFlags): MigrationRequest {
     autoConverge,
     dryRun,
     tls,
+    ...(flags.waitForCapture && { waitForCapture: true }),
     ...(policy !== undefined && { policy }),
     ...(parallel !== undefined && { parallelConnections: parallel }),
     ...(compression !== undefined && { compression }),
@@ -135,6 +137,7 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
     .option("--parallel <n>", "send memory by so many streams", integer)
     .addOption(new Option("--compression <method>", "let the hypervisor compress memory").choices(["xbzrle", "mt", "zlib", "zstd"]))
     .option("--tls", "encrypt what goes from host to host; both need certificates for it", false)
+    .option("--wait-for-capture", "let a capture of it that runs end first, instead of parking it")
     .option("--dry-run", "only check and say what would be done", false);
   jobOptions(migrate).action((name: string, flags: MigrateFlags) =>
     withContext(async (context) => {

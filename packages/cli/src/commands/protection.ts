@@ -79,6 +79,7 @@ interface ProtectFlags extends JobFlags {
   readonly onMigration: "park" | "finish";
   readonly atLeast: "crash" | "filesystem" | "application";
   readonly bandwidth?: number;
+  readonly check?: boolean;
 }
 
 function addProtect(program: Command, withContext: WithContext): void {
@@ -88,11 +89,18 @@ function addProtect(program: Command, withContext: WithContext): void {
     .requiredOption("--vault <vault>", "where to keep it: a registered vault")
     .option("--on-migration <what>", "when the VM must move meanwhile: park (it moves at once) or finish (the move waits)", "park")
     .option("--at-least <level>", "fail unless it is at least crash, filesystem or application consistent", "crash")
+    .option("--check", "read all and compare it with the last point, whatever the list of changes says")
     .option("--bandwidth <rate>", "read at most this many bytes a second, such as 100M", byteRate);
   jobOptions(protect).action((vm: string, flags: ProtectFlags) =>
     withContext(async (context) => {
-      const { vault, onMigration, atLeast, idempotencyKey } = flags;
-      const body = { vault, onMigration, atLeast, ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }) };
+      const { vault, onMigration, atLeast, check, idempotencyKey } = flags;
+      const body = {
+        vault,
+        onMigration,
+        atLeast,
+        ...(check && { check }),
+        ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }),
+      };
       await finishJob(
         context,
         await context.client.call("vmCapture", { params: { vm }, body, idempotencyKey, signal: context.signal }),

@@ -32,6 +32,8 @@ export type MigrationInput = {
   readonly parallelConnections?: number;
   readonly compression?: string;
   readonly tls?: boolean;
+  /** A capture that runs ends first, instead of being parked. */
+  readonly waitForCapture?: boolean;
 };
 
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
@@ -67,6 +69,7 @@ export interface MigrationWish {
   readonly parallelConnections?: number | undefined;
   readonly compression?: string | undefined;
   readonly tls?: boolean | undefined;
+  readonly waitForCapture?: boolean | undefined;
 }
 
 export interface MigrationPlan {

@@ -81,6 +81,7 @@ export class Migrations {
       ...(wish.parallelConnections !== undefined && { parallelConnections: wish.parallelConnections }),
       ...(wish.compression !== undefined && { compression: wish.compression }),
       ...(wish.tls !== undefined && { tls: wish.tls }),
+      ...(wish.waitForCapture === true && { waitForCapture: true }),
     };
   }
 

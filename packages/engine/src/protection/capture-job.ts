@@ -4,8 +4,16 @@ import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
 import { BaseLostError, type BackupFacts, type HostBackup, type Moment, type MomentPlace, type WriteStats } from "../ports/backup.ts";
+import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
-import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
+import {
+  CHECKPOINT_FILE,
+  type CaptureDone,
+  type CaptureInput,
+  type CaptureResult,
+  type CheckedDisk,
+  type TrackingRecord,
+} from "./model.ts";
 import { checkpointName } from "./names.ts";
 import { type Felt, Pace, pacing } from "./pace.ts";
 import { type CapturePlan, judgeConsistency, levels, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
@@ -26,6 +34,7 @@ interface Kept {
 
 interface Read extends Stored {
   readonly felt: Felt;
+  readonly checked?: readonly CheckedDisk[];
 }
 
 interface Begun {
@@ -100,7 +109,13 @@ class Run {
     const backup = this.#captures.backup(vm.hostId);
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId }, this.#context);
-    const planned: PlanInput = { facts: healed.facts, base: known.base, checkpoint: healed.checkpoint, lost: healed.lost };
+    const planned: PlanInput = {
+      facts: healed.facts,
+      base: known.base,
+      checkpoint: healed.checkpoint,
+      lost: healed.lost,
+      check: this.#input.check,
+    };
     this.#refuse(healed.facts);
     const begun = await this.#begin(backup, vm, planned);
     try {
@@ -173,12 +188,17 @@ class Run {
 
   async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Read> {
     const { vault, backup, base, begun, verdict } = of;
-    const { vmId, vm, onMigration } = this.#input;
+    const { vmId, vm, onMigration, check = false } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
       signal: this.#context.signal,
       clock: options.clock,
-      moveWaiting: () => (onMigration === "park" ? options.moveWaiting(vmId) : undefined),
+      moveWaiting: () => {
+        const move = options.moveWaiting(vmId);
+        return move && onMigration === "finish" ? { ...move, waits: true } : move;
+      },
+      waitedFor: ({ id, title }) =>
+        this.#context.reason({ code: "move-waits", text: `job ${id} (${title}) waits until this capture has ended` }),
       scratchLeft: (signal) => backup.scratchLeft(begun.moment, { signal }),
       scratchFloor: Math.min(scratchStartBytes, (begun.moment.scratch?.freeBytes ?? 0) / 4),
     });
@@ -189,12 +209,20 @@ class Run {
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
     const reasons = begun.plan.disks.map(({ reason }) => reason.text);
+    const shared = this.#captures.sharedPace(this.#input);
+    const both: Pick<Pace, "take"> = {
+      async take(bytes, signal) {
+        await shared?.take(bytes, signal);
+        await pace.take(bytes, signal);
+      },
+    };
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, base, verdict, reasons, pace, machine: { ...machine, files } },
+      { name: vm, moment: begun.moment, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
       { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
     );
-    return { ...stored, felt: following.felt() };
+    const checked = check && base ? await compareWithLast(vault, base, stored.point, stored.lists, watch.signal) : undefined;
+    return { ...stored, felt: following.felt(), ...(checked && { checked }) };
   }
 
   /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
@@ -208,7 +236,11 @@ class Run {
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId, vault } = this.#input;
-    const { point, readBytes, felt } = stored;
+    const { point, readBytes, felt, checked } = stored;
+    for (const one of checked ?? []) {
+      const code = (one.unexpectedBytes ?? 0) > 0 ? "check-repaired" : "checked";
+      await this.#context.reason({ code, text: checkText(one) });
+    }
     const { moment, place, plan } = begun;
     const figure = (name: string): number => point.figures[name] ?? 0;
     const done: CaptureDone = {
@@ -223,8 +255,10 @@ class Run {
       consistency: verdict.level,
       evidence: verdict.evidence,
       frozenMs: moment.freeze.frozenMs,
+      ...(checked && { check: checked }),
       disks: plan.disks.map((disk) => ({
         ...disk,
+        ...(checked && disk.mode === "incremental" && { mode: "compared" as const }),
         sizeBytes: point.disks.find(({ name }) => name === disk.target)?.size ?? 0,
         readBytes: readBytes.get(disk.target) ?? 0,
       })),

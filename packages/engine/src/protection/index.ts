@@ -1,6 +1,7 @@
 export { captureJob } from "./capture-job.ts";
 export type {
   CapturedDisk,
+  CheckedDisk,
   CaptureDone,
   CaptureInput,
   CaptureParked,

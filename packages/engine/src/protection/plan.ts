@@ -10,6 +10,8 @@ export interface PlanInput {
   readonly checkpoint?: string | undefined;
   /** Why there is a base and no checkpoint. */
   readonly lost?: string | undefined;
+  /** All is read and compared; the list of changes is only asked what it would have said. */
+  readonly check?: boolean | undefined;
 }
 
 export interface CapturePlan {
@@ -25,7 +27,7 @@ export function planCapture(input: PlanInput): CapturePlan {
   return { disks, ...(incremental && { checkpoint: input.checkpoint }) };
 }
 
-function planDisk(disk: BackupDisk, { base, checkpoint, lost }: PlanInput): Omit<DiskPlan, "target"> {
+function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput): Omit<DiskPlan, "target"> {
   const say = (mode: DiskPlan["mode"], code: string, text: string): Omit<DiskPlan, "target"> => ({
     mode,
     reason: { code, text: `${disk.target}: ${text}` },
@@ -40,6 +42,8 @@ function planDisk(disk: BackupDisk, { base, checkpoint, lost }: PlanInput): Omit
   if (checkpoint === undefined) {
     return say("compared", "tracking-lost", `read and compared with the last point: ${lost ?? "nobody kept a list of its changes"}`);
   }
+  if (check === true)
+    return say("incremental", "check", "read and compared with the last point, as a check of what its list of changes says");
   return say("incremental", "tracked", `only what changed since ${base.time} is read`);
 }
 

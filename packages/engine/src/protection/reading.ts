@@ -1,8 +1,9 @@
-import type { BlockSource } from "@godwit/core";
+import type { BlockSource, Extent } from "@godwit/core";
 import type { Point, PutDisk, Vault } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
+import type { ChangeLists } from "./check.ts";
 import type { Verdict } from "./plan.ts";
 
 export interface Reading {
@@ -13,7 +14,9 @@ export interface Reading {
   readonly verdict: Verdict;
   readonly reasons: readonly string[];
   readonly machine: MachineState;
-  readonly pace: Pace;
+  readonly pace: Pick<Pace, "take">;
+  /** Read all of it, whatever is listed as changed. */
+  readonly check: boolean;
 }
 
 export interface ReadingOptions {
@@ -25,18 +28,22 @@ export interface Stored {
   readonly point: Point;
   /** By target: bytes that the host was asked for. */
   readonly readBytes: ReadonlyMap<string, number>;
+  /** What the hypervisor listed, of a check. */
+  readonly lists: ChangeLists;
 }
 
 /** Reads what a moment's exports hold into a vault. */
 export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
   await using stack = new AsyncDisposableStack();
-  const { moment, base, name, verdict, machine, reasons, pace } = reading;
+  const { moment, base, name, verdict, machine, reasons, pace, check } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
+  const lists = new Map<string, readonly Extent[] | undefined>();
   for (const disk of moment.disks) {
     const source = stack.use(await disk.open({ signal }));
     const changed = disk.changed?.(source, { signal });
-    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && { changed }) });
+    if (check) lists.set(disk.target, changed && (await Array.fromAsync(changed)));
+    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && !check && { changed }) });
   }
   const total = disks.reduce((sum, { source }) => sum + source.size, 0);
   const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
@@ -50,14 +57,14 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
       },
     },
   );
-  return { point, readBytes: counts };
+  return { point, readBytes: counts, lists };
 }
 
 /** The same source, read no faster than allowed; what is read of it is counted. */
 function paced(
   source: BlockSource,
   target: string,
-  { pace, counts }: { readonly pace: Pace; readonly counts: Map<string, number> },
+  { pace, counts }: { readonly pace: Reading["pace"]; readonly counts: Map<string, number> },
 ): BlockSource {
   counts.set(target, 0);
   return {

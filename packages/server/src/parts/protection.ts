@@ -41,6 +41,7 @@ export interface ProtectionNeeds {
 export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
   const { store, inventory, jobs } = needs;
   const vaults = new Vaults(store.vaults, systemClock);
+  const groups = groupsPart(needs, vaults);
   const captures = new Captures({
     hosts: inventory,
     vaults,
@@ -50,12 +51,12 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
       const waiting = jobs()
         .unfinished()
         .find(({ kind, state, subject }) => moves.has(kind) && state === "queued" && subject.id === vmId);
-      return waiting && { id: waiting.id, title: waiting.title };
+      return waiting && { id: waiting.id, title: waiting.title, waits: waiting.input["waitForCapture"] === true };
     },
+    bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
   const recoveries = new Recoveries({ captures, open: libvirtRecovery });
-  const groups = groupsPart(needs, vaults);
   return {
     ...groups,
     vaults,

@@ -1,5 +1,5 @@
 import type { ConsistencyLevel } from "@godwit/vault";
-import type { Schedule } from "./schedule.ts";
+import type { BandwidthRule, Schedule } from "./schedule.ts";
 
 /** Which VMs a group protects. A VM is a member when any list names it; names and hosts may have `*` and `?`. */
 export interface MemberSelector {
@@ -49,6 +49,10 @@ export interface ProtectionGroup {
   readonly schedule: Schedule;
   readonly retention: Retention;
   readonly limits: GroupLimits;
+  /** By the hours of the schedule's time zone; unlimited when absent. */
+  readonly bandwidth?: readonly BandwidthRule[] | undefined;
+  /** Cron lines in the schedule's time zone: the first capture after each of these moments is a consistency check. */
+  readonly checks?: readonly string[] | undefined;
   readonly retry: RetryPolicy;
   /** A point at least every so many hours, or it is an alert. */
   readonly slaHours?: number | undefined;
@@ -76,6 +80,8 @@ export interface RunRecord {
   readonly storedBytes?: number | undefined;
   readonly frozenMs?: number | undefined;
   readonly error?: string | undefined;
+  /** Of a consistency check: bytes that differed from the last point though nobody had listed them as changed. */
+  readonly unexpectedBytes?: number | undefined;
 }
 
 /** What the server remembers of one member of one group; all of it can be lost without losing a point. */
@@ -91,6 +97,8 @@ export interface MemberRecord {
   readonly failures: number;
   readonly lastEndedAt?: string | undefined;
   readonly lastSuccessAt?: string | undefined;
+  /** When the newest consistency check that ended well began. */
+  readonly checkedAt?: string | undefined;
   /** The job that is under way. */
   readonly jobId?: string | undefined;
   /** Newest last, at most {@link keptRuns}. */
