@@ -12,9 +12,10 @@ async function put(guest: LabGuest, path: string, text: string): Promise<void> {
 /** What an admin does in a guest: installs a hook, and starts the agent with it. */
 export async function installHook(guest: LabGuest, host: LabHost, hook: string = guestHook): Promise<void> {
   await put(guest, "/etc/qemu/fsfreeze-hook", hook);
-  const restart = `sleep 0.3; kill $(pidof qemu-ga); sleep 0.3; exec ${agent} --fsfreeze-hook=/etc/qemu/fsfreeze-hook`;
-  await guest.exec(["/bin/sh", "-c", `setsid sh -c '${restart}' </dev/null >/dev/null 2>&1 &`]);
-  await new Promise((resolve) => setTimeout(resolve, 1000)); // or the old one would answer
+  const restart = `sleep 1; kill $(pidof qemu-ga); sleep 0.3; exec ${agent} --fsfreeze-hook=/etc/qemu/fsfreeze-hook`;
+  // Nobody asks how it ended: the agent that could tell is gone by then.
+  await guest.agent("guest-exec", { path: "/bin/sh", arg: ["-c", `setsid sh -c '${restart}' </dev/null >/dev/null 2>&1 &`] }, { host });
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // or the old one would answer
   await guest.waitForAgent({ host });
 }
 

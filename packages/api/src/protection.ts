@@ -128,8 +128,32 @@ export const RecoverRequest = z.object({
   /** What network cards plug into, old name to new one. */
   networks: z.record(z.string(), z.string()).optional(),
   start: z.boolean().default(false),
+  /** The old images of a replaced VM stay until that is confirmed; otherwise until it boots and its agent answers. */
+  keepOld: z.boolean().optional(),
 });
 export type RecoverRequest = z.input<typeof RecoverRequest>;
+
+/** Images that a VM had before a recovery replaced them. */
+export const KeptImages = z.object({
+  /** The recovery's job. */
+  id: z.string(),
+  vmId: z.string(),
+  vm: z.string(),
+  hostId: z.string(),
+  host: z.string(),
+  paths: z.array(z.string()),
+  since: Timestamp,
+  /** `boots`: until the VM runs on its new images and its agent answers. `confirmed`: until an admin says so. */
+  until: z.enum(["boots", "confirmed"]),
+});
+export type KeptImages = z.infer<typeof KeptImages>;
+
+export const ConfirmResult = z.object({
+  vm: z.string(),
+  removed: z.array(z.string()),
+  left: z.array(z.object({ path: z.string(), reason: z.string() })),
+});
+export type ConfirmResult = z.infer<typeof ConfirmResult>;
 
 export const RecoverResult = z.object({
   outcome: z.literal("recovered"),
@@ -142,7 +166,7 @@ export const RecoverResult = z.object({
   vm: z.string(),
   host: z.string(),
   disks: z.array(z.object({ target: z.string(), path: z.string(), sizeBytes: z.int(), writtenBytes: z.int(), keptBytes: z.int() })),
-  /** Images that the VM had before; nobody deletes them. */
+  /** Images that the VM had before; they go once it has proven itself. */
   keptAside: z.array(z.string()),
   started: z.boolean(),
   /** Whether the next capture reads only changes, or why not. */

@@ -4,12 +4,14 @@ import type {
   BalancePlan,
   CaptureInput,
   CaptureWish,
+  ConfirmInput,
   ComparisonReport,
   CpuBaseline,
   DrainPlan,
   FoundPoint,
   Inventory,
   JobRunner,
+  KeptImages,
   MaintenanceRecord,
   Networks,
   PlacementSettings,
@@ -73,6 +75,9 @@ export interface ProtectionService {
   captureInput(wish: CaptureWish): Promise<CaptureInput>;
   /** The input of the job `vm.recover`. */
   recoverInput(wish: RecoverWish, options: Cancellable): Promise<RecoverInput>;
+  keptImages(): Promise<KeptImages[]>;
+  /** The input of the job `vm.confirm-recovery`. */
+  confirmInput(vm: string): Promise<ConfirmInput>;
   points(filter: { readonly vault?: string | undefined; readonly vm?: string | undefined }, options: Cancellable): Promise<FoundPoint[]>;
   point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
 }

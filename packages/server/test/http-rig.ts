@@ -241,6 +241,10 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
         networks: {},
         start: false,
       }),
+      keptImages: async () => [
+        { id: "j1", vmId: "v1", vm: "web", hostId: "h1", host: "alpha", paths: ["/srv/old.qcow2"], since: at, until: "boots" },
+      ],
+      confirmInput: async (ref) => ({ vmId: ref, vm: ref, kept: ["j1"], proof: "said so" }),
       points: async () => [{ point, vault }],
       point: async (ref) => ({ point: find("point", ref, [point]), vault }),
     },
@@ -299,6 +303,7 @@ const kindNames = [
   "vm.move-storage",
   "vm.capture",
   "vm.recover",
+  "vm.confirm-recovery",
   "host.drain",
   "host.resume",
   "cluster.balance",

@@ -87,6 +87,8 @@ export interface Moment {
   readonly freeze: FreezeReport;
   /** What brings the checkpoint back where the hypervisor lost sight of it; absent when none was made. */
   readonly checkpointXml?: string | undefined;
+  /** Of a VM that is off: which of its images somebody wrote to since; undefined: none, as far as their files tell. */
+  touched?(options: Cancellable): Promise<string | undefined>;
   /** Where overwritten blocks are kept, and bytes that were free there; absent for a VM that is off. */
   readonly scratch?: { readonly directory: string; readonly freeBytes: number } | undefined;
 }

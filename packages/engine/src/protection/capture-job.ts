@@ -120,8 +120,7 @@ class Run {
     const begun = await this.#begin(backup, vm, planned);
     try {
       const verdict = await this.#judge(healed.facts, begun);
-      const stored = await this.#read({ vault, backup, base: known.base, begun, verdict });
-      if (healed.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
+      const stored = await this.#read({ vault, backup, base: known.base, begun, verdict, off: healed.facts.state === "off" });
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before: known.tracking?.checkpoint }));
     } catch (error) {
       await this.#undo(begun.place);
@@ -186,8 +185,15 @@ class Run {
     return verdict;
   }
 
-  async #read(of: { vault: Vault; backup: HostBackup; base: Point | undefined; begun: Begun; verdict: Verdict }): Promise<Read> {
-    const { vault, backup, base, begun, verdict } = of;
+  async #read(of: {
+    vault: Vault;
+    backup: HostBackup;
+    base: Point | undefined;
+    begun: Begun;
+    verdict: Verdict;
+    off: boolean;
+  }): Promise<Read> {
+    const { vault, backup, base, begun, verdict, off } = of;
     const { vmId, vm, onMigration, check = false } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
@@ -219,18 +225,25 @@ class Run {
     const stored = await readInto(
       vault,
       { name: vm, moment: begun.moment, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
-      { signal: watch.signal, progress: (progress) => this.#context.progress(progress) },
+      {
+        signal: watch.signal,
+        progress: (progress) => this.#context.progress(progress),
+        beforeCommit: async () => (off ? await this.#isStillOff(backup, begun.moment) : undefined),
+      },
     );
     const checked = check && base ? await compareWithLast(vault, base, stored.point, stored.lists, watch.signal) : undefined;
     return { ...stored, felt: following.felt(), ...(checked && { checked }) };
   }
 
   /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
-  async #wasStillOff(backup: HostBackup, vault: Vault, { id }: Point): Promise<void> {
-    const { state, name } = await backup.facts(this.#input.vmId, { signal: this.#context.signal });
-    if (state === "off") return;
-    await vault.deletePoint(id, { signal: this.#context.signal });
-    throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
+  async #isStillOff(backup: HostBackup, moment: Moment): Promise<void> {
+    const { signal } = this.#context;
+    const { state, name } = await backup.facts(this.#input.vmId, { signal });
+    if (state !== "off")
+      throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
+    const touched = await moment.touched?.({ signal });
+    if (touched === undefined) return;
+    throw new EngineError("conflict", `${touched} was written to while it was read, though ${name} is off: capture it again`);
   }
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {

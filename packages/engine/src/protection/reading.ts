@@ -22,6 +22,8 @@ export interface Reading {
 export interface ReadingOptions {
   readonly signal: AbortSignal;
   readonly progress: (progress: JobProgress) => void;
+  /** See `PutOptions`. */
+  readonly beforeCommit: () => Promise<void>;
 }
 
 export interface Stored {
@@ -33,7 +35,7 @@ export interface Stored {
 }
 
 /** Reads what a moment's exports hold into a vault. */
-export async function readInto(vault: Vault, reading: Reading, { signal, progress }: ReadingOptions): Promise<Stored> {
+export async function readInto(vault: Vault, reading: Reading, { signal, progress, beforeCommit }: ReadingOptions): Promise<Stored> {
   await using stack = new AsyncDisposableStack();
   const { moment, base, name, verdict, machine, reasons, pace, check } = reading;
   const counts = new Map<string, number>();
@@ -51,6 +53,7 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
     { name, disks, time: moment.at, consistency: verdict, machine, reasons, ...(base && { base }) },
     {
       signal,
+      beforeCommit,
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;
         progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });

@@ -5,7 +5,16 @@ import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
 import { jobView } from "./views.ts";
 
-type Names = "vaultLocationList" | "vaultLocationAdd" | "vaultLocationRemove" | "vmCapture" | "pointList" | "pointGet" | "pointRecover";
+type Names =
+  | "vaultLocationList"
+  | "vaultLocationAdd"
+  | "vaultLocationRemove"
+  | "vmCapture"
+  | "pointList"
+  | "pointGet"
+  | "pointRecover"
+  | "keptImagesList"
+  | "recoveryConfirm";
 
 export function protectionHandlers({ protection, jobs }: Services): Pick<Handlers, Names> {
   return {
@@ -27,6 +36,9 @@ export function protectionHandlers({ protection, jobs }: Services): Pick<Handler
       const input = await protection.recoverInput({ ...body, point: params.point }, { signal });
       return jobView(await jobs.submit("vm.recover", input, { idempotencyKey }));
     },
+    keptImagesList: async ({ query }) => pageOf(await protection.keptImages(), ({ since, id }) => [since, id], query),
+    recoveryConfirm: async ({ params, idempotencyKey }) =>
+      jobView(await jobs.submit("vm.confirm-recovery", await protection.confirmInput(params.vm), { idempotencyKey })),
     pointGet: async ({ params, query, signal }) => pointView(await protection.point(params.point, query.vault, { signal })),
   };
 }

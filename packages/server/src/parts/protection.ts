@@ -2,10 +2,12 @@ import { systemClock } from "@godwit/core";
 import {
   type Alerts,
   captureJob,
+  confirmRecoveryJob,
   Captures,
   findPoint,
   type Inventory,
   type JobRunner,
+  KeptAside,
   libvirtBackup,
   libvirtRecovery,
   listFoundPoints,
@@ -56,17 +58,30 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
-  const recoveries = new Recoveries({ captures, open: libvirtRecovery });
+  const recoveries = new Recoveries({ captures, open: libvirtRecovery, kept: store.keptImages });
+  const aside = new KeptAside({
+    kept: store.keptImages,
+    recoveries,
+    vms: () => inventory.vms(),
+    submit: (input, idempotencyKey) => jobs().submit("vm.confirm-recovery", input, { idempotencyKey }),
+    clock: systemClock,
+    log: needs.log,
+  });
   return {
     ...groups,
     vaults,
-    kinds: [captureJob(captures), recoverJob(recoveries), ...groups.kinds],
+    kinds: [captureJob(captures), recoverJob(recoveries), confirmRecoveryJob(aside), ...groups.kinds],
+    run: async (ready, signal) => {
+      await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal }))]);
+    },
     service: {
       vaults: () => vaults.list(),
       addVault: (vault, cancellable) => vaults.add(vault, cancellable),
       removeVault: (ref) => vaults.remove(ref),
       captureInput: (wish) => captures.resolve(wish),
       recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
+      keptImages: () => aside.list(),
+      confirmInput: (ref) => aside.confirm(ref),
       points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
       point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
     },

@@ -3,6 +3,7 @@ import type {
   Collection,
   HostMigrationSettings,
   HostRecord,
+  KeptImages,
   LiveMigrationSettings,
   MaintenanceRecord,
   MemberRecord,
@@ -35,6 +36,7 @@ export class SqliteStore implements Store {
   readonly groupMembers: Collection<MemberRecord>;
   readonly alerts: Collection<AlertRecord>;
   readonly tracking: Collection<TrackingRecord>;
+  readonly keptImages: Collection<KeptImages>;
   readonly #db: Kysely<Schema>;
   readonly #lock: Disposable;
 
@@ -53,6 +55,7 @@ export class SqliteStore implements Store {
     this.groupMembers = sqliteCollection(db, guard, "protection-member");
     this.alerts = sqliteCollection(db, guard, "alert");
     this.tracking = sqliteCollection(db, guard, "tracking");
+    this.keptImages = sqliteCollection(db, guard, "kept-images");
   }
 
   /**
