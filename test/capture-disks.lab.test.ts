@@ -13,7 +13,7 @@ import {
   withRestored,
 } from "./support/captures.ts";
 import { addOddDisks, type OddDisk } from "./support/odd-disks.ts";
-import { assertOneWholeGuest, ended, eventually, runGuest, showJob, type Site, startSite, vmHost } from "./support/site.ts";
+import { assertOneWholeGuest, ended, eventually, showJob, type Site, startSite, vmHost } from "./support/site.ts";
 
 describe("capturing disks of every kind", () => {
   let site: Site;
@@ -90,22 +90,22 @@ describe("capturing disks of every kind", () => {
   });
 
   it("gives up before the guest's overwritten blocks find no room, and leaves the guest well", async () => {
-    const { folder, release } = await smallScratch();
+    const scratch = await smallScratch();
     await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=24 2>/dev/null; sync"]);
     const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "2M"])).trim();
     await eventually("it is reading", async () => (await showJob(site.godwit, id)).progress?.phase.startsWith("reading"));
-    await alpha.exec(["bash", "-c", `head -c 1G /dev/zero >${folder}/filler; true`]);
+    await alpha.exec(["bash", "-c", `head -c 1G /dev/zero >${scratch.folder}/filler; true`]);
     const job = await ended(site.godwit, id);
     assert.equal(job.state, "failed");
     assert.match(job.error?.detail ?? "", /given up for the guest's sake/);
-    await release();
+    await scratch.release();
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
     await assertNoTraces(guest, alpha);
     await assertWholePoint(site, await capture(site, guest));
   });
 
   /** The folder that scratch files go to gets a small file system of its own. */
-  async function smallScratch(): Promise<{ readonly folder: string; release(): Promise<void> }> {
+  async function smallScratch(): Promise<{ readonly folder: string; readonly release: () => Promise<void> }> {
     const { stdout } = await alpha.exec(["bash", "-c", "ls -d /var/lib/libvirt/qemu/domain-*-web"]);
     const folder = stdout.trim();
     await alpha.exec(["mount", "-t", "tmpfs", "-o", "size=300m,mode=777", "small", folder]);
@@ -156,7 +156,7 @@ describe("capturing disks of every kind", () => {
   });
 
   it("carries what firmware and TPM keep", async () => {
-    const [nvram, tpm] = ["/var/lib/libvirt/qemu/nvram/plain_VARS.fd", `/var/lib/libvirt/swtpm/${"$1"}`];
+    const [nvram, tpm] = ["/var/lib/libvirt/qemu/nvram/plain_VARS.fd", "/var/lib/libvirt/swtpm/$1"];
     const prepare = `mkdir -p /var/lib/libvirt/qemu/nvram "${tpm}/tpm2"; head -c 65536 /dev/urandom >${nvram}; echo sealed >"${tpm}/tpm2/tpm2-00.permall"
 virsh -q -c qemu:///system dumpxml plain --inactive >/tmp/plain.xml
 sed -i "s#<kernel>#<loader readonly='yes' type='pflash'>/srv/local/code.fd</loader><nvram>${nvram}</nvram><kernel>#; s#</devices>#<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm></devices>#" /tmp/plain.xml

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Job } from "@godwit/api";
+import type { FilesCaptured, Job } from "@godwit/api";
 import { type LabGuest, type LabHost, readImageFile } from "@godwit/lab";
 import {
   assertNoTraces,
@@ -240,6 +240,30 @@ describe("capturing a running guest", () => {
     );
     const again = await capture(site, guest, "--check");
     assert.ok(again.check?.every(({ unexpectedBytes }) => unexpectedBytes === 0));
+    assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
+  });
+
+  it("keeps files of the guest through its agent, and brings them back into it", async () => {
+    const make =
+      "mkdir -p '/data/set/a b' && cp /bin/busybox '/data/set/a b/busybox' && head -c 3000000 /dev/urandom >/data/set/random && ln -s random /data/set/link";
+    await guest.exec(["/bin/sh", "-c", make]);
+    const files = async (...args: readonly string[]): Promise<FilesCaptured> => {
+      const job = await site.godwit.json<Job>(["protect-files", "web", "--vault", "main", "--set", "data", ...args]);
+      assert.equal(job.state, "done", JSON.stringify(job.error));
+      return job.result as FilesCaptured;
+    };
+    const kept = await files("--path", "/data/set");
+    assert.ok(kept.readBytes > 3_000_000 && kept.readBytes % 512 === 0);
+    const again = await files("--path", "/data/set");
+    assert.ok(again.storedBytes < 100_000, `${again.storedBytes} bytes were stored again`);
+    const back = await site.godwit.json<Job>(["recover", "files", kept.pointId, "--to", "web", "--into", "/data/back"]);
+    assert.equal(back.state, "done", JSON.stringify(back.error));
+    const sums = "cd \"$1\" && find . -type f -exec sha256sum '{}' ';' | sort; readlink link";
+    const sumsOf = async (folder: string): Promise<string> => (await guest.exec(["/bin/sh", "-c", sums, "sh", folder])).toString();
+    assert.equal(await sumsOf("/data/back/data/set"), await sumsOf("/data/set"));
+    const missing = await site.godwit.try(["protect-files", "web", "--vault", "main", "--path", "/nowhere"]);
+    assert.match(missing.stderr, /could not read all of it: .*nowhere/);
+    assert.doesNotMatch((await alpha.virsh(["dumpxml", "web"])).stdout, /org.godwit.files/);
     assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
   });
 

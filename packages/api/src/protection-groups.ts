@@ -41,6 +41,8 @@ export const BandwidthRule = z.object({ bytesPerSecond: z.int().min(1_000_000), 
 const bandwidth = z.array(BandwidthRule).max(50);
 /** Cron lines: the first capture after each of these moments is a consistency check. */
 const checks = z.array(z.string().max(200)).max(50);
+/** In the guests: their files are captured through the agent, instead of the VMs' disks. */
+const paths = z.array(z.string().max(4096)).min(1).max(1000);
 
 /** How many points of each kind stay. */
 export const Retention = z.object({
@@ -68,6 +70,7 @@ export const GroupDraft = z.object({
   limits: GroupLimits.optional(),
   bandwidth: bandwidth.optional(),
   checks: checks.optional(),
+  paths: paths.optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.optional(),
   onMigration: onMigration.optional(),
@@ -88,6 +91,7 @@ export const GroupEdit = z.object({
   limits: GroupLimits.nullable().optional(),
   bandwidth: bandwidth.nullable().optional(),
   checks: checks.nullable().optional(),
+  paths: paths.nullable().optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.nullable().optional(),
   onMigration: onMigration.optional(),
@@ -132,6 +136,7 @@ export const ProtectionGroup = z.object({
   limits: GroupLimits,
   bandwidth: bandwidth.optional(),
   checks: checks.optional(),
+  paths: paths.optional(),
   retry: RetryPolicy,
   slaHours: z.int().optional(),
   onMigration,

@@ -133,6 +133,56 @@ export const RecoverRequest = z.object({
 });
 export type RecoverRequest = z.input<typeof RecoverRequest>;
 
+const guestPath = z.string().min(1).max(4096);
+
+export const FilesCaptureRequest = z.object({
+  /** Registered vault, by name or id. */
+  vault: z.string().min(1),
+  /** Its points are named `VM:SET`. */
+  set: Name.optional(),
+  /** Absolute, in the guest. */
+  paths: z.array(guestPath).min(1).max(1000),
+});
+export type FilesCaptureRequest = z.input<typeof FilesCaptureRequest>;
+
+export const FilesCaptured = z.object({
+  outcome: z.literal("files-captured"),
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  vault: z.string(),
+  pointId: z.string(),
+  set: z.string(),
+  paths: z.array(z.string()),
+  /** Of the archive. */
+  readBytes: z.int(),
+  storedBytes: z.int(),
+  warnings: z.array(z.string()),
+  totalMs: z.number(),
+});
+export type FilesCaptured = z.infer<typeof FilesCaptured>;
+
+export const FilesRecoverRequest = z.object({
+  vault: z.string().min(1).optional(),
+  /** The VM that gets them, by name or id. */
+  vm: z.string().min(1),
+  /** A folder in the guest, which is made. What is there and not among the files stays. */
+  into: guestPath,
+});
+export type FilesRecoverRequest = z.input<typeof FilesRecoverRequest>;
+
+export const FilesRecovered = z.object({
+  outcome: z.literal("files-recovered"),
+  vm: z.string(),
+  vault: z.string(),
+  pointId: z.string(),
+  at: Timestamp,
+  into: z.string(),
+  bytes: z.int(),
+  totalMs: z.number(),
+});
+export type FilesRecovered = z.infer<typeof FilesRecovered>;
+
 /** Images that a VM had before a recovery replaced them. */
 export const KeptImages = z.object({
   /** The recovery's job. */

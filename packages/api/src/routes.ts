@@ -18,7 +18,16 @@ import {
 } from "./network.ts";
 import { placementRoutes } from "./placement-routes.ts";
 import { protectionGroupRoutes } from "./protection-groups.ts";
-import { CaptureRequest, KeptImages, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
+import {
+  CaptureRequest,
+  FilesCaptureRequest,
+  FilesRecoverRequest,
+  KeptImages,
+  RecoverRequest,
+  RecoveryPoint,
+  VaultLocation,
+  VaultLocationAdd,
+} from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
 import { validationRoutes } from "./validation.ts";
@@ -260,6 +269,22 @@ export const routes = {
     tag: "protection",
     summary: "Recover a VM, or disks of it, from a recovery point",
     body: RecoverRequest,
+    ...startsJob,
+  }),
+  vmCaptureFiles: route({
+    method: "POST",
+    path: "/vms/{vm}/capture-files",
+    tag: "protection",
+    summary: "Keep files of a guest, read through its agent",
+    body: FilesCaptureRequest,
+    ...startsJob,
+  }),
+  pointRecoverFiles: route({
+    method: "POST",
+    path: "/points/{point}/recover-files",
+    tag: "protection",
+    summary: "Bring kept files back into a guest",
+    body: FilesRecoverRequest,
     ...startsJob,
   }),
   keptImagesList: route({

@@ -1,4 +1,4 @@
-import type { CaptureResult } from "@godwit/api";
+import type { CaptureResult, FilesCaptured, FilesRecovered } from "@godwit/api";
 import { type Column, renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 
@@ -44,4 +44,28 @@ export function captureTable(result: CaptureResult): string {
     ["time", formatDuration(result.totalMs)],
   ]);
   return `${fields}\n${renderTable(diskColumns, result.disks)}`;
+}
+
+/** What of a guest's files was kept. */
+export function filesTable(files: FilesCaptured): string {
+  return renderFields([
+    ["VM", `${files.vm} on ${files.host}`],
+    ["files", files.paths.join(", ")],
+    ["point", `${files.pointId.slice(0, 12)} (${files.vm}:${files.set}) in ${files.vault}`],
+    ["read", formatBytes(files.readBytes)],
+    ["stored", formatBytes(files.storedBytes)],
+    ["warnings", files.warnings.length > 0 ? files.warnings.join("; ") : undefined],
+    ["time", formatDuration(files.totalMs)],
+  ]);
+}
+
+/** What was brought back into a guest. */
+export function unpackedTable(files: FilesRecovered): string {
+  return renderFields([
+    ["VM", files.vm],
+    ["into", files.into],
+    ["point", `${files.pointId.slice(0, 12)} of ${files.vault}, as of ${files.at}`],
+    ["sent", formatBytes(files.bytes)],
+    ["time", formatDuration(files.totalMs)],
+  ]);
 }

@@ -1,5 +1,15 @@
-import { CaptureResult, ConfirmResult, type Job, MigrationResult, MovesResult, RecoverResult, StorageMoveResult } from "@godwit/api";
-import { captureTable } from "./capture-table.ts";
+import {
+  CaptureResult,
+  ConfirmResult,
+  FilesCaptured,
+  FilesRecovered,
+  type Job,
+  MigrationResult,
+  MovesResult,
+  RecoverResult,
+  StorageMoveResult,
+} from "@godwit/api";
+import { captureTable, filesTable, unpackedTable } from "./capture-table.ts";
 import { movesTable } from "./output/moves.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
@@ -106,6 +116,10 @@ function resultTable(result: unknown): string {
   if (moves.success) return movesTable(moves.data);
   const recovered = RecoverResult.safeParse(result);
   if (recovered.success) return recoverTable(recovered.data);
+  const files = FilesCaptured.safeParse(result);
+  if (files.success) return filesTable(files.data);
+  const unpacked = FilesRecovered.safeParse(result);
+  if (unpacked.success) return unpackedTable(unpacked.data);
   const confirmed = ConfirmResult.safeParse(result);
   return confirmed.success ? confirmTable(confirmed.data) : "";
 }

@@ -28,6 +28,8 @@ export * from "./validate/index.ts";
 export { libvirtCpu } from "./adapters/libvirt/cpu.ts";
 export type * from "./ports/cpu.ts";
 export * from "./doctor/index.ts";
+export * from "./ports/guest-files.ts";
+export { libvirtGuestFiles } from "./adapters/libvirt/backup/guest-files.ts";
 export { libvirtBackup } from "./adapters/libvirt/backup/index.ts";
 export { type HookStatus, judgeHooks, judgeWriters, parseStatus } from "./adapters/libvirt/backup/writers.ts";
 export * from "./ports/backup.ts";

@@ -62,7 +62,16 @@ export class Composition implements AsyncDisposable {
     const { migration, placement, validation } = movingParts(parts);
     this.#placement = placement;
     const { alerts, alertChanges } = alertsPart(store, log);
-    const protection = protectionPart({ store, inventory, log, alerts, placements: placement.placements, jobs: () => this.#jobs });
+    const spoolDir = options.doctor.stateDir;
+    const protection = protectionPart({
+      store,
+      inventory,
+      log,
+      alerts,
+      spoolDir,
+      placements: placement.placements,
+      jobs: () => this.#jobs,
+    });
     this.#protection = protection;
     const power = [vmStartKind(inventory, (hostId) => placement.maintenance.closed(hostId)), vmStopKind(inventory, systemClock)];
     const kinds = [...power, ...migration.kinds, ...placement.kinds, ...protection.kinds, ...(options.kinds ?? [])];

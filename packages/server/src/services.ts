@@ -8,6 +8,10 @@ import type {
   ComparisonReport,
   CpuBaseline,
   DrainPlan,
+  FilesCaptureInput,
+  FilesCaptureWish,
+  FilesRecoverInput,
+  FilesRecoverWish,
   FoundPoint,
   Inventory,
   JobRunner,
@@ -75,6 +79,10 @@ export interface ProtectionService {
   captureInput(wish: CaptureWish): Promise<CaptureInput>;
   /** The input of the job `vm.recover`. */
   recoverInput(wish: RecoverWish, options: Cancellable): Promise<RecoverInput>;
+  /** The input of the job `vm.capture-files`. */
+  filesInput(wish: FilesCaptureWish): Promise<FilesCaptureInput>;
+  /** The input of the job `vm.recover-files`. */
+  filesRecoverInput(wish: FilesRecoverWish, options: Cancellable): Promise<FilesRecoverInput>;
   keptImages(): Promise<KeptImages[]>;
   /** The input of the job `vm.confirm-recovery`. */
   confirmInput(vm: string): Promise<ConfirmInput>;

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { print, printList } from "../context.ts";
 import { type Column, renderFields, renderTable } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, byteRate, integer, nameList, type WithContext } from "./command.ts";
+import { type AddCommands, byteRate, integer, nameList, several, type WithContext } from "./command.ts";
 
 const groupColumns: readonly Column<ProtectionGroup>[] = [
   { title: "GROUP", value: ({ name }) => name },
@@ -94,6 +94,7 @@ function printGroup(group: ProtectionGroup): string {
     ["group", group.name],
     ["vault", group.vault],
     ["members", `${selects.join(", ")}${except.length > 0 ? `, but not ${except.join(", ")}` : ""}`],
+    ["captures", group.paths ? `files of the guests: ${group.paths.join(", ")}` : "all disks"],
     ["schedule", scheduleText(group)],
     ["keeps", retentionText(group)],
     ["reads at most", bandwidthText(group)],
@@ -123,6 +124,7 @@ interface GroupFlags {
   readonly perVault?: number;
   readonly bandwidth?: (ReturnType<typeof bandwidthRule> | "none")[];
   readonly check?: string[];
+  readonly path?: string[];
   readonly retries?: number;
   readonly retryMinutes?: number;
   readonly sla?: number | "none";
@@ -161,11 +163,6 @@ function bandwidthRule(text: string): { bytesPerSecond: number; hours?: ReturnTy
   return { bytesPerSecond: byteRate(rate), ...(hours !== undefined && { hours: runWindow(hours) }) };
 }
 
-/** An option that may be given several times. */
-function several<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
-  return (text, before = []) => [...before, parse(text)];
-}
-
 function groupOptions(command: Command): Command {
   return command
     .option("--vm <names>", "VMs by name or id, with * and ?", nameList)
@@ -190,6 +187,11 @@ function groupOptions(command: Command): Command {
     .option(
       "--check <line>",
       "the first capture after it is a consistency check, as in crontab(5); may be repeated; 'none'",
+      several(String),
+    )
+    .option(
+      "--path <path>",
+      "capture these files of the guests, through their agents, instead of disks; may be repeated; 'none'",
       several(String),
     )
     .option("--retries <n>", "tries after a failure", integer)
@@ -218,6 +220,7 @@ function settingsOf(flags: GroupFlags): GroupEdit {
     ...(flags.keep && { retention: flags.keep }),
     ...(limited && { limits: { perHost, perPool, perVault } }),
     ...(flags.bandwidth && { bandwidth: orNone(flags.bandwidth) }),
+    ...(flags.path && { paths: orNone(flags.path) }),
     ...(flags.check && { checks: orNone(flags.check) }),
     ...(retried && { retry: { times: flags.retries ?? 3, delayMinutes: flags.retryMinutes ?? 5 } }),
     ...(flags.sla !== undefined && { slaHours: flags.sla === "none" ? null : flags.sla }),

@@ -5,7 +5,7 @@ import { guestHook } from "../guest-hook.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, byteRate, type JobFlags, jobOptions, type WithContext } from "./command.ts";
+import { type AddCommands, byteRate, type JobFlags, jobOptions, several, type WithContext } from "./command.ts";
 
 const vaultColumns: readonly Column<VaultLocation>[] = [
   { title: "NAME", value: (vault) => vault.name },
@@ -110,6 +110,29 @@ function addProtect(program: Command, withContext: WithContext): void {
   );
 }
 
+interface FilesFlags extends JobFlags {
+  readonly vault: string;
+  readonly set?: string;
+  readonly path: string[];
+}
+
+function addProtectFiles(program: Command, withContext: WithContext): void {
+  const protect = program
+    .command("protect-files <vm>")
+    .description("keep files of a running guest, read through its agent")
+    .requiredOption("--vault <vault>", "where to keep them: a registered vault")
+    .requiredOption("--path <path>", "a file or folder in the guest; may be repeated", several(String))
+    .option("--set <name>", "what the files are called: their points are VM:NAME");
+  jobOptions(protect).action((vm: string, flags: FilesFlags) =>
+    withContext(async (context) => {
+      const { vault, set, path: paths, idempotencyKey } = flags;
+      const body = { vault, paths, ...(set !== undefined && { set }) };
+      const job = await context.client.call("vmCaptureFiles", { params: { vm }, body, idempotencyKey, signal: context.signal });
+      await finishJob(context, job, flags);
+    }),
+  );
+}
+
 function addPoints(program: Command, withContext: WithContext): void {
   const points = program.command("point").description("recovery points");
   points
@@ -137,6 +160,7 @@ function addPoints(program: Command, withContext: WithContext): void {
 export const addProtectionCommands: AddCommands = (program, withContext) => {
   addVaultLocations(program, withContext);
   addProtect(program, withContext);
+  addProtectFiles(program, withContext);
   addPoints(program, withContext);
   program
     .command("guest-hook")

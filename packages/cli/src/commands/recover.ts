@@ -98,6 +98,29 @@ function addDisk(recover: Command, withContext: WithContext): void {
   );
 }
 
+interface FilesFlags extends JobFlags {
+  readonly vault?: string;
+  readonly to: string;
+  readonly into: string;
+}
+
+function addFiles(recover: Command, withContext: WithContext): void {
+  const files = recover
+    .command("files <point>")
+    .description("bring kept files back into a running guest")
+    .option("--vault <vault>", "the vault that the point is in")
+    .requiredOption("--to <vm>", "the VM that gets them")
+    .requiredOption("--into <folder>", "a folder in the guest, which is made; what is there stays unless it is among the files");
+  jobOptions(files).action((point: string, flags: FilesFlags) =>
+    withContext(async (context) => {
+      const { vault, to: vm, into, idempotencyKey } = flags;
+      const body = { vm, into, ...(vault !== undefined && { vault }) };
+      const job = await context.client.call("pointRecoverFiles", { params: { point }, body, idempotencyKey, signal: context.signal });
+      await finishJob(context, job, flags);
+    }),
+  );
+}
+
 const keptColumns: readonly Column<KeptImages>[] = [
   { title: "VM", value: ({ vm }) => vm },
   { title: "HOST", value: ({ host }) => host },
@@ -133,5 +156,6 @@ export const addRecoverCommands: AddCommands = (program, withContext) => {
   const recover = program.command("recover").description("bring back what a recovery point holds");
   addVm(recover, withContext);
   addDisk(recover, withContext);
+  addFiles(recover, withContext);
   addKept(recover, withContext);
 };

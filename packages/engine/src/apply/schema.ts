@@ -107,6 +107,7 @@ const Group = z.strictObject({
     .max(50)
     .optional(),
   checks: z.array(z.string().max(200)).max(50).optional(),
+  paths: z.array(z.string().max(4096)).min(1).max(1000).optional(),
   retry: z.strictObject({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) }).optional(),
   slaHours: count.optional(),
   onMigration: z.enum(["park", "finish"]).optional(),

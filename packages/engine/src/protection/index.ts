@@ -10,6 +10,7 @@ export type {
   TrackingRecord,
   VaultRecord,
 } from "./model.ts";
+export * from "./files/index.ts";
 export * from "./groups/index.ts";
 export { findPoint, type FoundPoint, listFoundPoints } from "./points.ts";
 export { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict } from "./plan.ts";

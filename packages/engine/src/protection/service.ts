@@ -91,7 +91,7 @@ export class Captures {
   }
 
   /** What the captures of a group share; undefined for one that belongs to none. */
-  sharedPace({ groupId }: Pick<CaptureInput, "groupId">): SharedPace | undefined {
+  sharedPace({ groupId }: { readonly groupId?: string | undefined }): SharedPace | undefined {
     const { bandwidth, clock } = this.options;
     if (groupId === undefined || !bandwidth) return undefined;
     const shared = this.#shared.get(groupId) ?? new SharedPace(clock, () => bandwidth(groupId));

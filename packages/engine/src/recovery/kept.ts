@@ -116,9 +116,10 @@ export function confirmRecoveryJob(aside: KeptAside): JobKind<ConfirmInput> {
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
     slots: () => [],
-    async run({ input, signal, reason }): Promise<ConfirmResult> {
+    async run(context): Promise<ConfirmResult> {
+      const { input, signal } = context;
       const { kept, recoveries, vms } = aside.options;
-      await reason({ code: "confirmed", text: input.proof });
+      await context.reason({ code: "confirmed", text: input.proof });
       const removed: string[] = [];
       const left: { path: string; reason: string }[] = [];
       for (const id of input.kept) {
@@ -134,7 +135,7 @@ export function confirmRecoveryJob(aside: KeptAside): JobKind<ConfirmInput> {
         removed.push(...free.filter((path) => !failed.some((one) => one.path === path)));
         await kept.delete(id);
       }
-      for (const one of left) await reason({ code: "left", text: `${one.path} stays: ${one.reason}` });
+      for (const one of left) await context.reason({ code: "left", text: `${one.path} stays: ${one.reason}` });
       return { vm: input.vm, removed, left };
     },
   };

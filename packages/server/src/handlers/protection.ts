@@ -14,7 +14,9 @@ type Names =
   | "pointGet"
   | "pointRecover"
   | "keptImagesList"
-  | "recoveryConfirm";
+  | "recoveryConfirm"
+  | "vmCaptureFiles"
+  | "pointRecoverFiles";
 
 export function protectionHandlers({ protection, jobs }: Services): Pick<Handlers, Names> {
   return {
@@ -27,6 +29,14 @@ export function protectionHandlers({ protection, jobs }: Services): Pick<Handler
     async vmCapture({ params, body, idempotencyKey }) {
       const input = await protection.captureInput({ ...body, vm: params.vm });
       return jobView(await jobs.submit("vm.capture", input, { idempotencyKey }));
+    },
+    async vmCaptureFiles({ params, body, idempotencyKey }) {
+      const input = await protection.filesInput({ ...body, vm: params.vm });
+      return jobView(await jobs.submit("vm.capture-files", input, { idempotencyKey }));
+    },
+    async pointRecoverFiles({ params, body, idempotencyKey, signal }) {
+      const input = await protection.filesRecoverInput({ ...body, point: params.point }, { signal });
+      return jobView(await jobs.submit("vm.recover-files", input, { idempotencyKey }));
     },
     async pointList({ query, signal }) {
       const points = await protection.points(query, { signal });

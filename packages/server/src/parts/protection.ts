@@ -4,11 +4,15 @@ import {
   captureJob,
   confirmRecoveryJob,
   Captures,
+  filesCaptureJob,
+  filesRecoverJob,
   findPoint,
+  GuestFiles,
   type Inventory,
   type JobRunner,
   KeptAside,
   libvirtBackup,
+  libvirtGuestFiles,
   libvirtRecovery,
   listFoundPoints,
   type Placements,
@@ -34,6 +38,8 @@ export interface ProtectionNeeds {
   readonly inventory: Inventory;
   readonly log: Logger;
   readonly alerts: Alerts;
+  /** A folder that only the server can read. */
+  readonly spoolDir: string;
   readonly placements: Pick<Placements, "settings">;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
@@ -59,6 +65,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
   const recoveries = new Recoveries({ captures, open: libvirtRecovery, kept: store.keptImages });
+  const files = new GuestFiles({ captures, open: libvirtGuestFiles, spoolDir: needs.spoolDir });
   const aside = new KeptAside({
     kept: store.keptImages,
     recoveries,
@@ -70,7 +77,14 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
   return {
     ...groups,
     vaults,
-    kinds: [captureJob(captures), recoverJob(recoveries), confirmRecoveryJob(aside), ...groups.kinds],
+    kinds: [
+      captureJob(captures),
+      recoverJob(recoveries),
+      confirmRecoveryJob(aside),
+      filesCaptureJob(files),
+      filesRecoverJob(files),
+      ...groups.kinds,
+    ],
     run: async (ready, signal) => {
       await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal }))]);
     },
@@ -80,6 +94,8 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
       removeVault: (ref) => vaults.remove(ref),
       captureInput: (wish) => captures.resolve(wish),
       recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
+      filesInput: (wish) => files.resolve(wish),
+      filesRecoverInput: (wish, cancellable) => files.resolveRecovery(wish, cancellable),
       keptImages: () => aside.list(),
       confirmInput: (ref) => aside.confirm(ref),
       points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),

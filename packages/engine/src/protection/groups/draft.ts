@@ -1,4 +1,5 @@
 import { EngineError } from "../../model/errors.ts";
+import { checkPaths } from "../files/service.ts";
 import type { GroupLimits, MemberSelector, ProtectionGroup, Retention, RetryPolicy } from "./model.ts";
 import { givenName } from "../names.ts";
 import { type BandwidthRule, checkBandwidth, checkSchedule, type Schedule } from "./schedule.ts";
@@ -16,6 +17,7 @@ export interface GroupDraft {
   readonly limits?: GroupLimits | undefined;
   readonly bandwidth?: readonly BandwidthRule[] | undefined;
   readonly checks?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
   readonly retry?: RetryPolicy | undefined;
   readonly slaHours?: number | undefined;
   readonly onMigration?: ProtectionGroup["onMigration"] | undefined;
@@ -49,6 +51,7 @@ export function newGroup(
     retry: draft.retry ?? defaults.retry,
     ...(draft.bandwidth !== undefined && { bandwidth: draft.bandwidth }),
     ...(draft.checks !== undefined && { checks: draft.checks }),
+    ...(draft.paths !== undefined && { paths: draft.paths }),
     ...(draft.slaHours !== undefined && { slaHours: draft.slaHours }),
     ...(draft.webhook !== undefined && { webhook: draft.webhook }),
     onMigration: draft.onMigration ?? "park",
@@ -60,8 +63,8 @@ export function newGroup(
 
 /** Throws `invalid`. */
 export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: string): ProtectionGroup {
-  const { slaHours, webhook, bandwidth, checks, ...rest } = group;
-  const optional = { slaHours, webhook, bandwidth, checks, ...given(edit) };
+  const { slaHours, webhook, bandwidth, checks, paths, ...rest } = group;
+  const optional = { slaHours, webhook, bandwidth, checks, paths, ...given(edit) };
   return checked({
     ...rest,
     vaultId,
@@ -80,8 +83,8 @@ export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: stri
 }
 
 /** What an edit says of the settings that can be taken away. */
-function given({ slaHours, webhook, bandwidth, checks }: GroupEdit): Partial<GroupEdit> {
-  return Object.fromEntries(Object.entries({ slaHours, webhook, bandwidth, checks }).filter(([, value]) => value !== undefined));
+function given({ slaHours, webhook, bandwidth, checks, paths }: GroupEdit): Partial<GroupEdit> {
+  return Object.fromEntries(Object.entries({ slaHours, webhook, bandwidth, checks, paths }).filter(([, value]) => value !== undefined));
 }
 
 function checked(group: ProtectionGroup): ProtectionGroup {
@@ -90,6 +93,11 @@ function checked(group: ProtectionGroup): ProtectionGroup {
   checkSchedule(group.schedule);
   checkSchedule({ cron: group.checks, timeZone: group.schedule.timeZone });
   checkBandwidth(group.bandwidth ?? []);
+  if (group.paths) {
+    checkPaths(group.paths);
+    if (group.atLeast !== "crash" || group.checks)
+      throw wrong("files are read one after the other: nothing but 'crash' can be asked of them, and no check");
+  }
   const { names = [], tags = [], hosts = [], pools = [], rest = false } = group.members;
   if (names.length + tags.length + hosts.length + pools.length === 0 && !rest)
     throw wrong("it selects no VM: give names, tags, hosts or pools, or 'rest' for all that no other group selects");

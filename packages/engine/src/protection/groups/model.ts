@@ -1,4 +1,5 @@
 import type { ConsistencyLevel } from "@godwit/vault";
+import { filesPointName } from "../files/model.ts";
 import type { BandwidthRule, Schedule } from "./schedule.ts";
 
 /** Which VMs a group protects. A VM is a member when any list names it; names and hosts may have `*` and `?`. */
@@ -47,6 +48,8 @@ export interface ProtectionGroup {
   /** Id of a registered vault. */
   readonly vaultId: string;
   readonly schedule: Schedule;
+  /** Paths in its guests: their files are captured through the agent, instead of the VMs' disks. */
+  readonly paths?: readonly string[] | undefined;
   readonly retention: Retention;
   readonly limits: GroupLimits;
   /** By the hours of the schedule's time zone; unlimited when absent. */
@@ -66,6 +69,11 @@ export interface ProtectionGroup {
   readonly paused: boolean;
   /** RFC 3339. */
   readonly createdAt: string;
+}
+
+/** The name of a group's points of a VM. */
+export function pointNameOf({ name, paths }: Pick<ProtectionGroup, "name" | "paths">, vm: string): string {
+  return paths ? filesPointName(vm, name) : vm;
 }
 
 /** One ended run, for reports. Bytes and milliseconds; times RFC 3339. */

@@ -211,8 +211,8 @@ export class ProtectionGroups {
       const { group, record } = member;
       const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
       const vault = await this.#options.vaults.find(group.vaultId);
-      const input = captureInput(group, record, vault.name, check);
-      const job = await this.#options.jobs.submit("vm.capture", input, { idempotencyKey });
+      const [kind, input] = captureInput(group, record, vault.name, check);
+      const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
       const failures = attempt === 1 ? 0 : record.failures;
       await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
     }
@@ -300,14 +300,13 @@ function poolsOf(vm: VmView): string[] {
   return [...new Set(vm.disks.flatMap(({ source }) => source.pool ?? []))];
 }
 
-function captureInput(
-  { id, vaultId, onMigration, atLeast }: ProtectionGroup,
-  member: MemberRecord,
-  vault: string,
-  check: boolean,
-): JsonObject {
+/** The kind of a member's job, and its input. */
+function captureInput(group: ProtectionGroup, member: MemberRecord, vault: string, check: boolean): readonly [kind: string, JsonObject] {
+  const { id: groupId, name: set, vaultId, onMigration, atLeast, paths } = group;
   const { vmId, vm } = member;
-  return { vmId, vm, vaultId, vault, onMigration, atLeast, groupId: id, ...(check && { check }) };
+  const common = { vmId, vm, vaultId, vault, groupId };
+  if (paths) return ["vm.capture-files", { ...common, set, paths: [...paths] }];
+  return ["vm.capture", { ...common, onMigration, atLeast, ...(check && { check }) }];
 }
 
 function forgotten(error: unknown): undefined {
