@@ -1,4 +1,7 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { LabGuest, LabHost } from "@godwit/lab";
+import { examplesOf } from "./examples.ts";
 
 /** A disk that the lab's guests do not have of themselves: how it is made, what the guest is told of it, and where its bytes are. */
 export interface OddDisk {
@@ -11,10 +14,9 @@ export interface OddDisk {
 const sizeMiB = 24;
 const port = 10_817;
 
-/** As docs/guides/protecting-vms.md tells it for a raw image: it stays what and where it is. */
-export const wrapRaw = `mv X.raw X.keep
-qemu-img create -q -f qcow2 -o data_file=X.raw,data_file_raw=on W.qcow2 "$(stat -c %s X.keep)"
-mv X.keep X.raw`;
+/** What the guide tells an admin to do with a raw image. */
+const guide = readFileSync(join(import.meta.dirname, "../../docs/guides/protecting-vms.md"), "utf8");
+const wrapRaw = examplesOf(guide).files.get("wrap") ?? "";
 
 /** Gives a guest that is off a wrapped raw disk, one on another host's NBD server, and a block device. Dispose to take the device away. */
 export async function addOddDisks(

@@ -4,6 +4,8 @@ import {
   CheckpointXmlFlags,
   type Connection,
   type Domain,
+  DomainPausedReason,
+  DomainState,
   isLibvirtError,
 } from "@godwit/libvirt";
 import type { MomentPlace } from "../../../ports/backup.ts";
@@ -48,6 +50,10 @@ async function hasTimer({ shell }: Capturing, { moment }: MomentPlace, signal: A
 async function abortExport(connection: Connection, dom: Domain, { moment }: MomentPlace, signal: AbortSignal): Promise<void> {
   if ((await activeJob(connection, dom, signal)).moment !== moment) return;
   await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+  const { state, reason } = await connection.remote.domainGetState({ dom, flags: 0 }, { signal });
+  // Its overwritten blocks found no room: now that nobody wants them any more, its writes go through.
+  if (state === DomainState.PAUSED && reason === DomainPausedReason.IOERROR)
+    await unlessRefused(connection.remote.domainResume({ dom }, { signal }));
 }
 
 async function diskFolders(connection: Connection, dom: Domain, signal: AbortSignal): Promise<string[]> {

@@ -114,7 +114,7 @@ async function packIn(
 }
 
 /** Hands over what comes before the mark; the mark's line may be torn over pieces. */
-async function readArchive(
+export async function readArchive(
   socket: Duplex,
   mark: string,
   take: (piece: Uint8Array) => Promise<void>,
