@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Job, Vm } from "@godwit/api";
-import type { LabGuest, LabHost } from "@godwit/lab";
+import type { FilesCaptured, Job, Vm } from "@godwit/api";
+import { type LabGuest, type LabHost, readImageFile } from "@godwit/lab";
 import {
   assertNoTraces,
   assertWholePoint,
@@ -13,6 +13,7 @@ import {
   startVault,
   withRestored,
 } from "./support/captures.ts";
+import { hookScript, installHook } from "./support/guest-hooks.ts";
 import {
   assertOneWholeGuest,
   ended,
@@ -27,6 +28,10 @@ import {
 } from "./support/site.ts";
 
 const bulkMiB = 96;
+
+/** `$1` is a qcow2 image of a VM that is off: 4 KiB of its first data are overwritten in the file itself. */
+const writePastQemu = `offset=$(qemu-img map --output=json "$1" | grep -m 1 '"data": true' | sed 's/.*"offset": \\([0-9]*\\).*/\\1/')
+dd if=/dev/urandom of="$1" bs=4096 count=1 seek=$((offset / 4096)) conv=notrunc status=none`;
 
 describe("capturing a running guest", () => {
   let site: Site;
@@ -79,6 +84,48 @@ describe("capturing a running guest", () => {
     } finally {
       await alpha.virsh(["resume", "web"]);
     }
+  });
+
+  it("is application-consistent when the guest's own hooks say so of that very freeze, and no more than that", async () => {
+    const less = await site.godwit.try(["protect", "web", "--vault", "main", "--at-least", "application"]);
+    assert.match(less.stderr, /could only be filesystem-consistent: .*no hook of Godwit's ran/);
+    await installHook(guest, alpha);
+    // A database that keeps its newest value in memory until it is told to flush.
+    await hookScript(guest, "db", '[ "$1" = freeze ] || exit 0; cp /run/db.value /data/db && sync /data/db');
+    await guest.exec(["/bin/sh", "-c", "echo committed >/run/db.value"]);
+    const result = await capture(site, guest, "--at-least", "application");
+    assert.equal(result.consistency, "application");
+    assert.match(result.evidence.join("; "), /own hooks made it ready: db/);
+    const kept = await withRestored(site, result.pointId, "vda", (path) => readImageFile(path, "/db", { format: "raw" }));
+    assert.equal(kept.toString(), "committed\n");
+
+    await hookScript(guest, "db", "exit 7");
+    const failed = await capture(site, guest);
+    assert.equal(failed.consistency, "filesystem");
+    assert.match(failed.evidence.join("; "), /db failed \(exit code 7\)/);
+
+    await hookScript(guest, "db", '[ "$1" = freeze ] && exec sleep 600; exit 0');
+    const hung = await capture(site, guest);
+    assert.equal(hung.consistency, "filesystem");
+    assert.match(hung.evidence.join("; "), /db took too long/);
+    assert.ok(hung.frozenMs < 10_000, `${hung.frozenMs} ms`);
+    await guest.exec(["rm", "/etc/qemu/fsfreeze-hook.d/db"]);
+    await assertWholePoint(site, hung);
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("lets a guest go whose own hook keeps the agent busy and freezes it late", async () => {
+    await installHook(guest, alpha, '#!/bin/sh\n[ "$1" = thaw ] || sleep 9\n');
+    await using watch = await guest.watch();
+    const result = await capture(site, guest);
+    assert.equal(result.consistency, "crash");
+    assert.match(result.evidence.join("; "), /did not freeze/);
+    await guest.waitForAgent({ host: alpha }); // it freezes only now, and the host's timer thaws it
+    await watch.next(60);
+    assert.ok(watch.pauses().longestGapMs < 10_000, `${watch.pauses().longestGapMs} ms`);
+    await installHook(guest, alpha);
+    await assertWholePoint(site, result);
+    await assertNoTraces(guest, alpha);
   });
 
   it("goes on with only the changes after a live migration", async () => {
@@ -138,6 +185,20 @@ describe("capturing a running guest", () => {
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
   });
 
+  it("ends before the migration that was told to wait for it, and both say so", async () => {
+    await fillBulk(40);
+    const id = await readingBulk();
+    const move = (await site.godwit.run(["vm", "migrate", "web", "--to", "bravo", "--wait-for-capture", "--no-wait"])).trim();
+    await eventually("both say so", async () => {
+      const [moving, capturing] = [await showJob(site.godwit, move), await showJob(site.godwit, id)];
+      const waits = moving.waitingFor.some(({ text }) => text.includes(id));
+      return waits && capturing.reasons.some(({ code, text }) => code === "move-waits" && text.includes(move));
+    });
+    assert.equal(capturedOf(await ended(site.godwit, id)).host, "alpha");
+    assert.equal((await ended(site.godwit, move)).state, "done");
+    await migrate(site.godwit, "web", "alpha");
+  });
+
   it("undoes itself when it is cancelled", async () => {
     await fillBulk();
     const id = await readingBulk();
@@ -162,6 +223,55 @@ describe("capturing a running guest", () => {
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
   });
 
+  it("finds and repairs by a check what changed behind the hypervisor's back", async () => {
+    const [, bulk] = guest.record.disks;
+    assert.ok(bulk);
+    await site.godwit.run(["vm", "stop", "web"]);
+    await alpha.exec(["bash", "-euc", writePastQemu, "sh", bulk.path]);
+    await site.godwit.run(["vm", "start", "web"]);
+    const blind = await capture(site, guest);
+    assert.equal(modes(blind)["vdb"], "incremental");
+    const checked = await capture(site, guest, "--check");
+    assert.deepEqual(modes(checked), { vda: "compared", vdb: "compared" });
+    assert.deepEqual(
+      checked.check?.map(({ target, unexpectedBytes = 0 }) => [target, unexpectedBytes > 0]),
+      [
+        ["vda", false],
+        ["vdb", true],
+      ],
+    );
+    await withRestored(site, checked.pointId, "vdb", (restored) =>
+      alpha.exec(["qemu-img", "compare", "-U", "-f", "qcow2", "-F", "raw", bulk.path, restored]).then(() => undefined),
+    );
+    const again = await capture(site, guest, "--check");
+    assert.ok(again.check?.every(({ unexpectedBytes }) => unexpectedBytes === 0));
+    assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
+  });
+
+  it("keeps files of the guest through its agent, and brings them back into it", async () => {
+    const make =
+      "mkdir -p '/data/set/a b' && cp /bin/busybox '/data/set/a b/busybox' && head -c 3000000 /dev/urandom >/data/set/random && ln -s random /data/set/link";
+    await guest.exec(["/bin/sh", "-c", make]);
+    const files = async (...args: readonly string[]): Promise<FilesCaptured> => {
+      const job = await site.godwit.json<Job>(["protect-files", "web", "--vault", "main", "--set", "data", ...args]);
+      assert.equal(job.state, "done", JSON.stringify(job.error));
+      return job.result as FilesCaptured;
+    };
+    const kept = await files("--path", "/data/set");
+    assert.ok(kept.readBytes > 3_000_000 && kept.readBytes % 512 === 0);
+    const again = await files("--path", "/data/set");
+    assert.ok(again.storedBytes < 100_000, `${again.storedBytes} bytes were stored again`);
+    const back = await site.godwit.json<Job>(["recover", "files", kept.pointId, "--to", "web", "--into", "/data/back"]);
+    assert.equal(back.state, "done", JSON.stringify(back.error));
+    const sums = "cd \"$1\" && find . -type f -exec sha256sum '{}' ';' | sort; readlink link";
+    const sumsOf = async (folder: string): Promise<string> => (await guest.exec(["/bin/sh", "-c", sums, "sh", folder])).toString();
+    assert.equal(await sumsOf("/data/back/data/set"), await sumsOf("/data/set"));
+    const missing = await site.godwit.try(["protect-files", "web", "--vault", "main", "--path", "/nowhere"]);
+    assert.match(missing.stderr, /could not read all of it: .*nowhere/);
+    assert.doesNotMatch((await alpha.virsh(["dumpxml", "web"])).stdout, /org.godwit.files/);
+    assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
+  });
+
   it("captures a guest that is off, and only its changes", async () => {
     await site.godwit.run(["vm", "stop", "web"]);
     const vm = await site.godwit.json<Vm>(["vm", "show", "web"]);
@@ -175,8 +285,8 @@ describe("capturing a running guest", () => {
   });
 
   /** Gives the second disk content that no earlier point has. */
-  async function fillBulk(): Promise<void> {
-    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${bulkMiB} 2>/dev/null; sync`;
+  async function fillBulk(mib = bulkMiB): Promise<void> {
+    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${mib} 2>/dev/null; sync`;
     await guest.exec(["/bin/sh", "-c", script], { timeoutMs: 60_000 });
   }
 

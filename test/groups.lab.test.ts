@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import type { Job, MemberStatus, RecoveryPoint, UncoveredVm } from "@godwit/api";
 import type { LabGuest } from "@godwit/lab";
 import { startVault, withRestored } from "./support/captures.ts";
-import { eventually, type Site, startSite } from "./support/site.ts";
+import { ended, eventually, showJob, type Site, startSite } from "./support/site.ts";
 
 /** A host reports a new VM at once; a group that missed it looks again every minute. */
 const seenMs = 120_000;
@@ -49,7 +49,39 @@ describe("a protection group", () => {
       ["mail"],
     );
     const jobs = await site.godwit.json<Job[]>(["job", "list", "--limit", "100"]);
-    assert.ok(jobs.every(({ kind, subject }) => kind !== "vm.capture" || subject.name === "web1"));
+    assert.ok(jobs.every(({ kind, subject }) => kind !== "vm.capture" || subject.name.startsWith("web")));
+  });
+
+  it("keeps to its bandwidth, and to another one while a capture runs", async () => {
+    const alpha = site.lab.host("alpha");
+    await site.godwit.run(["group", "edit", "webs", "--bandwidth", "00:00-23:59 1M", "--bandwidth", "1M"]);
+    const bulk = await site.lab.createGuest({ name: "web2", host: alpha, extraDisks: [{ sizeMiB: 40, format: "raw" }] });
+    await alpha.exec([
+      "dd",
+      "if=/dev/urandom",
+      `of=${bulk.record.disks[1]?.path ?? ""}`,
+      "bs=1M",
+      "count=40",
+      "conv=notrunc",
+      "status=none",
+    ]);
+    const capturing = async (): Promise<Job | undefined> =>
+      (await site.godwit.json<Job[]>(["job", "list", "--limit", "100"])).find(
+        ({ kind, subject }) => kind === "vm.capture" && subject.name === "web2",
+      );
+    const { id } = await eventually(
+      "its second disk is being read",
+      async () => {
+        const job = await capturing();
+        return job?.progress?.phase === "reading vdb" && job;
+      },
+      seenMs,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 3000)); // 40 MiB take 40 s, unless the limit was not kept
+    assert.equal((await showJob(site.godwit, id)).state, "running");
+    await site.godwit.run(["group", "edit", "webs", "--bandwidth", "none"]);
+    const job = await ended(site.godwit, id, 25_000);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
   });
 
   it("captures its member once, whoever restarts the server", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
-import type { Job, RecoveryPoint, RecoverResult, Vm } from "@godwit/api";
+import type { ConfirmResult, Job, KeptImages, RecoveryPoint, RecoverResult, Vm } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { capture, type Captured, capturedOf, modes, registerVault, startVault, withRestored } from "./support/captures.ts";
 import { ended, eventually, runGuest, type Site, startSite, vmHost } from "./support/site.ts";
@@ -87,14 +87,33 @@ describe("recovering a VM from a vault", () => {
     assert.equal(next.disks.find(({ target }) => target === "vdb")?.mode, "compared");
   });
 
-  it("replaces the VM's images and keeps the old ones aside", async () => {
+  it("replaces the VM's images and keeps the old ones aside until an admin confirms", async () => {
     await site.godwit.run(["vm", "stop", "web"]);
-    const result = await recover("vm", point.pointId, "--replace", "--storage", "shared", "--start");
+    const result = await recover("vm", point.pointId, "--replace", "--keep-old", "--storage", "shared", "--start");
     assert.deepEqual(result.keptAside.toSorted(), guest.record.disks.map(({ path }) => path).toSorted());
     for (const path of result.keptAside) await alpha.exec(["test", "-e", path]);
     await guest.waitForAgent({ host: alpha });
+    const kept = await site.godwit.json<KeptImages[]>(["recover", "kept"]);
+    assert.deepEqual(
+      kept.map(({ vm, until, paths }) => [vm, until, paths]),
+      [["web", "confirmed", result.keptAside]],
+    );
+    const confirmed = await site.godwit.json<Job>(["recover", "confirm", "web"]);
+    assert.deepEqual((confirmed.result as ConfirmResult).removed.toSorted(), result.keptAside.toSorted());
+    for (const path of result.keptAside) await alpha.exec(["test", "!", "-e", path]);
     const next = await capture(site, guest);
     assert.deepEqual(modes(next), { vda: "incremental", vdb: "incremental" });
+  });
+
+  it("removes the old images by itself once the VM has booted from the new ones", async () => {
+    await site.godwit.run(["vm", "stop", "web"]);
+    const { keptAside, disks } = await recover("vm", point.pointId, "--replace", "--storage", "shared");
+    for (const path of keptAside) await alpha.exec(["test", "-e", path]);
+    await site.godwit.run(["vm", "start", "web"]);
+    const gone = async (): Promise<boolean> => (await site.godwit.json<KeptImages[]>(["recover", "kept"])).length === 0;
+    await eventually("nothing is kept aside any more", gone, 90_000);
+    for (const path of keptAside) await alpha.exec(["test", "!", "-e", path]);
+    for (const { path } of disks) await alpha.exec(["test", "-e", path]);
   });
 
   it("goes on after kill -9 of the server", async () => {

@@ -82,6 +82,8 @@ export const MigrationRequest = z.object({
   tls: z.boolean().default(false),
   /** Let the kernel send memory without copying it first: needs several streams, and that guests may lock memory. */
   zeroCopy: z.boolean().default(false),
+  /** Let a capture of the VM that runs end first, instead of parking it. */
+  waitForCapture: z.boolean().optional(),
   /** Only say what would be done. */
   dryRun: z.boolean().default(false),
 });

@@ -110,6 +110,8 @@ export const DrainRequest = z.object({
   to: z.array(z.string().min(1)).min(1).max(1000).optional(),
   /** Move what can move even when something cannot. */
   partial: z.boolean().default(false),
+  /** Let captures that run end first, instead of parking them. */
+  waitForCapture: z.boolean().optional(),
 });
 
 export const DrainEntry = z.object({

@@ -30,6 +30,20 @@ export const GroupSchedule = z.object({
     .optional(),
 });
 
+const RunWindow = z.object({
+  days: z.array(z.enum(["mon", "tue", "wed", "thu", "fri", "sat", "sun"])).optional(),
+  from: z.string(),
+  to: z.string(),
+});
+
+/** How fast a group's captures may read together. The first rule whose hours it is counts; one without hours always. */
+export const BandwidthRule = z.object({ bytesPerSecond: z.int().min(1_000_000), hours: RunWindow.optional() });
+const bandwidth = z.array(BandwidthRule).max(50);
+/** Cron lines: the first capture after each of these moments is a consistency check. */
+const checks = z.array(z.string().max(200)).max(50);
+/** In the guests: their files are captured through the agent, instead of the VMs' disks. */
+const paths = z.array(z.string().max(4096)).min(1).max(1000);
+
 /** How many points of each kind stay. */
 export const Retention = z.object({
   last: count.optional(),
@@ -44,7 +58,7 @@ export const Retention = z.object({
 export const GroupLimits = z.object({ perHost: count.optional(), perPool: count.optional(), perVault: count.optional() });
 export const RetryPolicy = z.object({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) });
 const onMigration = z.enum(["park", "finish"]);
-const atLeast = z.enum(["crash", "filesystem"]);
+const atLeast = z.enum(["crash", "filesystem", "application"]);
 
 export const GroupDraft = z.object({
   name: Name,
@@ -54,6 +68,9 @@ export const GroupDraft = z.object({
   schedule: GroupSchedule.optional(),
   retention: Retention.optional(),
   limits: GroupLimits.optional(),
+  bandwidth: bandwidth.optional(),
+  checks: checks.optional(),
+  paths: paths.optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.optional(),
   onMigration: onMigration.optional(),
@@ -72,6 +89,9 @@ export const GroupEdit = z.object({
   schedule: GroupSchedule.optional(),
   retention: Retention.optional(),
   limits: GroupLimits.nullable().optional(),
+  bandwidth: bandwidth.nullable().optional(),
+  checks: checks.nullable().optional(),
+  paths: paths.nullable().optional(),
   retry: RetryPolicy.optional(),
   slaHours: count.nullable().optional(),
   onMigration: onMigration.optional(),
@@ -99,6 +119,9 @@ export const MemberStatus = z.object({
   churnBytesPerDay: z.int().optional(),
   growthBytesPerDay: z.int().optional(),
   longestFreezeMs: z.number().optional(),
+  /** The newest consistency check, and bytes that differed though nobody had listed them as changed. */
+  checkedAt: Timestamp.optional(),
+  unexpectedBytes: z.int().optional(),
 });
 export type MemberStatus = z.infer<typeof MemberStatus>;
 
@@ -111,6 +134,9 @@ export const ProtectionGroup = z.object({
   schedule: GroupSchedule,
   retention: Retention,
   limits: GroupLimits,
+  bandwidth: bandwidth.optional(),
+  checks: checks.optional(),
+  paths: paths.optional(),
   retry: RetryPolicy,
   slaHours: z.int().optional(),
   onMigration,

@@ -31,7 +31,9 @@ export const CaptureRequest = z.object({
   /** When the VM must move meanwhile: `park` lets it go at once and goes on at the destination, `finish` makes the move wait. */
   onMigration: z.enum(["park", "finish"]).default("park"),
   /** A lesser consistency fails the capture. */
-  atLeast: z.enum(["crash", "filesystem"]).default("crash"),
+  atLeast: z.enum(["crash", "filesystem", "application"]).default("crash"),
+  /** Read all and compare it with the last point, whatever the list of changes says. */
+  check: z.boolean().optional(),
   /** Read no faster than this, bytes per second. The guest's own writes may slow it further. */
   bandwidthBytesPerSecond: z.int().min(1_000_000).optional(),
 });
@@ -61,6 +63,8 @@ export const CaptureResult = z.discriminatedUnion("outcome", [
     evidence: z.array(z.string()),
     frozenMs: z.number(),
     disks: z.array(CapturedDisk),
+    /** Of a consistency check: what differs from the last point, and what of it nobody had listed as changed. */
+    check: z.array(z.object({ target: z.string(), differingBytes: z.int(), unexpectedBytes: z.int().optional() })).optional(),
     readBytes: z.int(),
     /** What the vault grew by. */
     storedBytes: z.int(),
@@ -130,8 +134,82 @@ export const RecoverRequest = z.object({
   /** What network cards plug into, old name to new one. */
   networks: z.record(z.string(), z.string()).optional(),
   start: z.boolean().default(false),
+  /** The old images of a replaced VM stay until that is confirmed; otherwise until it boots and its agent answers. */
+  keepOld: z.boolean().optional(),
 });
 export type RecoverRequest = z.input<typeof RecoverRequest>;
+
+const guestPath = z.string().min(1).max(4096);
+
+export const FilesCaptureRequest = z.object({
+  /** Registered vault, by name or id. */
+  vault: z.string().min(1),
+  /** Its points are named `VM:SET`. */
+  set: Name.optional(),
+  /** Absolute, in the guest. */
+  paths: z.array(guestPath).min(1).max(1000),
+});
+export type FilesCaptureRequest = z.input<typeof FilesCaptureRequest>;
+
+export const FilesCaptured = z.object({
+  outcome: z.literal("files-captured"),
+  vmId: z.string(),
+  vm: z.string(),
+  host: z.string(),
+  vault: z.string(),
+  pointId: z.string(),
+  set: z.string(),
+  paths: z.array(z.string()),
+  /** Of the archive. */
+  readBytes: z.int(),
+  storedBytes: z.int(),
+  warnings: z.array(z.string()),
+  totalMs: z.number(),
+});
+export type FilesCaptured = z.infer<typeof FilesCaptured>;
+
+export const FilesRecoverRequest = z.object({
+  vault: z.string().min(1).optional(),
+  /** The VM that gets them, by name or id. */
+  vm: z.string().min(1),
+  /** A folder in the guest, which is made. What is there and not among the files stays. */
+  into: guestPath,
+});
+export type FilesRecoverRequest = z.input<typeof FilesRecoverRequest>;
+
+export const FilesRecovered = z.object({
+  outcome: z.literal("files-recovered"),
+  vm: z.string(),
+  vault: z.string(),
+  pointId: z.string(),
+  at: Timestamp,
+  into: z.string(),
+  bytes: z.int(),
+  totalMs: z.number(),
+});
+export type FilesRecovered = z.infer<typeof FilesRecovered>;
+
+/** Images that a VM had before a recovery replaced them. */
+export const KeptImages = z.object({
+  /** The recovery's job. */
+  id: z.string(),
+  vmId: z.string(),
+  vm: z.string(),
+  hostId: z.string(),
+  host: z.string(),
+  paths: z.array(z.string()),
+  since: Timestamp,
+  /** `boots`: until the VM runs on its new images and its agent answers. `confirmed`: until an admin says so. */
+  until: z.enum(["boots", "confirmed"]),
+});
+export type KeptImages = z.infer<typeof KeptImages>;
+
+export const ConfirmResult = z.object({
+  vm: z.string(),
+  removed: z.array(z.string()),
+  left: z.array(z.object({ path: z.string(), reason: z.string() })),
+});
+export type ConfirmResult = z.infer<typeof ConfirmResult>;
 
 export const RecoverResult = z.object({
   outcome: z.literal("recovered"),
@@ -144,7 +222,7 @@ export const RecoverResult = z.object({
   vm: z.string(),
   host: z.string(),
   disks: z.array(z.object({ target: z.string(), path: z.string(), sizeBytes: z.int(), writtenBytes: z.int(), keptBytes: z.int() })),
-  /** Images that the VM had before; nobody deletes them. */
+  /** Images that the VM had before; they go once it has proven itself. */
   keptAside: z.array(z.string()),
   started: z.boolean(),
   /** Whether the next capture reads only changes, or why not. */

@@ -21,7 +21,16 @@ import {
 } from "./network.ts";
 import { placementRoutes } from "./placement-routes.ts";
 import { protectionGroupRoutes } from "./protection-groups.ts";
-import { CaptureRequest, RecoverRequest, RecoveryPoint, VaultLocation, VaultLocationAdd } from "./protection.ts";
+import {
+  CaptureRequest,
+  FilesCaptureRequest,
+  FilesRecoverRequest,
+  KeptImages,
+  RecoverRequest,
+  RecoveryPoint,
+  VaultLocation,
+  VaultLocationAdd,
+} from "./protection.ts";
 import { route } from "./route.ts";
 import { ChangeEvent, DoctorReport, ServerInfo } from "./system.ts";
 import { validationRoutes } from "./validation.ts";
@@ -318,6 +327,37 @@ export const routes = {
     tag: "protection",
     summary: "Recover a VM, or disks of it, from a recovery point",
     body: RecoverRequest,
+    ...startsJob,
+  }),
+  vmCaptureFiles: route({
+    method: "POST",
+    path: "/vms/{vm}/capture-files",
+    tag: "protection",
+    summary: "Keep files of a guest, read through its agent",
+    body: FilesCaptureRequest,
+    ...startsJob,
+  }),
+  pointRecoverFiles: route({
+    method: "POST",
+    path: "/points/{point}/recover-files",
+    tag: "protection",
+    summary: "Bring kept files back into a guest",
+    body: FilesRecoverRequest,
+    ...startsJob,
+  }),
+  keptImagesList: route({
+    method: "GET",
+    path: "/kept-images",
+    tag: "protection",
+    summary: "Images that recoveries replaced, until their VMs have proven themselves",
+    query: PageQuery,
+    response: pageOf(KeptImages),
+  }),
+  recoveryConfirm: route({
+    method: "POST",
+    path: "/vms/{vm}/confirm-recovery",
+    tag: "protection",
+    summary: "Remove the images that a recovery replaced",
     ...startsJob,
   }),
   ...placementRoutes,

@@ -1,4 +1,4 @@
-import type { CaptureResult } from "@godwit/api";
+import type { CaptureResult, FilesCaptured, FilesRecovered } from "@godwit/api";
 import { type Column, renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 
@@ -28,6 +28,14 @@ export function carried({ route, interfaces = [] }: Pick<Captured, "route" | "in
   return `${chosen.host} ${chosen.interface} sent ${formatBytes(chosen.sentBytes)} and received ${formatBytes(chosen.receivedBytes)}${rest}`;
 }
 
+function checkText(check: NonNullable<Captured["check"]>): string {
+  const sum = (of: (disk: (typeof check)[number]) => number | undefined): number =>
+    check.reduce((total, disk) => total + (of(disk) ?? 0), 0);
+  const unexpected = sum(({ unexpectedBytes }) => unexpectedBytes);
+  const differing = `${formatBytes(sum(({ differingBytes }) => differingBytes))} differ from the last point`;
+  return unexpected === 0 ? differing : `${differing}, of which ${formatBytes(unexpected)} were not listed as changed and are repaired`;
+}
+
 /** What a capture read, stored and why. */
 export function captureTable(result: CaptureResult): string {
   if (result.outcome === "parked") {
@@ -42,8 +50,33 @@ export function captureTable(result: CaptureResult): string {
     ["by", result.route?.reason.text],
     ["carried", carried(result)],
     ["stored", `${formatBytes(result.storedBytes)} (${result.newChunks} new chunks)`],
+    ["check", result.check && checkText(result.check)],
     ["guest's writes", guestWrites(result.guest)],
     ["time", formatDuration(result.totalMs)],
   ]);
   return `${fields}\n${renderTable(diskColumns, result.disks)}`;
+}
+
+/** What of a guest's files was kept. */
+export function filesTable(files: FilesCaptured): string {
+  return renderFields([
+    ["VM", `${files.vm} on ${files.host}`],
+    ["files", files.paths.join(", ")],
+    ["point", `${files.pointId.slice(0, 12)} (${files.vm}:${files.set}) in ${files.vault}`],
+    ["read", formatBytes(files.readBytes)],
+    ["stored", formatBytes(files.storedBytes)],
+    ["warnings", files.warnings.length > 0 ? files.warnings.join("; ") : undefined],
+    ["time", formatDuration(files.totalMs)],
+  ]);
+}
+
+/** What was brought back into a guest. */
+export function unpackedTable(files: FilesRecovered): string {
+  return renderFields([
+    ["VM", files.vm],
+    ["into", files.into],
+    ["point", `${files.pointId.slice(0, 12)} of ${files.vault}, as of ${files.at}`],
+    ["sent", formatBytes(files.bytes)],
+    ["time", formatDuration(files.totalMs)],
+  ]);
 }

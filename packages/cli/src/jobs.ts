@@ -1,12 +1,22 @@
-import { CaptureResult, type Job, MigrationResult, MovesResult, RecoverResult, StorageMoveResult } from "@godwit/api";
-import { captureTable } from "./capture-table.ts";
+import {
+  CaptureResult,
+  ConfirmResult,
+  FilesCaptured,
+  FilesRecovered,
+  type Job,
+  MigrationResult,
+  MovesResult,
+  RecoverResult,
+  StorageMoveResult,
+} from "@godwit/api";
+import { captureTable, filesTable, unpackedTable } from "./capture-table.ts";
 import { movesTable } from "./output/moves.ts";
 import { type Context, print } from "./context.ts";
 import { CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 import { ProgressDisplay } from "./progress.ts";
-import { recoverTable } from "./recover-table.ts";
+import { confirmTable, recoverTable } from "./recover-table.ts";
 
 export function isEnded(job: Job): boolean {
   return job.state === "done" || job.state === "failed" || job.state === "cancelled";
@@ -116,7 +126,13 @@ function resultTable(result: unknown): string {
   const moves = MovesResult.safeParse(result);
   if (moves.success) return movesTable(moves.data);
   const recovered = RecoverResult.safeParse(result);
-  return recovered.success ? recoverTable(recovered.data) : "";
+  if (recovered.success) return recoverTable(recovered.data);
+  const files = FilesCaptured.safeParse(result);
+  if (files.success) return filesTable(files.data);
+  const unpacked = FilesRecovered.safeParse(result);
+  if (unpacked.success) return unpackedTable(unpacked.data);
+  const confirmed = ConfirmResult.safeParse(result);
+  return confirmed.success ? confirmTable(confirmed.data) : "";
 }
 
 export function jobTable(job: Job): string {

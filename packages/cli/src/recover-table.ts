@@ -1,4 +1,4 @@
-import type { RecoverResult } from "@godwit/api";
+import type { ConfirmResult, RecoverResult } from "@godwit/api";
 import { carried } from "./capture-table.ts";
 import { renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
@@ -25,4 +25,10 @@ export function recoverTable(result: RecoverResult): string {
     result.disks,
   );
   return `${fields}\n${disks}`;
+}
+
+/** What was removed of a VM's old images. */
+export function confirmTable({ vm, removed, left }: ConfirmResult): string {
+  const stays = left.map(({ path, reason }) => `${path} stays: ${reason}\n`).join("");
+  return `${vm}: ${removed.length === 0 ? "no old image was removed" : `removed ${removed.join(", ")}`}\n${stays}`;
 }

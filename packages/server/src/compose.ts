@@ -63,12 +63,14 @@ export class Composition implements AsyncDisposable {
     const { migration, placement, validation } = movingParts(parts);
     this.#placement = placement;
     const { alerts, alertChanges } = alertsPart(store, log);
+    const spoolDir = options.doctor.stateDir;
     const protection = protectionPart({
       store,
       inventory,
       networks,
       log,
       alerts,
+      spoolDir,
       placements: placement.placements,
       jobs: () => this.#jobs,
     });

@@ -5,13 +5,19 @@ import type {
   BalancePlan,
   CaptureInput,
   CaptureWish,
+  ConfirmInput,
   ComparisonReport,
   CpuBaseline,
   DrainPlan,
+  FilesCaptureInput,
+  FilesCaptureWish,
+  FilesRecoverInput,
+  FilesRecoverWish,
   FoundPoint,
   GenerationIdResult,
   Inventory,
   JobRunner,
+  KeptImages,
   MaintenanceRecord,
   Networks,
   PlacementSettings,
@@ -88,6 +94,13 @@ export interface ProtectionService {
   recoverInput(wish: RecoverWish, options: Cancellable): Promise<RecoverInput>;
   /** The ways of a host's backup traffic, best first. Rejects with `refused` when there is none. */
   routes(host: string, options: Cancellable): Promise<BackupRoute[]>;
+  /** The input of the job `vm.capture-files`. */
+  filesInput(wish: FilesCaptureWish): Promise<FilesCaptureInput>;
+  /** The input of the job `vm.recover-files`. */
+  filesRecoverInput(wish: FilesRecoverWish, options: Cancellable): Promise<FilesRecoverInput>;
+  keptImages(): Promise<KeptImages[]>;
+  /** The input of the job `vm.confirm-recovery`. */
+  confirmInput(vm: string): Promise<ConfirmInput>;
   points(filter: { readonly vault?: string | undefined; readonly vm?: string | undefined }, options: Cancellable): Promise<FoundPoint[]>;
   point(ref: string, vault: string | undefined, options: Cancellable): Promise<FoundPoint>;
 }

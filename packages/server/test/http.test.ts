@@ -12,6 +12,8 @@ const inputs: Readonly<Record<string, { readonly path?: string; readonly body?: 
   vmMoveStorage: { body: { to: "local" } },
   vmMigrationPlan: { body: { to: "beta" } },
   vmCapture: { body: { vault: "safe" } },
+  vmCaptureFiles: { body: { vault: "safe", paths: ["/etc"] } },
+  pointRecoverFiles: { body: { vm: "v1", into: "/srv/back" } },
   vaultLocationAdd: { body: { name: "safe", location: "/srv/vault", passphraseFile: "/etc/godwit/safe" } },
   groupCreate: { body: { name: "gold", vault: "safe", members: { names: ["*"] }, schedule: { everyMinutes: 60 } } },
   groupEdit: { body: { slaHours: 4 } },

@@ -27,6 +27,11 @@ export function byteRate(text: string): number {
   return Math.round(Number(match[1]) * 1024 ** " KMGT".indexOf((match[2] || " ").toUpperCase()));
 }
 
+/** An option that may be given several times. */
+export function several<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
+  return (text, before = []) => [...before, parse(text)];
+}
+
 /** The options that every command which starts a job has. */
 export function jobOptions(command: Command): Command {
   return command

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { print, printList } from "../context.ts";
 import { type Column, renderFields, renderTable } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, byteRate, integer, nameList, type WithContext } from "./command.ts";
+import { type AddCommands, byteRate, integer, nameList, several, type WithContext } from "./command.ts";
 
 const groupColumns: readonly Column<ProtectionGroup>[] = [
   { title: "GROUP", value: ({ name }) => name },
@@ -30,6 +30,7 @@ const memberColumns: readonly Column<MemberStatus>[] = [
     value: ({ longestFreezeMs }) => (longestFreezeMs === undefined ? undefined : `${Math.round(longestFreezeMs)} ms`),
     align: "right",
   },
+  { title: "CHECKED", value: checkedText },
   { title: "WHY", value: ({ reason }) => reason.text },
 ];
 
@@ -48,6 +49,22 @@ const uncoveredColumns: readonly Column<UncoveredVm>[] = [
   { title: "HOST", value: ({ host }) => host },
 ];
 
+function checkedText({ checkedAt, unexpectedBytes = 0 }: MemberStatus): string | undefined {
+  if (checkedAt === undefined) return undefined;
+  return `${checkedAt}${unexpectedBytes > 0 ? `, ${formatBytes(unexpectedBytes)} repaired` : ""}`;
+}
+
+function bandwidthText({ bandwidth = [] }: ProtectionGroup): string {
+  if (bandwidth.length === 0) return "as fast as guests and hosts allow";
+  return bandwidth
+    .map(({ bytesPerSecond, hours }) => `${hours ? `${hoursText(hours)} ` : ""}${formatBytes(bytesPerSecond)}/s`)
+    .join(", else ");
+}
+
+function hoursText({ from, to, days: on }: NonNullable<ProtectionGroup["schedule"]["windows"]>[number]): string {
+  return `${on ? `${on.join(",")} ` : ""}${from}-${to}`;
+}
+
 function sized(bytes: number | undefined): string | undefined {
   return bytes === undefined ? undefined : formatBytes(bytes);
 }
@@ -55,7 +72,7 @@ function sized(bytes: number | undefined): string | undefined {
 function scheduleText({ schedule, paused }: ProtectionGroup): string {
   const { cron, everyMinutes, windows = [], timeZone = "UTC" } = schedule;
   const when = everyMinutes !== undefined ? `every ${everyMinutes} min` : cron ? `${cron.join(" and ")} ${timeZone}` : "by hand";
-  const within = windows.map(({ from, to, days }) => `${days ? `${days.join(",")} ` : ""}${from}-${to}`).join(", ");
+  const within = windows.map(hoursText).join(", ");
   return `${paused ? "paused: " : ""}${when}${within === "" ? "" : ` within ${within}`}`;
 }
 
@@ -77,8 +94,11 @@ function printGroup(group: ProtectionGroup): string {
     ["group", group.name],
     ["vault", group.vault],
     ["members", `${selects.join(", ")}${except.length > 0 ? `, but not ${except.join(", ")}` : ""}`],
+    ["captures", group.paths ? `files of the guests: ${group.paths.join(", ")}` : "all disks"],
     ["schedule", scheduleText(group)],
     ["keeps", retentionText(group)],
+    ["reads at most", bandwidthText(group)],
+    ["consistency check", group.checks?.join(" and ") ?? "by hand"],
     ["SLA", group.slaHours === undefined ? "none" : `a point every ${group.slaHours} h`],
     ["when a VM must move", group.onMigration === "park" ? "its capture is parked and goes on there" : "the move waits for its capture"],
     ["at least", `${group.atLeast}-consistent`],
@@ -102,11 +122,14 @@ interface GroupFlags {
   readonly perHost?: number;
   readonly perPool?: number;
   readonly perVault?: number;
+  readonly bandwidth?: (ReturnType<typeof bandwidthRule> | "none")[];
+  readonly check?: string[];
+  readonly path?: string[];
   readonly retries?: number;
   readonly retryMinutes?: number;
   readonly sla?: number | "none";
   readonly onMigration?: "park" | "finish";
-  readonly atLeast?: "crash" | "filesystem";
+  readonly atLeast?: "crash" | "filesystem" | "application";
   readonly webhook?: string;
   readonly rename?: string;
 }
@@ -133,9 +156,11 @@ function runWindow(text: string): { days?: (typeof days)[number][]; from: string
   return { ...(match[1] !== undefined && { days: chosen }), from: match[2] ?? "", to: match[3] ?? "" };
 }
 
-/** An option that may be given several times. */
-function several<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
-  return (text, before = []) => [...before, parse(text)];
+/** `20M`, `08:00-18:00 20M`, `mon,tue 08:00-18:00 20M`, or `none`. */
+function bandwidthRule(text: string): { bytesPerSecond: number; hours?: ReturnType<typeof runWindow> } | "none" {
+  if (text === "none") return text;
+  const [, hours, rate = ""] = /^(?:(.*\S)\s+)?(\S+)$/.exec(text.trim()) ?? [];
+  return { bytesPerSecond: byteRate(rate), ...(hours !== undefined && { hours: runWindow(hours) }) };
 }
 
 function groupOptions(command: Command): Command {
@@ -154,12 +179,32 @@ function groupOptions(command: Command): Command {
     .option("--per-host <n>", "captures of one host at once", integer)
     .option("--per-pool <n>", "captures of one storage pool at once", integer)
     .option("--per-vault <n>", "captures into the vault at once", integer)
+    .option(
+      "--bandwidth <limit>",
+      "all captures together, such as '20M' or 'mon,tue 08:00-18:00 20M'; may be repeated; 'none'",
+      several(bandwidthRule),
+    )
+    .option(
+      "--check <line>",
+      "the first capture after it is a consistency check, as in crontab(5); may be repeated; 'none'",
+      several(String),
+    )
+    .option(
+      "--path <path>",
+      "capture these files of the guests, through their agents, instead of disks; may be repeated; 'none'",
+      several(String),
+    )
     .option("--retries <n>", "tries after a failure", integer)
     .option("--retry-minutes <n>", "wait before the first of them; doubled for each more", integer)
     .option("--sla <hours>", "alert without a point for so long; 'none'", (text) => (text === "none" ? "none" : integer(text)))
     .option("--webhook <url>", "where alerts are posted to as JSON; 'none'")
     .option("--on-migration <what>", "park (default) or finish")
-    .option("--at-least <level>", "crash (default) or filesystem: a lesser point is a failure");
+    .option("--at-least <level>", "crash (default), filesystem or application: a lesser point is a failure");
+}
+
+/** `null` takes the setting away. */
+function orNone<T>(given: readonly (T | "none")[]): T[] | null {
+  return given.includes("none") ? null : given.filter((one): one is T => one !== "none");
 }
 
 function settingsOf(flags: GroupFlags): GroupEdit {
@@ -174,6 +219,9 @@ function settingsOf(flags: GroupFlags): GroupEdit {
     ...(timed && { schedule: { everyMinutes: every, cron, timeZone, windows: window } }),
     ...(flags.keep && { retention: flags.keep }),
     ...(limited && { limits: { perHost, perPool, perVault } }),
+    ...(flags.bandwidth && { bandwidth: orNone(flags.bandwidth) }),
+    ...(flags.path && { paths: orNone(flags.path) }),
+    ...(flags.check && { checks: orNone(flags.check) }),
     ...(retried && { retry: { times: flags.retries ?? 3, delayMinutes: flags.retryMinutes ?? 5 } }),
     ...(flags.sla !== undefined && { slaHours: flags.sla === "none" ? null : flags.sla }),
     ...(flags.webhook !== undefined && { webhook: flags.webhook === "none" ? null : flags.webhook }),
@@ -201,7 +249,9 @@ function addGroup(program: Command, withContext: WithContext): void {
         print(context, await context.client.call("groupGet", { params: { group: name }, signal: context.signal }), printGroup),
       ),
     );
-  groupOptions(group.command("create <name>").description("create a group; with a schedule, its members are captured at once and then by it"))
+  groupOptions(
+    group.command("create <name>").description("create a group; with a schedule, its members are captured at once and then by it"),
+  )
     .requiredOption("--vault <vault>", "a registered vault")
     .action((name: string, flags: GroupFlags) =>
       withContext(async (context) => {

@@ -45,6 +45,7 @@ export function drainPlanTable(plan: DrainPlan): string {
 interface DrainFlags extends JobFlags {
   readonly to?: string[];
   readonly partial: boolean;
+  readonly waitForCapture?: boolean;
   readonly dryRun: boolean;
 }
 
@@ -54,11 +55,12 @@ function addDrain(host: Command, withContext: WithContext): void {
     .description("move every VM off a host, and let none land on it (Suspend-ClusterNode -Drain)")
     .option("--to <hosts>", "only to these hosts", nameList)
     .option("--partial", "move what can move even when something cannot", false)
+    .option("--wait-for-capture", "let captures that run end first, instead of parking them")
     .option("--dry-run", "only say what would happen to every VM", false);
   jobOptions(drain).action((name: string, flags: DrainFlags) =>
     withContext(async (context) => {
-      const { idempotencyKey } = flags;
-      const [params, body] = [{ host: name }, { partial: flags.partial, ...(flags.to && { to: flags.to }) }];
+      const { idempotencyKey, partial, waitForCapture, to } = flags;
+      const [params, body] = [{ host: name }, { partial, ...(waitForCapture && { waitForCapture }), ...(to && { to }) }];
       if (flags.dryRun) {
         const plan = await context.client.call("hostDrainPlan", { params, body, signal: context.signal });
         print(context, plan, drainPlanTable);

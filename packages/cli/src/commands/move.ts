@@ -81,6 +81,7 @@ interface MigrateFlags extends JobFlags {
   readonly compression?: MigrationRequest["compression"];
   readonly tls: boolean;
   readonly zeroCopy: boolean;
+  readonly waitForCapture?: boolean;
   readonly dryRun: boolean;
 }
 
@@ -94,6 +95,7 @@ function requestOf(flags: MigrateFlags): MigrationRequest {
     dryRun,
     tls,
     zeroCopy,
+    ...(flags.waitForCapture && { waitForCapture: true }),
     ...(policy !== undefined && { policy }),
     ...(parallel !== undefined && { parallelConnections: parallel }),
     ...(compression !== undefined && { compression }),
@@ -148,6 +150,7 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
     )
     .option("--tls", "encrypt what goes from host to host; both need certificates for it", false)
     .option("--zero-copy", "send memory without copying it first: needs --parallel, and hosts that let guests lock memory", false)
+    .option("--wait-for-capture", "let a capture of it that runs end first, instead of parking it")
     .option("--dry-run", "only check and say what would be done", false);
   jobOptions(migrate).action((name: string, flags: MigrateFlags) =>
     withContext(async (context) => {

@@ -1,10 +1,11 @@
 import type { RecoveryPoint, VaultLocation } from "@godwit/api";
 import type { Command } from "commander";
 import { print, printList } from "../context.ts";
+import { guestHook } from "../guest-hook.ts";
 import { finishJob } from "../jobs.ts";
 import { type Column, renderFields } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
-import { type AddCommands, byteRate, type JobFlags, jobOptions, type WithContext } from "./command.ts";
+import { type AddCommands, byteRate, type JobFlags, jobOptions, several, type WithContext } from "./command.ts";
 
 const vaultColumns: readonly Column<VaultLocation>[] = [
   { title: "NAME", value: (vault) => vault.name },
@@ -76,8 +77,9 @@ function addVaultLocations(program: Command, withContext: WithContext): void {
 interface ProtectFlags extends JobFlags {
   readonly vault: string;
   readonly onMigration: "park" | "finish";
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: "crash" | "filesystem" | "application";
   readonly bandwidth?: number;
+  readonly check?: boolean;
 }
 
 function addProtect(program: Command, withContext: WithContext): void {
@@ -86,17 +88,47 @@ function addProtect(program: Command, withContext: WithContext): void {
     .description("take one recovery point of a VM now, while it runs")
     .requiredOption("--vault <vault>", "where to keep it: a registered vault")
     .option("--on-migration <what>", "when the VM must move meanwhile: park (it moves at once) or finish (the move waits)", "park")
-    .option("--at-least <level>", "fail unless it is at least crash or filesystem consistent", "crash")
+    .option("--at-least <level>", "fail unless it is at least crash, filesystem or application consistent", "crash")
+    .option("--check", "read all and compare it with the last point, whatever the list of changes says")
     .option("--bandwidth <rate>", "read at most this many bytes a second, such as 100M", byteRate);
   jobOptions(protect).action((vm: string, flags: ProtectFlags) =>
     withContext(async (context) => {
-      const { vault, onMigration, atLeast, idempotencyKey } = flags;
-      const body = { vault, onMigration, atLeast, ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }) };
+      const { vault, onMigration, atLeast, check, idempotencyKey } = flags;
+      const body = {
+        vault,
+        onMigration,
+        atLeast,
+        ...(check && { check }),
+        ...(flags.bandwidth !== undefined && { bandwidthBytesPerSecond: flags.bandwidth }),
+      };
       await finishJob(
         context,
         await context.client.call("vmCapture", { params: { vm }, body, idempotencyKey, signal: context.signal }),
         flags,
       );
+    }),
+  );
+}
+
+interface FilesFlags extends JobFlags {
+  readonly vault: string;
+  readonly set?: string;
+  readonly path: string[];
+}
+
+function addProtectFiles(program: Command, withContext: WithContext): void {
+  const protect = program
+    .command("protect-files <vm>")
+    .description("keep files of a running guest, read through its agent")
+    .requiredOption("--vault <vault>", "where to keep them: a registered vault")
+    .requiredOption("--path <path>", "a file or folder in the guest; may be repeated", several(String))
+    .option("--set <name>", "what the files are called: their points are VM:NAME");
+  jobOptions(protect).action((vm: string, flags: FilesFlags) =>
+    withContext(async (context) => {
+      const { vault, set, path: paths, idempotencyKey } = flags;
+      const body = { vault, paths, ...(set !== undefined && { set }) };
+      const job = await context.client.call("vmCaptureFiles", { params: { vm }, body, idempotencyKey, signal: context.signal });
+      await finishJob(context, job, flags);
     }),
   );
 }
@@ -128,5 +160,15 @@ function addPoints(program: Command, withContext: WithContext): void {
 export const addProtectionCommands: AddCommands = (program, withContext) => {
   addVaultLocations(program, withContext);
   addProtect(program, withContext);
+  addProtectFiles(program, withContext);
   addPoints(program, withContext);
+  program
+    .command("guest-hook")
+    .description("print the hook for a guest's agent that lets points be application-consistent")
+    .action(() =>
+      withContext(({ out }) => {
+        out.write(guestHook);
+        return Promise.resolve();
+      }),
+    );
 };

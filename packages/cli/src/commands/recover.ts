@@ -1,5 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { KeptImages } from "@godwit/api";
+import { printList } from "../context.ts";
 import { finishJob } from "../jobs.ts";
+import type { Column } from "../output/table.ts";
 import { type AddCommands, type JobFlags, jobOptions, nameList, type WithContext } from "./command.ts";
 
 interface VmFlags extends JobFlags {
@@ -13,6 +16,7 @@ interface VmFlags extends JobFlags {
   readonly inPlace?: boolean;
   readonly disks?: readonly string[];
   readonly start: boolean;
+  readonly keepOld?: boolean;
 }
 
 interface DiskFlags extends JobFlags {
@@ -48,13 +52,15 @@ function addVm(recover: Command, withContext: WithContext): void {
         "name",
       ]),
     )
+    .option("--keep-old", "with --replace: keep the old images until 'recover confirm', not only until it boots")
     .option("--start", "start it when it is there", false);
   jobOptions(vm).action((point: string, flags: VmFlags) =>
     withContext(async (context) => {
-      const { vault, to, storage, name, newIdentity, network, disks, replace, inPlace, start, idempotencyKey } = flags;
+      const { vault, to, storage, name, newIdentity, network, disks, replace, inPlace, start, keepOld, idempotencyKey } = flags;
       const body = {
         mode: inPlace === true ? ("in-place" as const) : replace === true ? ("replace" as const) : ("new" as const),
         start,
+        ...(keepOld && { keepOld }),
         ...(vault !== undefined && { vault }),
         ...(to !== undefined && { to }),
         ...(storage !== undefined && { storagePool: storage }),
@@ -92,8 +98,64 @@ function addDisk(recover: Command, withContext: WithContext): void {
   );
 }
 
+interface FilesFlags extends JobFlags {
+  readonly vault?: string;
+  readonly to: string;
+  readonly into: string;
+}
+
+function addFiles(recover: Command, withContext: WithContext): void {
+  const files = recover
+    .command("files <point>")
+    .description("bring kept files back into a running guest")
+    .option("--vault <vault>", "the vault that the point is in")
+    .requiredOption("--to <vm>", "the VM that gets them")
+    .requiredOption("--into <folder>", "a folder in the guest, which is made; what is there stays unless it is among the files");
+  jobOptions(files).action((point: string, flags: FilesFlags) =>
+    withContext(async (context) => {
+      const { vault, to: vm, into, idempotencyKey } = flags;
+      const body = { vm, into, ...(vault !== undefined && { vault }) };
+      const job = await context.client.call("pointRecoverFiles", { params: { point }, body, idempotencyKey, signal: context.signal });
+      await finishJob(context, job, flags);
+    }),
+  );
+}
+
+const keptColumns: readonly Column<KeptImages>[] = [
+  { title: "VM", value: ({ vm }) => vm },
+  { title: "HOST", value: ({ host }) => host },
+  { title: "SINCE", value: ({ since }) => since },
+  { title: "UNTIL", value: ({ until, vm }) => (until === "boots" ? "it has booted" : `godwit recover confirm ${vm}`) },
+  { title: "IMAGES", value: ({ paths }) => paths.join(", ") },
+];
+
+function addKept(recover: Command, withContext: WithContext): void {
+  recover
+    .command("kept")
+    .description("images that were replaced, and are kept aside")
+    .action(() =>
+      withContext(async (context) => {
+        const kept = await Array.fromAsync(context.client.all("keptImagesList", { query: {}, signal: context.signal }));
+        printList(context, kept, keptColumns, "nothing is kept aside");
+      }),
+    );
+  const confirm = recover.command("confirm <vm>").description("the replaced VM is well: remove its old images");
+  jobOptions(confirm).action((vm: string, flags: JobFlags) =>
+    withContext(async (context) => {
+      const { idempotencyKey } = flags;
+      await finishJob(
+        context,
+        await context.client.call("recoveryConfirm", { params: { vm }, idempotencyKey, signal: context.signal }),
+        flags,
+      );
+    }),
+  );
+}
+
 export const addRecoverCommands: AddCommands = (program, withContext) => {
   const recover = program.command("recover").description("bring back what a recovery point holds");
   addVm(recover, withContext);
   addDisk(recover, withContext);
+  addFiles(recover, withContext);
+  addKept(recover, withContext);
 };

@@ -118,10 +118,21 @@ const Group = z.strictObject({
     })
     .optional(),
   limits: z.strictObject({ perHost: count.optional(), perPool: count.optional(), perVault: count.optional() }).optional(),
+  bandwidth: z
+    .array(
+      z.strictObject({
+        bytesPerSecond: z.int().min(1_000_000),
+        hours: z.strictObject({ days: z.array(z.enum(weekdays)).optional(), from: z.string(), to: z.string() }).optional(),
+      }),
+    )
+    .max(50)
+    .optional(),
+  checks: z.array(z.string().max(200)).max(50).optional(),
+  paths: z.array(z.string().max(4096)).min(1).max(1000).optional(),
   retry: z.strictObject({ times: z.int().min(0).max(20), delayMinutes: z.number().min(1).max(1440) }).optional(),
   slaHours: count.optional(),
   onMigration: z.enum(["park", "finish"]).optional(),
-  atLeast: z.enum(["crash", "filesystem"]).optional(),
+  atLeast: z.enum(["crash", "filesystem", "application"]).optional(),
   webhook: z.string().max(2000).optional(),
   paused: z.boolean().optional(),
 });

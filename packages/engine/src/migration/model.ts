@@ -34,6 +34,8 @@ export type MigrationInput = {
   readonly compression?: string;
   readonly tls?: boolean;
   readonly zeroCopy?: boolean;
+  /** A capture that runs ends first, instead of being parked. */
+  readonly waitForCapture?: boolean;
 };
 
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
@@ -87,6 +89,7 @@ export interface MigrationWish {
   readonly compression?: string | undefined;
   readonly tls?: boolean | undefined;
   readonly zeroCopy?: boolean | undefined;
+  readonly waitForCapture?: boolean | undefined;
 }
 
 export interface MigrationPlan {

@@ -15,6 +15,8 @@ export interface HostDrainInput extends JsonObject {
   readonly to: readonly string[];
   /** Move what can move even when something cannot. */
   readonly partial: boolean;
+  /** Captures that run end first, instead of being parked. */
+  readonly waitForCapture?: boolean;
 }
 
 type Context = JobContext<HostDrainInput>;
@@ -110,8 +112,9 @@ class Drain {
 
   #wanted(move: PlannedMove): WantedMove {
     const { vmId, vm, destinationId, destination, storagePool, maximumPauseMs, predictedMs } = move;
-    const { hostId, host } = this.#context.input;
-    const input = migrationInput({ vmId, vm, sourceId: hostId, source: host, destinationId, destination, storagePool, maximumPauseMs });
+    const { hostId, host, waitForCapture } = this.#context.input;
+    const to = { destinationId, destination, storagePool, maximumPauseMs, waitForCapture };
+    const input = migrationInput({ vmId, vm, sourceId: hostId, source: host, ...to });
     return { vmId, vm, destinationId, destination, predictedMs, input };
   }
 

@@ -5,14 +5,16 @@ export function migrationInput(
   move: Pick<MigrationInput, "vmId" | "vm" | "sourceId" | "source" | "destinationId" | "destination"> & {
     readonly storagePool?: string | undefined;
     readonly maximumPauseMs?: number | undefined;
+    readonly waitForCapture?: boolean | undefined;
   },
 ): MigrationInput {
-  const { storagePool, maximumPauseMs, ...rest } = move;
+  const { storagePool, maximumPauseMs, waitForCapture, ...rest } = move;
   return {
     ...rest,
     peerToPeer: false,
     autoConverge: false,
     ...(storagePool !== undefined && { storagePool }),
+    ...(waitForCapture === true && { waitForCapture }),
     ...(maximumPauseMs !== undefined && { maximumPauseMs }),
   };
 }

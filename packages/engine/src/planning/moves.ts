@@ -109,7 +109,7 @@ async function submit(context: Context, move: WantedMove, { jobs, batch }: Pick<
 async function toItsEnd(
   context: Context,
   child: JobRecord,
-  { vm, predictedMs = 0 }: WantedMove,
+  { vm, input, predictedMs = 0 }: WantedMove,
   { jobs, clock }: Pick<MovesOptions, "jobs" | "clock">,
 ): Promise<JobRecord> {
   const over = new AbortController();
@@ -122,13 +122,22 @@ async function toItsEnd(
     context.log("warn", `${vm} has not moved within ${Math.round(limit / 60_000)} minutes: given up`);
     stop();
   };
-  clock.sleep(limit, { signal: over.signal }).then(giveUp, () => undefined);
+  let counting = false;
+  const count = (): void => {
+    if (!counting) clock.sleep(limit, { signal: over.signal }).then(giveUp, () => undefined);
+    counting = true;
+  };
+  // One that was told to wait for a capture waits as long as that takes.
+  if (input["waitForCapture"] !== true) count();
   context.signal.addEventListener("abort", stop, { once: true });
   if (context.signal.aborted) stop();
   try {
     for (;;) {
       context.stopping.throwIfAborted();
-      for await (const record of jobs.watch(child.id, { signal: context.stopping })) if (isFinal(record.state)) return record;
+      for await (const record of jobs.watch(child.id, { signal: context.stopping })) {
+        if (record.state !== "queued") count();
+        if (isFinal(record.state)) return record;
+      }
       const record = await jobs.get(child.id);
       if (isFinal(record.state)) return record;
     }

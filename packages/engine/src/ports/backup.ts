@@ -88,6 +88,12 @@ export interface MomentRequest extends MomentPlace {
   readonly route?: ExportRoute | undefined;
 }
 
+/** What the guest's own programs (hooks of its agent, VSS writers) said of a freeze. Only `well` proves anything. */
+export interface WriterReport {
+  readonly outcome: "well" | "failed" | "unknown";
+  readonly text: string;
+}
+
 /** How a guest was held still. Milliseconds, as the server measured them: what the guest saw is less. */
 export interface FreezeReport {
   /** `held`: still from before the moment until after it. `broken`: it ended too early. `refused`: it never was. */
@@ -95,6 +101,8 @@ export interface FreezeReport {
   readonly frozenMs: number;
   readonly fileSystems: number;
   readonly text: string;
+  /** Of a freeze that was held. */
+  readonly writers?: WriterReport | undefined;
 }
 
 /** What a disk's export holds and, for an incremental one, where it may differ from the base. */
@@ -114,6 +122,8 @@ export interface Moment {
   readonly freeze: FreezeReport;
   /** What brings the checkpoint back where the hypervisor lost sight of it; absent when none was made. */
   readonly checkpointXml?: string | undefined;
+  /** Of a VM that is off: which of its images somebody wrote to since; undefined: none, as far as their files tell. */
+  touched?(options: Cancellable): Promise<string | undefined>;
   /** Where overwritten blocks are kept, and bytes that were free there; absent for a VM that is off. */
   readonly scratch?: { readonly directory: string; readonly freeBytes: number } | undefined;
 }

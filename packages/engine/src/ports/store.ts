@@ -5,6 +5,7 @@ import type { BackupTrafficSettings, HostMigrationSettings, LiveMigrationSetting
 import type { AlertRecord } from "../protection/groups/alerts.ts";
 import type { MemberRecord, ProtectionGroup } from "../protection/groups/model.ts";
 import type { JobLease, JobRecord } from "../jobs/job.ts";
+import type { KeptImages } from "../recovery/kept.ts";
 import type { TrackingRecord, VaultRecord } from "../protection/model.ts";
 
 /** A set of small records by id. Every write is durable when its promise resolves. */
@@ -76,4 +77,6 @@ export interface Store extends AsyncDisposable {
   readonly alerts: Collection<AlertRecord>;
   /** By VM and vault; see `trackingId`. */
   readonly tracking: Collection<TrackingRecord>;
+  /** By the recovery's job. */
+  readonly keptImages: Collection<KeptImages>;
 }

@@ -12,11 +12,19 @@ import {
   RouteLostError,
   type WriteStats,
 } from "../ports/backup.ts";
+import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
-import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
+import {
+  CHECKPOINT_FILE,
+  type CaptureDone,
+  type CaptureInput,
+  type CaptureResult,
+  type CheckedDisk,
+  type TrackingRecord,
+} from "./model.ts";
 import { checkpointName } from "./names.ts";
 import { type Felt, Pace, pacing } from "./pace.ts";
-import { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
+import { type CapturePlan, judgeConsistency, levels, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
 import { openDisks, readInto, type Stored } from "./reading.ts";
 import type { BackupRoute, UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
@@ -36,6 +44,7 @@ interface Kept {
 
 interface Read extends Stored {
   readonly felt: Felt;
+  readonly checked?: readonly CheckedDisk[];
 }
 
 /** What an attempt to capture begins with. */
@@ -130,7 +139,13 @@ class Run {
     await using warm = vault.warm();
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
-    const planned: PlanInput = { facts: healed.facts, base: known.base, checkpoint: healed.checkpoint, lost: healed.lost };
+    const planned: PlanInput = {
+      facts: healed.facts,
+      base: known.base,
+      checkpoint: healed.checkpoint,
+      lost: healed.lost,
+      check: this.#input.check,
+    };
     this.#refuse(healed.facts);
     return await this.#byRoute(await routing, { vm, vault, warm, backup, planned, before: known.tracking?.checkpoint });
   }
@@ -160,8 +175,8 @@ class Run {
     const begun = await this.#begin(route, attempt);
     try {
       const verdict = await this.#judge(planned.facts, begun);
-      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict });
-      if (planned.facts.state === "off") await this.#wasStillOff(backup, vault, stored.point);
+      const off = planned.facts.state === "off";
+      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict, off });
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
@@ -220,11 +235,10 @@ class Run {
     ];
     const consistency = { code: `consistency-${verdict.level}`, text: `${verdict.level}-consistent: ${verdict.evidence.join("; ")}` };
     await Promise.all([...said, consistency].map((reason) => this.#context.reason(reason)));
-    if (this.#input.atLeast === "filesystem" && verdict.level === "crash") {
-      throw new EngineError(
-        "refused",
-        `${this.#input.vm} was asked for filesystem-consistent, and could only be crash-consistent: ${verdict.evidence.join("; ")}`,
-      );
+    const { vm, atLeast } = this.#input;
+    if (levels.indexOf(verdict.level) < levels.indexOf(atLeast)) {
+      const text = `${vm} was asked for ${atLeast}-consistent, and could only be ${verdict.level}-consistent: ${verdict.evidence.join("; ")}`;
+      throw new EngineError("refused", text);
     }
     return verdict;
   }
@@ -236,14 +250,20 @@ class Run {
     base: Point | undefined;
     begun: Begun;
     verdict: Verdict;
+    off: boolean;
   }): Promise<Read> {
-    const { vault, warm, backup, base, begun, verdict } = of;
-    const { vmId, vm, onMigration } = this.#input;
+    const { vault, warm, backup, base, begun, verdict, off } = of;
+    const { vmId, vm, onMigration, check = false } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
       signal: this.#context.signal,
       clock: options.clock,
-      moveWaiting: () => (onMigration === "park" ? options.moveWaiting(vmId) : undefined),
+      moveWaiting: () => {
+        const move = options.moveWaiting(vmId);
+        return move && onMigration === "finish" ? { ...move, waits: true } : move;
+      },
+      waitedFor: ({ id, title }) =>
+        this.#context.reason({ code: "move-waits", text: `job ${id} (${title}) waits until this capture has ended` }),
       scratchLeft: (signal) => backup.scratchLeft(begun.moment, { signal }),
       scratchFloor: Math.min(scratchStartBytes, (begun.moment.scratch?.freeBytes ?? 0) / 4),
     });
@@ -259,26 +279,46 @@ class Run {
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
     const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
+    const shared = this.#captures.sharedPace(this.#input);
+    const both: Pick<Pace, "take"> = {
+      async take(bytes, signal) {
+        await shared?.take(bytes, signal);
+        await pace.take(bytes, signal);
+      },
+    };
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace, machine: { ...machine, files } },
-      { signal: watch.signal, warm, progress: (progress) => this.#context.progress(progress) },
+      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
+      {
+        signal: watch.signal,
+        warm,
+        progress: (progress) => this.#context.progress(progress),
+        beforeCommit: async () => (off ? await this.#isStillOff(backup, begun.moment) : undefined),
+      },
     );
-    return { ...stored, felt: following.felt() };
+    const checked = check && base ? await compareWithLast(vault, base, stored.point, stored.lists, watch.signal) : undefined;
+    return { ...stored, felt: following.felt(), ...(checked && { checked }) };
   }
 
   /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
-  async #wasStillOff(backup: HostBackup, vault: Vault, { id }: Point): Promise<void> {
-    const { state, name } = await backup.facts(this.#input.vmId, { signal: this.#context.signal });
-    if (state === "off") return;
-    await vault.deletePoint(id, { signal: this.#context.signal });
-    throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
+  async #isStillOff(backup: HostBackup, moment: Moment): Promise<void> {
+    const { signal } = this.#context;
+    const { state, name } = await backup.facts(this.#input.vmId, { signal });
+    if (state !== "off")
+      throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
+    const touched = await moment.touched?.({ signal });
+    if (touched === undefined) return;
+    throw new EngineError("conflict", `${touched} was written to while it was read, though ${name} is off: capture it again`);
   }
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId, vault } = this.#input;
-    const { point, readBytes, felt } = stored;
+    const { point, readBytes, felt, checked } = stored;
+    for (const one of checked ?? []) {
+      const code = (one.unexpectedBytes ?? 0) > 0 ? "check-repaired" : "checked";
+      await this.#context.reason({ code, text: checkText(one) });
+    }
     const { moment, place, plan, route } = begun;
     const figure = (name: string): number => point.figures[name] ?? 0;
     const done: CaptureDone = {
@@ -293,8 +333,10 @@ class Run {
       consistency: verdict.level,
       evidence: verdict.evidence,
       frozenMs: moment.freeze.frozenMs,
+      ...(checked && { check: checked }),
       disks: plan.disks.map((disk) => ({
         ...disk,
+        ...(checked && disk.mode === "incremental" && { mode: "compared" as const }),
         sizeBytes: point.disks.find(({ name }) => name === disk.target)?.size ?? 0,
         readBytes: readBytes.get(disk.target) ?? 0,
       })),

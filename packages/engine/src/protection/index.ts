@@ -1,6 +1,7 @@
 export { captureJob } from "./capture-job.ts";
 export type {
   CapturedDisk,
+  CheckedDisk,
   CaptureDone,
   CaptureInput,
   CaptureParked,
@@ -9,6 +10,7 @@ export type {
   TrackingRecord,
   VaultRecord,
 } from "./model.ts";
+export * from "./files/index.ts";
 export * from "./groups/index.ts";
 export { findPoint, type FoundPoint, listFoundPoints } from "./points.ts";
 export { type CapturePlan, judgeConsistency, planCapture, type PlanInput, type Verdict } from "./plan.ts";

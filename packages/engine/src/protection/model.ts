@@ -44,9 +44,13 @@ export type CaptureInput = {
   /** What happens when the VM must move meanwhile: `park` ends the reading and goes on at the destination, `finish` makes the move wait. */
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: ConsistencyLevel;
   /** Reads no faster than this, bytes a second. */
   readonly bandwidthBytesPerSecond?: number;
+  /** The group whose limits hold for it. */
+  readonly groupId?: string;
+  /** Read all, and compare it with the last point whatever the list of changes says. */
+  readonly check?: boolean;
   /** The parked job that this one goes on for. */
   readonly continues?: string;
 };
@@ -64,6 +68,15 @@ export interface CapturedDisk extends DiskPlan {
   readonly readBytes: number;
 }
 
+/** What a consistency check found of one disk. Bytes. */
+export interface CheckedDisk {
+  readonly target: string;
+  /** What differs from the last point. */
+  readonly differingBytes: number;
+  /** What of it nobody had listed as changed: the last point did not show it, or the list has gaps. Absent without a list. */
+  readonly unexpectedBytes?: number;
+}
+
 export interface CaptureDone {
   readonly outcome: "captured";
   readonly vmId: string;
@@ -78,6 +91,8 @@ export interface CaptureDone {
   readonly evidence: readonly string[];
   readonly frozenMs: number;
   readonly disks: readonly CapturedDisk[];
+  /** Of a consistency check. */
+  readonly check?: readonly CheckedDisk[];
   readonly readBytes: number;
   /** What the vault grew by. */
   readonly storedBytes: number;

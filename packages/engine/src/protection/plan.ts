@@ -10,6 +10,8 @@ export interface PlanInput {
   readonly checkpoint?: string | undefined;
   /** Why there is a base and no checkpoint. */
   readonly lost?: string | undefined;
+  /** All is read and compared; the list of changes is only asked what it would have said. */
+  readonly check?: boolean | undefined;
 }
 
 export interface CapturePlan {
@@ -25,7 +27,7 @@ export function planCapture(input: PlanInput): CapturePlan {
   return { disks, ...(incremental && { checkpoint: input.checkpoint }) };
 }
 
-function planDisk(disk: BackupDisk, { base, checkpoint, lost }: PlanInput): Omit<DiskPlan, "target"> {
+function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput): Omit<DiskPlan, "target"> {
   const say = (mode: DiskPlan["mode"], code: string, text: string): Omit<DiskPlan, "target"> => ({
     mode,
     reason: { code, text: `${disk.target}: ${text}` },
@@ -40,6 +42,8 @@ function planDisk(disk: BackupDisk, { base, checkpoint, lost }: PlanInput): Omit
   if (checkpoint === undefined) {
     return say("compared", "tracking-lost", `read and compared with the last point: ${lost ?? "nobody kept a list of its changes"}`);
   }
+  if (check === true)
+    return say("incremental", "check", "read and compared with the last point, as a check of what its list of changes says");
   return say("incremental", "tracked", `only what changed since ${base.time} is read`);
 }
 
@@ -54,10 +58,15 @@ export interface Verdict {
   readonly evidence: readonly string[];
 }
 
-/** `application` is given to nobody: no agent of today tells whether the guest's own hooks succeeded. */
+/** From the least on. */
+export const levels: readonly ConsistencyLevel[] = ["crash", "filesystem", "application"];
+
+/** `application` only when the guest's own programs said, of this very freeze, that they were ready. */
 export function judgeConsistency(facts: Pick<BackupFacts, "state" | "agent">, freeze: FreezeReport): Verdict {
-  if (freeze.outcome === "held") return { level: "filesystem", evidence: [freeze.text] };
-  if (freeze.outcome !== "not-asked") return { level: "crash", evidence: [freeze.text] };
+  const { writers } = freeze;
+  const evidence = writers ? [freeze.text, writers.text] : [freeze.text];
+  if (freeze.outcome === "held") return { level: writers?.outcome === "well" ? "application" : "filesystem", evidence };
+  if (freeze.outcome !== "not-asked") return { level: "crash", evidence };
   if (facts.state === "paused") return { level: "crash", evidence: ["the VM was paused: its agent could not be asked to hold still"] };
   const agents = { none: "the VM has no guest agent", disconnected: "the guest's agent is not connected", connected: freeze.text };
   return { level: "crash", evidence: [agents[facts.agent]] };

@@ -1,8 +1,9 @@
-import type { BlockSource } from "@godwit/core";
+import type { BlockSource, Extent } from "@godwit/core";
 import type { Point, PutDisk, Vault, WarmThreads } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
+import type { ChangeLists } from "./check.ts";
 import type { Verdict } from "./plan.ts";
 
 export interface Reading {
@@ -14,19 +15,25 @@ export interface Reading {
   readonly verdict: Verdict;
   readonly reasons: readonly string[];
   readonly machine: MachineState;
-  readonly pace: Pace;
+  readonly pace: Pick<Pace, "take">;
+  /** Read all of it, whatever is listed as changed. */
+  readonly check: boolean;
 }
 
 export interface ReadingOptions {
   readonly signal: AbortSignal;
   readonly progress: (progress: JobProgress) => void;
   readonly warm?: WarmThreads;
+  /** See `PutOptions`. */
+  readonly beforeCommit: () => Promise<void>;
 }
 
 export interface Stored {
   readonly point: Point;
   /** By target: bytes that the host was asked for. */
   readonly readBytes: ReadonlyMap<string, number>;
+  /** What the hypervisor listed, of a check. */
+  readonly lists: ChangeLists;
 }
 
 /** A moment's exports, in its order; closed together. */
@@ -50,14 +57,17 @@ export async function openDisks({ disks }: Moment, { signal }: { readonly signal
 }
 
 /** Reads what a moment's exports hold into a vault. */
-export async function readInto(vault: Vault, reading: Reading, { signal, progress, warm }: ReadingOptions): Promise<Stored> {
-  const { moment, base, name, verdict, machine, reasons, pace } = reading;
+export async function readInto(vault: Vault, reading: Reading, options: ReadingOptions): Promise<Stored> {
+  const { signal, progress, warm, beforeCommit } = options;
+  const { moment, base, name, verdict, machine, reasons, pace, check } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
+  const lists = new Map<string, readonly Extent[] | undefined>();
   for (const [at, disk] of moment.disks.entries()) {
     const source = reading.disks.sources[at]!;
     const changed = disk.changed?.(source, { signal });
-    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && { changed }) });
+    if (check) lists.set(disk.target, changed && (await Array.fromAsync(changed)));
+    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && !check && { changed }) });
   }
   const total = disks.reduce((sum, { source }) => sum + source.size, 0);
   const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
@@ -66,20 +76,21 @@ export async function readInto(vault: Vault, reading: Reading, { signal, progres
     {
       signal,
       ...(warm && { warm }),
+      beforeCommit,
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;
         progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });
       },
     },
   );
-  return { point, readBytes: counts };
+  return { point, readBytes: counts, lists };
 }
 
 /** The same source, read no faster than allowed; what is read of it is counted. */
 function paced(
   source: BlockSource,
   target: string,
-  { pace, counts }: { readonly pace: Pace; readonly counts: Map<string, number> },
+  { pace, counts }: { readonly pace: Reading["pace"]; readonly counts: Map<string, number> },
 ): BlockSource {
   counts.set(target, 0);
   return {

@@ -5,7 +5,14 @@ import type { MemberRecord, ProtectionGroup } from "./groups/model.ts";
 import { policiesFor, strictest } from "./groups/retention.ts";
 import type { Vaults } from "./vaults.ts";
 
-export type RetainInput = { readonly vmId: string; readonly vm: string; readonly vaultId: string; readonly vault: string };
+export type RetainInput = {
+  readonly vmId: string;
+  readonly vm: string;
+  readonly vaultId: string;
+  readonly vault: string;
+  /** What its points are named; as the VM unless given. */
+  readonly points?: string;
+};
 export type GcInput = { readonly vaultId: string; readonly vault: string };
 
 export interface RetentionOptions {
@@ -36,12 +43,13 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
     slots: () => [],
     async run(context): Promise<RetainResult> {
       const { input, signal } = context;
+      const { vm, points = vm } = input;
       const policies = policiesFor(await groups.list(), await members.list(), input);
       const vault = await vaults.open(input.vaultId, { signal });
       const plans = [];
       for (const { group, timeZone, policy } of policies)
-        plans.push({ group, plan: await vault.planPrune({ byName: { [input.vm]: policy }, timeZone }, { signal }) });
-      const plan = strictest(plans, input.vm);
+        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal }) });
+      const plan = strictest(plans, points);
       const { deleted, skipped } = await vault.applyPrune(plan, { signal });
       const gone = plan.points.filter(({ id }) => deleted.includes(id));
       for (const { time, reasons } of gone)

@@ -7,6 +7,7 @@ import type { HostBackup } from "../ports/backup.ts";
 import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostShell } from "../ports/shell.ts";
 import type { Collection } from "../ports/store.ts";
+import { SharedPace } from "./shared-pace.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
 import { type BackupTraffic, sshOnly } from "./traffic.ts";
 import type { VaultAccess } from "./vaults.ts";
@@ -25,6 +26,8 @@ export interface ProtectionHosts {
 export interface WaitingMove {
   readonly id: string;
   readonly title: string;
+  /** It was asked to wait until a capture has ended. */
+  readonly waits?: boolean | undefined;
 }
 
 export interface CapturesOptions {
@@ -39,6 +42,8 @@ export interface CapturesOptions {
   readonly submit: (input: CaptureInput, idempotencyKey: string) => Promise<string>;
   /** By which network disks go; the SSH session alone when absent. */
   readonly traffic?: BackupTraffic;
+  /** What a group's captures may read together now, bytes a second; undefined: as fast as it goes. */
+  readonly bandwidth?: (groupId: string) => Promise<number | undefined>;
   /** Captures of one host at the same time. */
   readonly perHost?: number;
   readonly clock?: Clock;
@@ -50,6 +55,7 @@ export interface CaptureWish {
   readonly onMigration?: CaptureInput["onMigration"] | undefined;
   readonly atLeast?: CaptureInput["atLeast"] | undefined;
   readonly bandwidthBytesPerSecond?: number | undefined;
+  readonly check?: boolean | undefined;
 }
 
 interface Cancellable {
@@ -65,6 +71,7 @@ export interface Known {
 /** What captures share: hosts, vaults, and the registry of checkpoints. */
 export class Captures {
   readonly options: CapturesOptions & { readonly clock: Clock; readonly perHost: number; readonly traffic: BackupTraffic };
+  readonly #shared = new Map<string, SharedPace>();
 
   constructor(options: CapturesOptions) {
     this.options = { clock: systemClock, perHost: 2, traffic: sshOnly, ...options };
@@ -81,8 +88,18 @@ export class Captures {
       vault: vault.name,
       onMigration: wish.onMigration ?? "park",
       atLeast: wish.atLeast ?? "crash",
+      ...(wish.check === true && { check: true }),
       ...(wish.bandwidthBytesPerSecond !== undefined && { bandwidthBytesPerSecond: wish.bandwidthBytesPerSecond }),
     };
+  }
+
+  /** What the captures of a group share; undefined for one that belongs to none. */
+  sharedPace({ groupId }: { readonly groupId?: string | undefined }): SharedPace | undefined {
+    const { bandwidth, clock } = this.options;
+    if (groupId === undefined || !bandwidth) return undefined;
+    const shared = this.#shared.get(groupId) ?? new SharedPace(clock, () => bandwidth(groupId));
+    this.#shared.set(groupId, shared);
+    return shared;
   }
 
   /** Throws `host-lost` or, for a host without a shell, `invalid`. */

@@ -16,6 +16,8 @@ export interface GuardOptions {
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly moveWaiting: () => WaitingMove | undefined;
+  /** Told once of each move that waits until the reading has ended. */
+  readonly waitedFor: (move: WaitingMove) => Promise<void>;
   readonly scratchLeft: (signal: AbortSignal) => Promise<number | undefined>;
   /** Bytes below which the reading ends: a guest whose overwritten blocks find no room gets write errors. */
   readonly scratchFloor: number;
@@ -39,15 +41,20 @@ export function guard(options: GuardOptions): AsyncDisposable & { readonly signa
 }
 
 async function look(
-  { signal, clock, moveWaiting, scratchLeft, scratchFloor }: GuardOptions,
+  { signal, clock, moveWaiting, waitedFor, scratchLeft, scratchFloor }: GuardOptions,
   over: AbortController,
   ended: AbortSignal,
 ): Promise<void> {
   const both = anySignal(signal, ended);
+  let told: string | undefined;
   try {
     for (let turn = 0; !both.aborted; turn += 1) {
       const move = moveWaiting();
-      if (move) return over.abort(new Parked(move));
+      if (move && move.waits !== true) return over.abort(new Parked(move));
+      if (move && move.id !== told) {
+        told = move.id;
+        await waitedFor(move);
+      }
       const left = turn % scratchEvery === 0 ? await scratchLeft(both) : undefined;
       if (left !== undefined && left < scratchFloor) {
         const text = `the capture was given up for the guest's sake: only ${left} bytes are left for what it overwrites; free some space on its host`;

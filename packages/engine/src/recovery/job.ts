@@ -187,6 +187,7 @@ class Run {
     const tracking = await this.#context.step("track", () => this.#track(host, point, disks));
     if (input.mode === "new" || input.mode === "replace") await this.#context.step("define", () => this.#define(host, point, disks));
     if (input.mode === "in-place") await this.#context.step("generation-id", () => host.generationId(input.vmId, { signal }));
+    if (keptAside.length > 0) await this.#context.step("keep aside", () => this.#keepAside(keptAside));
     if (input.start && input.mode !== "disk") await this.#context.step("start", () => this.#start(signal));
     return {
       outcome: "recovered",
@@ -203,6 +204,16 @@ class Run {
       tracking,
       totalMs: Math.round(this.#recoveries.options.clock.monotonic() - this.#startedAt),
     };
+  }
+
+  async #keepAside(paths: readonly string[]): Promise<void> {
+    const { id, input } = this.#context;
+    const { kept, clock } = this.#recoveries.options;
+    const { vmId, vm, hostId, host, keepOld } = input;
+    const since = new Date(clock.now()).toISOString();
+    await kept.put(id, { id, vmId, vm, hostId, host, paths, since, until: keepOld === true ? "confirmed" : "boots" });
+    const until = keepOld === true ? `until 'godwit recover confirm ${vm}'` : "until the VM has booted and its agent answers";
+    await this.#context.reason({ code: "kept-aside", text: `${paths.join(", ")}: kept ${until}` });
   }
 
   /** From now on the hypervisor lists what changes after the point, so that the next capture need not read all. */

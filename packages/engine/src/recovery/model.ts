@@ -27,6 +27,8 @@ export type RecoverInput = {
   readonly disks?: readonly string[];
   readonly networks: Readonly<Record<string, string>>;
   readonly start: boolean;
+  /** The old images of a replaced VM stay until an admin confirms, not only until it boots. */
+  readonly keepOld?: boolean;
 };
 
 /** As a client asks. Names or ids. */
@@ -41,6 +43,7 @@ export interface RecoverWish {
   readonly disks?: readonly string[] | undefined;
   readonly networks?: Readonly<Record<string, string>> | undefined;
   readonly start?: boolean | undefined;
+  readonly keepOld?: boolean | undefined;
 }
 
 /** Sizes in bytes. */
@@ -64,7 +67,7 @@ export interface RecoverResult {
   readonly vm: string;
   readonly host: string;
   readonly disks: readonly RecoveredDisk[];
-  /** Images that the VM had before, and that nobody deletes. */
+  /** Images that the VM had before; they go once it has proven itself. */
   readonly keptAside: readonly string[];
   readonly started: boolean;
   /** The way by which they were written; the last one where several were needed. */

@@ -7,9 +7,13 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostRecovery } from "../ports/recovery.ts";
 import type { HostShell } from "../ports/shell.ts";
 import { type Captures, findPoint } from "../protection/index.ts";
+import type { Collection } from "../ports/store.ts";
+import type { KeptImages } from "./kept.ts";
 import type { RecoverInput, RecoverWish } from "./model.ts";
 
 export interface RecoveriesOptions {
+  /** Where it is written down what was kept aside. */
+  readonly kept: Collection<KeptImages>;
   readonly captures: Captures;
   readonly open: (host: HypervisorHost, shell: HostShell) => HostRecovery;
   readonly clock?: Clock;
@@ -52,6 +56,7 @@ export class Recoveries {
       newIdentity: fresh,
       networks: wish.networks ?? {},
       start: wish.start ?? false,
+      ...(wish.keepOld === true && { keepOld: true }),
       ...(wish.storagePool !== undefined && { storagePool: wish.storagePool }),
       ...(wish.disks !== undefined && { disks: wish.disks }),
     };

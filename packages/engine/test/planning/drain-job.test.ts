@@ -68,6 +68,14 @@ const outcomes = (job: JobRecord): string[] =>
   (job.result as MovesResult).moves.map(({ vm, destination, outcome }) => `${vm} ${destination} ${outcome}`).sort();
 
 describe("a drain", () => {
+  it("hands on that captures shall end before their VMs move", async () => {
+    const world = new DrainWorld(three, systemClock);
+    const asked: unknown[] = [];
+    world.begins = ({ waitForCapture }) => void asked.push(waitForCapture);
+    assert.equal((await run(world, "host.drain", { waitForCapture: true })).state, "done");
+    assert.deepEqual(asked, [true, true]);
+  });
+
   it("closes the host before anything moves, and collects every move's proof", async () => {
     const world = new DrainWorld(three, systemClock);
     world.begins = () => assert.equal(world.maintenance.closed("alpha")?.code, "maintenance");

@@ -242,6 +242,25 @@ describe("a capture", () => {
     await world.verify();
   });
 
+  it("finds and repairs, when it is told to check, what no list of changes named", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.guest.write();
+    world.guest.disk.fill(77, 15 * chunkBytes); // behind the hypervisor's back
+    const job = await world.run({ check: true });
+    const result = job.result as CaptureDone;
+    assert.deepEqual(
+      [result.disks[0]?.mode, result.check],
+      ["compared", [{ target: "vda", differingBytes: 3 * chunkBytes, unexpectedBytes: chunkBytes }]],
+    );
+    assert.ok(job.reasons.some(({ code, text }) => code === "check-repaired" && text.includes(`${chunkBytes} bytes differ`)));
+    await world.verify();
+    const again = (await world.run({ check: true })).result as CaptureDone;
+    assert.equal(again.check?.[0]?.unexpectedBytes, 0);
+    assert.equal((await world.capture()).disks[0]?.mode, "incremental");
+    await world.verify();
+  });
+
   it("is parked for a move that waits: it undoes itself and leaves its work to a new job, once", async () => {
     const world = await World.make();
     world.move = { id: "m1", title: "migrate web" };
@@ -253,11 +272,20 @@ describe("a capture", () => {
     assert.equal((await world.vault.points({ signal })).points.length, 0);
   });
 
-  it("makes the move wait when it was told to finish", async () => {
+  it("makes the move wait when either of them was told so, and says who waits", async () => {
     const world = await World.make();
     world.move = { id: "m1", title: "migrate web" };
-    assert.equal((await world.run({ onMigration: "finish" })).state, "done");
-    assert.equal((await world.vault.points({ signal })).points.length, 1);
+    const told = await world.run({ onMigration: "finish" });
+    world.move = { id: "m2", title: "migrate web", waits: true };
+    const asked = await world.run();
+    for (const [job, move] of [
+      [told, "m1"],
+      [asked, "m2"],
+    ] as const) {
+      assert.equal((job.result as { outcome: string }).outcome, "captured");
+      assert.ok(job.reasons.some(({ code, text }) => code === "move-waits" && text.includes(move)));
+    }
+    assert.equal((await world.vault.points({ signal })).points.length, 2);
   });
 
   it("gives up before the guest's overwritten blocks find no room", async () => {

@@ -6,7 +6,7 @@ import { distinctChange, keptAges, planStorage } from "../../src/protection/stor
 
 const now = Date.parse("2026-11-27T10:00:00Z");
 const daysAgo = (days: number): string => new Date(now - days * 86_400_000).toISOString();
-const group = { id: "g", name: "gold", slaHours: 24, paused: false } as ProtectionGroup;
+const group = { id: "g", name: "gold", slaHours: 24, paused: false, schedule: { everyMinutes: 60 } } as ProtectionGroup;
 const run = (days: number, more: Partial<RunRecord> = {}): RunRecord => ({
   jobId: `j${days}`,
   startedAt: daysAgo(days),
@@ -56,6 +56,11 @@ describe("a member's status", () => {
     assert.equal(state({ runs: [run(0, { outcome: "failed" })], lastSuccessAt: daysAgo(0.5) }), "failing");
     assert.equal(state({}), "waiting");
     assert.equal(state({ jobId: "j" }), "running");
+  });
+
+  test("does not promise a first point where there is no schedule", () => {
+    const { reason } = memberStatus({ ...group, schedule: {} }, record({ since: daysAgo(0.1) }), { now });
+    assert.deepEqual([reason.code, reason.text.includes("godwit protect web")], ["by-hand", true]);
   });
 });
 

@@ -7,12 +7,14 @@ import type { BlockSink, BlockSource, Extent } from "@godwit/core";
 import { LocalStore, type Point, Vault } from "@godwit/vault";
 import {
   type BackupFacts,
+  type Collection,
   Captures,
   EngineError,
   type HostBackup,
   type HostRecovery,
   type HypervisorHost,
   type JobRecord,
+  type KeptImages,
   type RecoverInput,
   Recoveries,
   recoverJob,
@@ -51,11 +53,22 @@ class Image implements BlockSource, BlockSink {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+function memoryCollection<T>(): Collection<T> {
+  const records = new Map<string, T>();
+  return {
+    get: async (id) => records.get(id),
+    list: async () => [...records.values()],
+    put: async (id, value) => void records.set(id, value),
+    delete: async (id) => void records.delete(id),
+  };
+}
+
 /** A host with images and definitions, and a VM of old. */
 class World {
   readonly images = new Map<string, Image>([["/pool/old", new Image(new Uint8Array(size).fill(9))]]);
   readonly open = new Set<string>();
   readonly tracked = new Map<string, TrackingRecord>();
+  readonly kept = memoryCollection<KeptImages>();
   defined: string | undefined;
   running = false;
   generation = 1;
@@ -134,7 +147,7 @@ class World {
       moveWaiting: () => undefined,
       submit: () => assert.fail(),
     });
-    return new Recoveries({ captures, open: () => this.recovery() });
+    return new Recoveries({ captures, open: () => this.recovery(), kept: this.kept });
   }
 
   /** What was recovered is the point, byte for byte, and nothing half-made is left; the old image is as it was. */

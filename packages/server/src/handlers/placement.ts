@@ -24,7 +24,8 @@ export function placementHandlers({ inventory, placement, jobs }: Services): Pic
     async hostDrain({ params, body, idempotencyKey }) {
       const { id, name } = inventory.host(params.host);
       const to = (body.to ?? []).map((ref) => inventory.host(ref).id);
-      return jobView(await jobs.submit("host.drain", { hostId: id, host: name, to, partial: body.partial }, { idempotencyKey }));
+      const input = { hostId: id, host: name, to, partial: body.partial, ...(body.waitForCapture === true && { waitForCapture: true }) };
+      return jobView(await jobs.submit("host.drain", input, { idempotencyKey }));
     },
     async hostResume({ params, body, idempotencyKey }) {
       const { id, name } = inventory.host(params.host);

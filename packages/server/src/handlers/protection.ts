@@ -5,7 +5,18 @@ import { pageOf } from "../http/paging.ts";
 import type { Services } from "../services.ts";
 import { jobView } from "./views.ts";
 
-type Names = "vaultLocationList" | "vaultLocationAdd" | "vaultLocationRemove" | "vmCapture" | "pointList" | "pointGet" | "pointRecover";
+type Names =
+  | "vaultLocationList"
+  | "vaultLocationAdd"
+  | "vaultLocationRemove"
+  | "vmCapture"
+  | "pointList"
+  | "pointGet"
+  | "pointRecover"
+  | "keptImagesList"
+  | "recoveryConfirm"
+  | "vmCaptureFiles"
+  | "pointRecoverFiles";
 
 export function protectionHandlers({ protection, jobs }: Services): Pick<Handlers, Names> {
   return {
@@ -19,6 +30,14 @@ export function protectionHandlers({ protection, jobs }: Services): Pick<Handler
       const input = await protection.captureInput({ ...body, vm: params.vm });
       return jobView(await jobs.submit("vm.capture", input, { idempotencyKey }));
     },
+    async vmCaptureFiles({ params, body, idempotencyKey }) {
+      const input = await protection.filesInput({ ...body, vm: params.vm });
+      return jobView(await jobs.submit("vm.capture-files", input, { idempotencyKey }));
+    },
+    async pointRecoverFiles({ params, body, idempotencyKey, signal }) {
+      const input = await protection.filesRecoverInput({ ...body, point: params.point }, { signal });
+      return jobView(await jobs.submit("vm.recover-files", input, { idempotencyKey }));
+    },
     async pointList({ query, signal }) {
       const points = await protection.points(query, { signal });
       return pageOf(points.map(pointView), ({ time, id }) => [time, id], query);
@@ -27,6 +46,9 @@ export function protectionHandlers({ protection, jobs }: Services): Pick<Handler
       const input = await protection.recoverInput({ ...body, point: params.point }, { signal });
       return jobView(await jobs.submit("vm.recover", input, { idempotencyKey }));
     },
+    keptImagesList: async ({ query }) => pageOf(await protection.keptImages(), ({ since, id }) => [since, id], query),
+    recoveryConfirm: async ({ params, idempotencyKey }) =>
+      jobView(await jobs.submit("vm.confirm-recovery", await protection.confirmInput(params.vm), { idempotencyKey })),
     pointGet: async ({ params, query, signal }) => pointView(await protection.point(params.point, query.vault, { signal })),
   };
 }

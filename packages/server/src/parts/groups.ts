@@ -7,6 +7,7 @@ import {
   type Inventory,
   type JobKind,
   type JobRunner,
+  pointNameOf,
   ProtectionGroups,
   retainJob,
   taggerOf,
@@ -35,10 +36,12 @@ export function groupsPart({ store, inventory, log, alerts, placements, jobs }: 
     log,
     alerts,
     tags: async () => taggerOf(await placements.settings()),
-    retain: async ({ vaultId }, { vmId, vm, runs }) => {
+    retain: async (group, { vmId, vm, runs }) => {
+      const { vaultId } = group;
+      const points = pointNameOf(group, vm);
       const { name: vault } = await vaults.find(vaultId);
       const idempotencyKey = `retain:${vaultId}:${vmId}:${runs.at(-1)?.jobId ?? ""}`;
-      await jobs().submit("vault.retain", { vmId, vm, vaultId, vault }, { idempotencyKey });
+      await jobs().submit("vault.retain", { vmId, vm, vaultId, vault, ...(points !== vm && { points }) }, { idempotencyKey });
     },
   });
   const submitGc = async (input: GcInput): Promise<void> => {
@@ -64,7 +67,8 @@ export function groupsPart({ store, inventory, log, alerts, placements, jobs }: 
 
 /** A capture that ended may have let another one start, or be due again. */
 async function nudgeByJobs(groups: ProtectionGroups, jobs: JobRunner, signal: AbortSignal): Promise<void> {
-  for await (const { kind, state } of jobs.watchAll({ signal })) if (kind === "vm.capture" && isFinal(state)) groups.nudge();
+  for await (const { kind, state } of jobs.watchAll({ signal }))
+    if ((kind === "vm.capture" || kind === "vm.capture-files") && isFinal(state)) groups.nudge();
 }
 
 /** A VM that is new, or moved, or whose host came back, may be due. */

@@ -2,11 +2,17 @@ import { systemClock } from "@godwit/core";
 import {
   type Alerts,
   captureJob,
+  confirmRecoveryJob,
   Captures,
+  filesCaptureJob,
+  filesRecoverJob,
   findPoint,
+  GuestFiles,
   type Inventory,
   type JobRunner,
+  KeptAside,
   libvirtBackup,
+  libvirtGuestFiles,
   libvirtRecovery,
   listFoundPoints,
   type Networks,
@@ -35,6 +41,8 @@ export interface ProtectionNeeds {
   readonly networks: Networks;
   readonly log: Logger;
   readonly alerts: Alerts;
+  /** A folder that only the server can read. */
+  readonly spoolDir: string;
   readonly placements: Pick<Placements, "settings">;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
@@ -45,6 +53,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
   const { store, inventory, networks, jobs } = needs;
   const vaults = new Vaults(store.vaults, systemClock);
   const traffic = networkTraffic({ hosts: inventory, networks, clock: systemClock });
+  const groups = groupsPart(needs, vaults);
   const captures = new Captures({
     hosts: inventory,
     vaults,
@@ -55,29 +64,67 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
       const waiting = jobs()
         .unfinished()
         .find(({ kind, state, subject }) => moves.has(kind) && state === "queued" && subject.id === vmId);
-      return waiting && { id: waiting.id, title: waiting.title };
+      return waiting && { id: waiting.id, title: waiting.title, waits: waiting.input["waitForCapture"] === true };
     },
+    bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
-  const recoveries = new Recoveries({ captures, open: libvirtRecovery });
-  const groups = groupsPart(needs, vaults);
+  const recoveries = new Recoveries({ captures, open: libvirtRecovery, kept: store.keptImages });
+  const files = new GuestFiles({ captures, open: libvirtGuestFiles, spoolDir: needs.spoolDir });
+  const aside = new KeptAside({
+    kept: store.keptImages,
+    recoveries,
+    vms: () => inventory.vms(),
+    submit: (input, idempotencyKey) => jobs().submit("vm.confirm-recovery", input, { idempotencyKey }),
+    clock: systemClock,
+    log: needs.log,
+  });
   return {
     ...groups,
     vaults,
-    kinds: [captureJob(captures), recoverJob(recoveries), ...groups.kinds],
-    service: {
-      vaults: () => vaults.list(),
-      addVault: (vault, cancellable) => vaults.add(vault, cancellable),
-      removeVault: (ref) => vaults.remove(ref),
-      captureInput: (wish) => captures.resolve(wish),
-      recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
-      async routes(ref, options) {
-        const { id } = inventory.host(ref);
-        const routes = await traffic.routes(id, (asked) => captures.backup(id).tls(asked), options);
-        return routes.map(({ view }) => view);
-      },
-      points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
-      point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
+    kinds: [
+      captureJob(captures),
+      recoverJob(recoveries),
+      confirmRecoveryJob(aside),
+      filesCaptureJob(files),
+      filesRecoverJob(files),
+      ...groups.kinds,
+    ],
+    run: async (ready, signal) => {
+      await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal }))]);
     },
+    service: protectionService({ inventory, vaults, captures, recoveries, files, aside, traffic }),
+  };
+}
+
+interface ServiceNeeds {
+  readonly inventory: Inventory;
+  readonly vaults: Vaults;
+  readonly captures: Captures;
+  readonly recoveries: Recoveries;
+  readonly files: GuestFiles;
+  readonly aside: KeptAside;
+  readonly traffic: ReturnType<typeof networkTraffic>;
+}
+
+function protectionService(needs: ServiceNeeds): ProtectionPart["service"] {
+  const { inventory, vaults, captures, recoveries, files, aside, traffic } = needs;
+  return {
+    vaults: () => vaults.list(),
+    addVault: (vault, cancellable) => vaults.add(vault, cancellable),
+    removeVault: (ref) => vaults.remove(ref),
+    captureInput: (wish) => captures.resolve(wish),
+    recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
+    async routes(ref, options) {
+      const { id } = inventory.host(ref);
+      const routes = await traffic.routes(id, (asked) => captures.backup(id).tls(asked), options);
+      return routes.map(({ view }) => view);
+    },
+    filesInput: (wish) => files.resolve(wish),
+    filesRecoverInput: (wish, cancellable) => files.resolveRecovery(wish, cancellable),
+    keptImages: () => aside.list(),
+    confirmInput: (ref) => aside.confirm(ref),
+    points: (filter, cancellable) => listFoundPoints(vaults, filter, cancellable),
+    point: (ref, vault, cancellable) => findPoint(vaults, ref, vault, cancellable),
   };
 }

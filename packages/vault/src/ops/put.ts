@@ -53,6 +53,8 @@ export interface PutOptions {
   readonly warm?: WarmThreads;
   /** Called at most about ten times a second. */
   readonly onProgress?: (progress: PutProgress) => void;
+  /** Called when all data is durable and before the point is listed: when it rejects, so does the put, and nothing is listed. */
+  readonly beforeCommit?: () => Promise<void>;
 }
 
 /**
@@ -91,6 +93,7 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
     }
     await pool.flush();
     await session.closeBatch();
+    await options.beforeCommit?.();
     return await writePoint(parts, session, { request, disks, reasons, figures, marks });
   } catch (error) {
     failed.abort(error);

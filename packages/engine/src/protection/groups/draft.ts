@@ -1,7 +1,8 @@
 import { EngineError } from "../../model/errors.ts";
+import { checkPaths } from "../files/service.ts";
 import type { GroupLimits, MemberSelector, ProtectionGroup, Retention, RetryPolicy } from "./model.ts";
 import { givenName } from "../names.ts";
-import { checkSchedule, type Schedule } from "./schedule.ts";
+import { type BandwidthRule, checkBandwidth, checkSchedule, type Schedule } from "./schedule.ts";
 
 type ScheduleDraft = Omit<Schedule, "timeZone"> & { readonly timeZone?: string | undefined };
 
@@ -14,6 +15,9 @@ export interface GroupDraft {
   readonly schedule?: ScheduleDraft | undefined;
   readonly retention?: Retention | undefined;
   readonly limits?: GroupLimits | undefined;
+  readonly bandwidth?: readonly BandwidthRule[] | undefined;
+  readonly checks?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
   readonly retry?: RetryPolicy | undefined;
   readonly slaHours?: number | undefined;
   readonly onMigration?: ProtectionGroup["onMigration"] | undefined;
@@ -45,6 +49,9 @@ export function newGroup(
     retention: draft.retention ?? defaults.retention,
     limits: draft.limits ?? defaults.limits,
     retry: draft.retry ?? defaults.retry,
+    ...(draft.bandwidth !== undefined && { bandwidth: draft.bandwidth }),
+    ...(draft.checks !== undefined && { checks: draft.checks }),
+    ...(draft.paths !== undefined && { paths: draft.paths }),
     ...(draft.slaHours !== undefined && { slaHours: draft.slaHours }),
     ...(draft.webhook !== undefined && { webhook: draft.webhook }),
     onMigration: draft.onMigration ?? "park",
@@ -56,9 +63,8 @@ export function newGroup(
 
 /** Throws `invalid`. */
 export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: string): ProtectionGroup {
-  const { slaHours, webhook, ...rest } = group;
-  const hook = edit.webhook === undefined ? webhook : (edit.webhook ?? undefined);
-  const sla = edit.slaHours === undefined ? slaHours : (edit.slaHours ?? undefined);
+  const { slaHours, webhook, bandwidth, checks, paths, ...rest } = group;
+  const optional = { slaHours, webhook, bandwidth, checks, paths, ...given(edit) };
   return checked({
     ...rest,
     vaultId,
@@ -69,18 +75,29 @@ export function applyEdit(group: ProtectionGroup, edit: GroupEdit, vaultId: stri
     retention: edit.retention ?? group.retention,
     limits: edit.limits === undefined ? group.limits : (edit.limits ?? {}),
     retry: edit.retry ?? group.retry,
-    ...(sla !== undefined && { slaHours: sla }),
-    ...(hook !== undefined && { webhook: hook }),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined && value !== null)),
     onMigration: edit.onMigration ?? group.onMigration,
     atLeast: edit.atLeast ?? group.atLeast,
     paused: edit.paused ?? group.paused,
   });
 }
 
+/** What an edit says of the settings that can be taken away. */
+function given({ slaHours, webhook, bandwidth, checks, paths }: GroupEdit): Partial<GroupEdit> {
+  return Object.fromEntries(Object.entries({ slaHours, webhook, bandwidth, checks, paths }).filter(([, value]) => value !== undefined));
+}
+
 function checked(group: ProtectionGroup): ProtectionGroup {
   const wrong = (text: string): EngineError => new EngineError("invalid", `protection group ${group.name}: ${text}`, { group: group.name });
   if (!givenName.test(group.name)) throw wrong("a name has up to 63 letters, digits, dots, hyphens and underscores");
   checkSchedule(group.schedule);
+  checkSchedule({ cron: group.checks, timeZone: group.schedule.timeZone });
+  checkBandwidth(group.bandwidth ?? []);
+  if (group.paths) {
+    checkPaths(group.paths);
+    if (group.atLeast !== "crash" || group.checks)
+      throw wrong("files are read one after the other: nothing but 'crash' can be asked of them, and no check");
+  }
   const { names = [], tags = [], hosts = [], pools = [], rest = false } = group.members;
   if (names.length + tags.length + hosts.length + pools.length === 0 && !rest)
     throw wrong("it selects no VM: give names, tags, hosts or pools, or 'rest' for all that no other group selects");

@@ -19,6 +19,8 @@ export interface Start {
   readonly dueAt: number;
   readonly attempt: number;
   readonly reason: Reason;
+  /** It is to be a consistency check. */
+  readonly check: boolean;
 }
 
 export interface Wait {
@@ -65,7 +67,7 @@ export function planRuns(members: readonly DueMember[], now: number): RunPlan {
     if (reason) waits.push({ member: one.member, reason });
     else {
       taken.take(one.member);
-      starts.push(one);
+      starts.push({ ...one, check: checkDue(one.member, now) });
     }
   }
   return { starts, waits, ...(wakes.length > 0 && { wakeAt: Math.min(...wakes) }) };
@@ -99,6 +101,13 @@ function dueNow(member: DueMember, now: number): Due | undefined {
     };
   }
   return retryDue(member, record.dueAt, now);
+}
+
+/** A moment for a check has passed since the last one. A VM without a point has nothing to compare with. */
+function checkDue({ group, record }: DueMember, now: number): boolean {
+  if (!group.checks || record.lastSuccessAt === undefined) return false;
+  const schedule = { cron: group.checks, timeZone: group.schedule.timeZone };
+  return lastDue(schedule, Date.parse(record.checkedAt ?? record.since), now) !== undefined;
 }
 
 function retryDue(member: DueMember, dueAt: number, now: number): Due | undefined {

@@ -1,4 +1,6 @@
-import type { Schedule } from "./schedule.ts";
+import type { ConsistencyLevel } from "@godwit/vault";
+import { filesPointName } from "../files/model.ts";
+import type { BandwidthRule, Schedule } from "./schedule.ts";
 
 /** Which VMs a group protects. A VM is a member when any list names it; names and hosts may have `*` and `?`. */
 export interface MemberSelector {
@@ -46,21 +48,32 @@ export interface ProtectionGroup {
   /** Id of a registered vault. */
   readonly vaultId: string;
   readonly schedule: Schedule;
+  /** Paths in its guests: their files are captured through the agent, instead of the VMs' disks. */
+  readonly paths?: readonly string[] | undefined;
   readonly retention: Retention;
   readonly limits: GroupLimits;
+  /** By the hours of the schedule's time zone; unlimited when absent. */
+  readonly bandwidth?: readonly BandwidthRule[] | undefined;
+  /** Cron lines in the schedule's time zone: the first capture after each of these moments is a consistency check. */
+  readonly checks?: readonly string[] | undefined;
   readonly retry: RetryPolicy;
   /** A point at least every so many hours, or it is an alert. */
   readonly slaHours?: number | undefined;
   /** When a VM must move during its capture: the capture is parked and goes on there, or the move waits. */
   readonly onMigration: "park" | "finish";
   /** A lesser consistency fails the capture. */
-  readonly atLeast: "crash" | "filesystem";
+  readonly atLeast: ConsistencyLevel;
   /** An http(s) URL that alerts are posted to, as JSON. */
   readonly webhook?: string | undefined;
   /** Nothing is started by itself while true. */
   readonly paused: boolean;
   /** RFC 3339. */
   readonly createdAt: string;
+}
+
+/** The name of a group's points of a VM. */
+export function pointNameOf({ name, paths }: Pick<ProtectionGroup, "name" | "paths">, vm: string): string {
+  return paths ? filesPointName(vm, name) : vm;
 }
 
 /** One ended run, for reports. Bytes and milliseconds; times RFC 3339. */
@@ -75,6 +88,8 @@ export interface RunRecord {
   readonly storedBytes?: number | undefined;
   readonly frozenMs?: number | undefined;
   readonly error?: string | undefined;
+  /** Of a consistency check: bytes that differed from the last point though nobody had listed them as changed. */
+  readonly unexpectedBytes?: number | undefined;
 }
 
 /** What the server remembers of one member of one group; all of it can be lost without losing a point. */
@@ -90,6 +105,8 @@ export interface MemberRecord {
   readonly failures: number;
   readonly lastEndedAt?: string | undefined;
   readonly lastSuccessAt?: string | undefined;
+  /** When the newest consistency check that ended well began. */
+  readonly checkedAt?: string | undefined;
   /** The job that is under way. */
   readonly jobId?: string | undefined;
   /** Newest last, at most {@link keptRuns}. */

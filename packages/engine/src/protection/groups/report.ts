@@ -20,6 +20,9 @@ export interface MemberStatus {
   /** Stored bytes per day: what the vault grows by. */
   readonly growthBytesPerDay?: number | undefined;
   readonly longestFreezeMs?: number | undefined;
+  /** The newest consistency check; see {@link RunRecord}. */
+  readonly checkedAt?: string | undefined;
+  readonly unexpectedBytes?: number | undefined;
 }
 
 const hourMs = 3_600_000;
@@ -47,6 +50,10 @@ export function memberStatus(group: ProtectionGroup, record: MemberRecord, { now
     succeeded: recent.filter(({ outcome }) => outcome === "done").length,
     ended: recent.length,
     ...rates(recent),
+    ...(record.checkedAt !== undefined && {
+      checkedAt: record.checkedAt,
+      unexpectedBytes: record.runs.findLast(({ unexpectedBytes }) => unexpectedBytes !== undefined)?.unexpectedBytes,
+    }),
     ...(freezes.length > 0 && { longestFreezeMs: Math.max(...freezes) }),
   };
 }
@@ -74,7 +81,8 @@ function stateOf(group: ProtectionGroup, record: MemberRecord, now: number): Pic
 }
 
 function firstPoint({ name, schedule }: ProtectionGroup, { vm }: MemberRecord): Reason {
-  if (schedule.cron !== undefined || schedule.everyMinutes !== undefined) return { code: "first", text: "its first point is still to come" };
+  if (schedule.cron !== undefined || schedule.everyMinutes !== undefined)
+    return { code: "first", text: "its first point is still to come" };
   return { code: "by-hand", text: `${name} has no schedule: capture it by 'godwit protect ${vm}', or give the group one` };
 }
 

@@ -1,5 +1,5 @@
 import type { PrunePlan, PrunePolicy, PruneVerdict } from "@godwit/vault";
-import type { MemberRecord, ProtectionGroup, Retention } from "./model.ts";
+import { type MemberRecord, pointNameOf, type ProtectionGroup, type Retention } from "./model.ts";
 
 const dayMs = 86_400_000;
 
@@ -13,11 +13,11 @@ export function prunePolicy({ withinDays, ...counts }: Retention): PrunePolicy {
 export function policiesFor(
   groups: readonly ProtectionGroup[],
   records: readonly MemberRecord[],
-  { vmId, vaultId }: { readonly vmId: string; readonly vaultId: string },
+  { vmId, vm, points = vm, vaultId }: { readonly vmId: string; readonly vm: string; readonly points?: string; readonly vaultId: string },
 ): { readonly group: string; readonly timeZone: string; readonly policy: PrunePolicy }[] {
   const protecting = new Set(records.filter((record) => record.vmId === vmId).map(({ groupId }) => groupId));
   return groups
-    .filter((group) => group.vaultId === vaultId && protecting.has(group.id))
+    .filter((group) => group.vaultId === vaultId && protecting.has(group.id) && pointNameOf(group, vm) === points)
     .map(({ name, retention, schedule }) => ({ group: name, timeZone: schedule.timeZone, policy: prunePolicy(retention) }));
 }
 

@@ -9,6 +9,7 @@ interface CaptureOutcome {
   readonly readBytes?: number;
   readonly storedBytes?: number;
   readonly frozenMs?: number;
+  readonly check?: readonly { readonly unexpectedBytes?: number }[];
   readonly disks?: readonly { readonly mode: string; readonly readBytes: number }[];
 }
 
@@ -37,18 +38,20 @@ export function withOutcome(record: MemberRecord, job: JobRecord | undefined): M
     failures: outcome === "failed" ? record.failures + 1 : 0,
     lastEndedAt: endedAt,
     ...(outcome === "done" && { lastSuccessAt: endedAt }),
+    ...(outcome === "done" && result.check && { checkedAt: run.startedAt }),
     runs: [...record.runs, run].slice(-keptRuns),
   };
 }
 
 /** Changed bytes are known only where every disk was read by its list of changes. */
-function figures({ pointId, readBytes, storedBytes, frozenMs, disks = [] }: CaptureOutcome): Partial<RunRecord> {
+function figures({ pointId, readBytes, storedBytes, frozenMs, check, disks = [] }: CaptureOutcome): Partial<RunRecord> {
   const tracked = disks.length > 0 && disks.every(({ mode }) => mode === "incremental");
   return {
     ...(pointId !== undefined && { pointId }),
     ...(readBytes !== undefined && { readBytes }),
     ...(storedBytes !== undefined && { storedBytes }),
     ...(frozenMs !== undefined && { frozenMs }),
+    ...(check && { unexpectedBytes: check.reduce((sum, { unexpectedBytes = 0 }) => sum + unexpectedBytes, 0) }),
     ...(tracked && readBytes !== undefined && { changedBytes: readBytes }),
   };
 }

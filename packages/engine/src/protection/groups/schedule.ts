@@ -13,6 +13,12 @@ export interface RunWindow {
   readonly to: string;
 }
 
+/** How fast the captures of a group may read together. The first rule whose hours it is counts; one without hours always. */
+export interface BandwidthRule {
+  readonly bytesPerSecond: number;
+  readonly hours?: RunWindow | undefined;
+}
+
 /** When a group's VMs are due. One of `cron` and `everyMinutes`, or neither: by hand only. */
 export interface Schedule {
   /** Five fields as in crontab(5); several for several times a day. */
@@ -26,6 +32,7 @@ export interface Schedule {
 }
 
 const minuteMs = 60_000;
+const slowestRate = 1_000_000;
 const dayMinutes = 24 * 60;
 
 /** Throws `invalid`, naming the field and the way out. */
@@ -52,6 +59,17 @@ function whyNotCron(line: string, timeZone: string): string | undefined {
     return next ? undefined : "it never comes";
   } catch (error) {
     return (error as Error).message;
+  }
+}
+
+/** Throws `invalid`. */
+export function checkBandwidth(rules: readonly BandwidthRule[]): void {
+  for (const { bytesPerSecond, hours } of rules) {
+    if (!(Number.isInteger(bytesPerSecond) && bytesPerSecond >= slowestRate))
+      throw invalid(
+        `captures may read ${slowestRate} bytes a second at least, not ${bytesPerSecond}: one that crawls holds its scratch space`,
+      );
+    if (hours) checkWindow(hours);
   }
 }
 
@@ -101,6 +119,12 @@ export function inWindow({ windows, timeZone }: Schedule, at: number): boolean {
   if (!windows || windows.length === 0) return true;
   const { day, minute } = localTime(at, timeZone);
   return windows.some((window) => holds(window, day, minute));
+}
+
+/** Bytes a second that the rules allow now; undefined: as fast as it goes. */
+export function rateNow(rules: readonly BandwidthRule[], timeZone: string, at: number): number | undefined {
+  const { day, minute } = localTime(at, timeZone);
+  return rules.find(({ hours }) => hours === undefined || holds(hours, day, minute))?.bytesPerSecond;
 }
 
 /** The next moment at which a window opens, to the minute; `at` itself while one is open. At most eight days on. */

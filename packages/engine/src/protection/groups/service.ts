@@ -12,6 +12,7 @@ import { membersOf, type SelectableVm } from "./members.ts";
 import type { MemberRecord, ProtectionGroup } from "./model.ts";
 import { type MemberStatus, memberStatus } from "./report.ts";
 import { isEnded, withOutcome } from "./runs.ts";
+import { rateNow } from "./schedule.ts";
 
 /** What groups need of the inventory. */
 export interface GroupHosts {
@@ -167,6 +168,12 @@ export class ProtectionGroups {
     return (await this.#options.members.list()).filter((record) => record.groupId === groupId && this.#current.has(keyOf(record)));
   }
 
+  /** Bytes a second that captures of a group may read together now; undefined: as fast as it goes. */
+  async bandwidth(groupId: string): Promise<number | undefined> {
+    const group = await this.#options.groups.get(groupId);
+    return group?.bandwidth && rateNow(group.bandwidth, group.schedule.timeZone, this.#options.clock.now());
+  }
+
   /** VMs that no group protects. */
   async uncovered(): Promise<VmView[]> {
     const vms = this.#options.hosts.vms();
@@ -200,12 +207,12 @@ export class ProtectionGroups {
     const members = await this.#settled(await this.#members());
     const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now());
     this.#waits = waits;
-    for (const { member, dueAt, attempt } of starts) {
+    for (const { member, dueAt, attempt, check } of starts) {
       const { group, record } = member;
       const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
       const vault = await this.#options.vaults.find(group.vaultId);
-      const input = captureInput(group, record, vault.name);
-      const job = await this.#options.jobs.submit("vm.capture", input, { idempotencyKey });
+      const [kind, input] = captureInput(group, record, vault.name, check);
+      const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
       const failures = attempt === 1 ? 0 : record.failures;
       await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
     }
@@ -293,8 +300,13 @@ function poolsOf(vm: VmView): string[] {
   return [...new Set(vm.disks.flatMap(({ source }) => source.pool ?? []))];
 }
 
-function captureInput(group: ProtectionGroup, { vmId, vm }: MemberRecord, vault: string): JsonObject {
-  return { vmId, vm, vaultId: group.vaultId, vault, onMigration: group.onMigration, atLeast: group.atLeast };
+/** The kind of a member's job, and its input. */
+function captureInput(group: ProtectionGroup, member: MemberRecord, vault: string, check: boolean): readonly [kind: string, JsonObject] {
+  const { id: groupId, name: set, vaultId, onMigration, atLeast, paths } = group;
+  const { vmId, vm } = member;
+  const common = { vmId, vm, vaultId, vault, groupId };
+  if (paths) return ["vm.capture-files", { ...common, set, paths: [...paths] }];
+  return ["vm.capture", { ...common, onMigration, atLeast, ...(check && { check }) }];
 }
 
 function forgotten(error: unknown): undefined {

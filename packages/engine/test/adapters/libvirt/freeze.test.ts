@@ -12,7 +12,7 @@ function scripted(agent: Agent, virsh = true): Freezing & { readonly said: strin
   const connection = {
     remote: { connectGetUri: async () => "qemu:///system" },
     agentCommand: async (_: Domain, { execute }: { execute: string }) => {
-      said.push(execute.replace("guest-fsfreeze-", ""));
+      if (execute.startsWith("guest-fsfreeze-")) said.push(execute.replace("guest-fsfreeze-", ""));
       return await agent(execute);
     },
   };

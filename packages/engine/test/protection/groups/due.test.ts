@@ -47,6 +47,17 @@ describe("what runs now", () => {
     assert.deepEqual([start?.dueAt, start?.reason.code, more.length], [lastHour, "made-up", 0]);
   });
 
+  test("the first capture after a moment for checks is one, until it went well", () => {
+    const checks = { checks: ["30 9 * * *"] };
+    const check = (more: Partial<MemberRecord>): boolean | undefined =>
+      planRuns([member("web", { dueAt: lastHour - hour, lastSuccessAt: iso(lastHour - hour), ...more }, checks)], now).starts[0]?.check;
+    assert.equal(check({}), true);
+    assert.equal(check({ checkedAt: iso(now - 24 * hour) }), true);
+    assert.equal(check({ checkedAt: iso(now - 0.5 * hour) }), false);
+    assert.equal(check({ lastSuccessAt: undefined }), false, "there is nothing to compare with");
+    assert.equal(planRuns([member("web", { dueAt: lastHour - hour })], now).starts[0]?.check, false);
+  });
+
   test("a failure is tried again later and later, and not for ever", () => {
     const failed = (failures: number, minutesAgo: number): DueMember =>
       member("web", { dueAt: lastHour, failures, lastEndedAt: iso(now - minutesAgo * 60_000) });

@@ -30,15 +30,15 @@ describe("retention", () => {
       group("b", "v", { daily: 2 }),
       group("c", "other", { last: 9 }),
       group("d", "v", { last: 9 }),
+      { ...group("e", "v", { last: 1 }), paths: ["/etc"] },
     ];
-    const found = policiesFor(groups, [member("a", "x"), member("b", "x"), member("c", "x"), member("d", "y")], {
-      vmId: "x",
-      vaultId: "v",
-    });
-    assert.deepEqual(
-      found.map(({ group: name }) => name),
-      ["a", "b"],
-    );
+    const members = [member("a", "x"), member("b", "x"), member("c", "x"), member("d", "y"), member("e", "x")];
+    const found = (points?: string): string[] =>
+      policiesFor(groups, members, { vmId: "x", vm: "web", vaultId: "v", ...(points !== undefined && { points }) }).map(
+        ({ group: name }) => name,
+      );
+    assert.deepEqual(found(), ["a", "b"]);
+    assert.deepEqual(found("web:e"), ["e"]);
   });
 
   test("of one group never deletes what another one keeps, and says whose reason it is", () => {

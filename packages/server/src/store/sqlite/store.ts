@@ -4,6 +4,7 @@ import type {
   Collection,
   HostMigrationSettings,
   HostRecord,
+  KeptImages,
   LiveMigrationSettings,
   MaintenanceRecord,
   MemberRecord,
@@ -38,6 +39,7 @@ export class SqliteStore implements Store {
   readonly groupMembers: Collection<MemberRecord>;
   readonly alerts: Collection<AlertRecord>;
   readonly tracking: Collection<TrackingRecord>;
+  readonly keptImages: Collection<KeptImages>;
   readonly #db: Kysely<Schema>;
   readonly #lock: Disposable;
 
@@ -58,6 +60,7 @@ export class SqliteStore implements Store {
     this.groupMembers = sqliteCollection(db, guard, "protection-member");
     this.alerts = sqliteCollection(db, guard, "alert");
     this.tracking = sqliteCollection(db, guard, "tracking");
+    this.keptImages = sqliteCollection(db, guard, "kept-images");
   }
 
   /**

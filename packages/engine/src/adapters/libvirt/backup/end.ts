@@ -4,6 +4,8 @@ import {
   type Connection,
   type Domain,
   type DomainCheckpoint,
+  DomainPausedReason,
+  DomainState,
   isLibvirtError,
 } from "@godwit/libvirt";
 import type { MomentPlace } from "../../../ports/backup.ts";
@@ -41,7 +43,7 @@ export async function endMoment(
       activeJob(connection, dom, signal),
     ]);
     if (timer) await thaw({ connection, dom, shell, clock, vmId, moment: place.moment });
-    if (moment === place.moment) await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+    if (moment === place.moment) await abortExport(connection, dom, signal);
     const dropping = forget ? dropCheckpoint(connection, dom, place.checkpoint, signal) : undefined;
     await Promise.all([dropping, removeFiles(shell, place, folders, signal)]);
     return;
@@ -52,6 +54,14 @@ export async function endMoment(
 /** The timer's flag is there from before the freeze until after the thaw. */
 async function hasTimer({ shell }: Capturing, { moment }: MomentPlace, signal: AbortSignal): Promise<boolean> {
   return (await shell.run(["test", "-e", `/run/godwit-${moment}.thaw`], { signal })).code === 0;
+}
+
+async function abortExport(connection: Connection, dom: Domain, signal: AbortSignal): Promise<void> {
+  await unlessRefused(connection.remote.domainAbortJob({ dom }, { signal })); // it may have ended meanwhile
+  const { state, reason } = await connection.remote.domainGetState({ dom, flags: 0 }, { signal });
+  // Its overwritten blocks found no room: now that nobody wants them any more, its writes go through.
+  if (state === DomainState.PAUSED && reason === DomainPausedReason.IOERROR)
+    await unlessRefused(connection.remote.domainResume({ dom }, { signal }));
 }
 
 async function removeFiles(shell: HostShell, { moment }: MomentPlace, folders: readonly string[], signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@ import {
   DomainXmlFlags,
   GetAllDomainStatsFlags,
 } from "@godwit/libvirt";
+import { EngineError } from "../../../model/errors.ts";
 import type { BackupDisk, BackupFacts, WriteStats } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
@@ -39,7 +40,7 @@ export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmI
     name: domain.name,
     state: state === DomainState.SHUTOFF || state === DomainState.CRASHED ? "off" : state === DomainState.RUNNING ? "running" : "paused",
     disks: await Promise.all(
-      disks.map((disk) => readDisk({ connection, dom, persistent: persistent !== 0, old: old.has(disk.target) }, disk, signal)),
+      disks.map((disk) => readDisk({ connection, dom, shell, persistent: persistent !== 0, old: old.has(disk.target) }, disk, signal)),
     ),
     leftOut: drives.flatMap(([disk, reason]) => (reason === undefined ? [] : [{ target: disk.target, reason }])),
     agent: domain.agent,
@@ -59,6 +60,7 @@ function whyLeftOut(disk: DiskXml): string | undefined {
 interface Of {
   readonly connection: Connection;
   readonly dom: Domain;
+  readonly shell: HostShell;
   readonly persistent: boolean;
   readonly old: boolean;
 }
@@ -73,16 +75,29 @@ async function oldImages(shell: HostShell, disks: readonly DiskXml[], signal: Ab
   return new Set(files.flatMap(({ target }, at) => (found[at]?.trim() === "2" ? [target] : [])));
 }
 
-async function readDisk({ connection, dom, persistent, old }: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
-  const info = await connection.remote.domainGetBlockInfo({ dom, path: disk.target, flags: 0 }, { signal });
-  const untracked = whyUntracked(disk, persistent, old);
+async function readDisk(of: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
+  const path = disk.source?.path ?? (disk.source && describeSource(disk.source));
+  const untracked = whyUntracked(disk, of.persistent, of.old);
   return {
     target: disk.target,
-    capacityBytes: Number(info.capacity),
+    capacityBytes: await capacityOf(of, disk, path, signal),
     format: disk.format,
-    path: disk.source?.path ?? (disk.source && describeSource(disk.source)),
+    path,
     ...(untracked !== undefined && { untracked }),
   };
+}
+
+/** Of a VM that is off libvirt does not know how large its network disks are; QEMU's tools reach most by their URLs. */
+async function capacityOf({ connection, dom, shell }: Of, disk: DiskXml, path: string | undefined, signal: AbortSignal): Promise<number> {
+  const asked = connection.remote.domainGetBlockInfo({ dom, path: disk.target, flags: 0 }, { signal });
+  if (disk.source?.protocol === undefined || path === undefined) return Number((await asked).capacity);
+  const info = await unlessRefused(asked);
+  if (info) return Number(info.capacity);
+  const { code, stdout, stderr } = await shell.run(["qemu-img", "info", "-U", "--output=json", path], { signal });
+  const size = code === 0 ? (JSON.parse(stdout) as { readonly "virtual-size"?: number })["virtual-size"] : undefined;
+  if (size === undefined)
+    throw new EngineError("hypervisor", `the size of the disk ${disk.target} (${path}) cannot be read: ${stderr.trim()}`);
+  return size;
 }
 
 function whyUntracked(disk: DiskXml, persistent: boolean, old: boolean): string | undefined {

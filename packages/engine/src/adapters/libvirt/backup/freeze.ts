@@ -1,16 +1,15 @@
-import { type Clock, describeError, withDeadline } from "@godwit/core";
+import { type Clock, describeError } from "@godwit/core";
 import type { Connection, Domain } from "@godwit/libvirt";
-import { EngineError } from "../../../model/errors.ts";
 import type { FreezeReport } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
+import { askAgent } from "./agent.ts";
+import { watchWriters } from "./writers.ts";
 
 /** Seconds after which the host's own timer thaws the guest, whatever became of us. */
 export const THAW_AFTER_SECONDS = 8;
 /** The agent freezes within this or not at all, as far as we are concerned. */
 const FREEZE_SECONDS = 5;
 const THAW_SECONDS = 4;
-/** libvirt waits up to 30 s for an agent that another client keeps busy. */
-const GRACE_MS = 2000;
 
 /**
  * `$1` moment, `$2` VM, `$3` libvirt URI, `$4` seconds. The timer is a process of its own session, so that neither
@@ -54,6 +53,7 @@ export async function whileFrozen<T>(
   const refused = await (freezing.arming ?? armTimer(freezing, signal));
   if (refused !== undefined) return { value: await body(), freeze: report("refused", 0, 0, refused) };
   const { clock } = freezing;
+  const writers = await watchWriters(freezing, signal);
   const began = clock.monotonic();
   let frozen: Answer;
   let value: T;
@@ -67,7 +67,8 @@ export async function whileFrozen<T>(
   }
   const thawed = await thaw(freezing);
   const elapsed = Math.round(clock.monotonic() - began);
-  return { value, freeze: verdict(frozen, thawed, elapsed) };
+  const freeze = verdict(frozen, thawed, elapsed);
+  return { value, freeze: freeze.outcome === "held" ? { ...freeze, writers: await writers() } : freeze };
 }
 
 /** What the agent said: the number of file systems, or why there is no answer. */
@@ -117,11 +118,8 @@ async function ask(
   timeoutSeconds: number,
   signal: AbortSignal | undefined,
 ): Promise<Answer> {
-  const late = (): Error => new EngineError("timeout", `${execute} was not answered within ${timeoutSeconds} s`);
   try {
-    const answer = await withDeadline(timeoutSeconds * 1000 + GRACE_MS, late, signal, (both) =>
-      connection.agentCommand(dom, { execute }, { timeoutSeconds, signal: both }),
-    );
+    const answer = await askAgent({ connection, dom }, { execute }, { timeoutSeconds, signal });
     return { count: typeof answer === "number" ? answer : 0 };
   } catch (error) {
     return { failed: describeError(error) };

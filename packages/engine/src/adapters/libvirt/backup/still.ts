@@ -25,6 +25,8 @@ export async function beginStill(
 ): Promise<Moment> {
   const made = await shell.run(["/bin/sh", "-c", makeFolder, "sh", request.moment], { signal });
   if (made.code !== 0) throw new EngineError("hypervisor", `${facts.name} cannot be captured while it is off: ${made.stderr.trim()}`);
+  const paths = request.disks.flatMap(({ target }) => facts.disks.find((one) => one.target === target)?.path ?? []);
+  const times = await modified(shell, paths, signal);
   const disks = [];
   for (const { target, mode } of request.disks) {
     const disk = facts.disks.find((one) => one.target === target);
@@ -37,7 +39,31 @@ export async function beginStill(
     const place = await serveImage(shell, image, request.route ?? { kind: "ssh" }, signal);
     disks.push(exportedDisk(place, target, mode, bitmap));
   }
-  return { at: new Date(clock.now()).toISOString(), disks, freeze: off };
+  return {
+    at: new Date(clock.now()).toISOString(),
+    disks,
+    freeze: off,
+    touched: (options) => touched(shell, paths, times, options.signal),
+  };
+}
+
+/** Paths come one a line: when each file was modified last, to the nanosecond, or nothing for what is no file. */
+const modificationTimes = `while IFS= read -r path; do if [ -f "$path" ]; then stat -L -c %y "$path"; else echo; fi; done`;
+
+async function modified(shell: HostShell, paths: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const stdin = paths.map((path) => `${path}\n`).join("");
+  return (await shell.run(["/bin/sh", "-c", modificationTimes], { signal, stdin })).stdout.split("\n");
+}
+
+/** A VM that was started and stopped again while it was read is off afterwards, too. */
+async function touched(
+  shell: HostShell,
+  paths: readonly string[],
+  before: readonly string[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const now = await modified(shell, paths, signal);
+  return paths.find((_, at) => now[at] !== before[at]);
 }
 
 const off: FreezeReport = { outcome: "held", frozenMs: 0, fileSystems: 0, text: "the VM was off, so nothing wrote to its disks" };

@@ -71,8 +71,10 @@ export function withGenerationId(xml: string): string {
 function mapDisk(element: string, { path, format }: DiskMapping): string {
   const file = `<source file='${escapeXml(path)}'`;
   const alone = replaceElement(replaceElement(element, "mirror", ""), "backingStore", "<backingStore/>");
-  const sourced = alone
+  const sourced = (alone.includes("<source protocol=") ? replaceElement(alone, "source", `${file}/>`) : alone)
     .replace(/^<disk type='[^']*'/, "<disk type='file'")
+    // What says how to reach a network disk, secrets included, goes with its source.
+    .replace(/<source protocol=[^>]*\/>/, () => `${file}/>`)
     .replace(/<source (?:file|dev|pool)='[^']*'(?: volume='[^']*')?/, () => file);
   return format === undefined
     ? sourced

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Job, RecoverResult } from "@godwit/api";
+import type { LabGuest, LabHost } from "@godwit/lab";
+import {
+  assertNoTraces,
+  assertWholePoint,
+  capture,
+  type Captured,
+  capturedOf,
+  modes,
+  startVault,
+  withRestored,
+} from "./support/captures.ts";
+import { addOddDisks, type OddDisk } from "./support/odd-disks.ts";
+import { assertOneWholeGuest, ended, eventually, showJob, type Site, startSite, vmHost } from "./support/site.ts";
+
+describe("capturing disks of every kind", () => {
+  let site: Site;
+  let guest: LabGuest;
+  let alpha: LabHost;
+  let bravo: LabHost;
+  let odd: AsyncDisposable & { readonly disks: readonly OddDisk[] };
+
+  before(async () => {
+    site = await startSite({ hosts: 2 });
+    [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
+    await startVault(site);
+    guest = await site.lab.createGuest({ name: "web", host: alpha, disk: "local", extraDisks: [{ sizeMiB: 24, format: "raw" }] });
+    odd = await addOddDisks(guest, alpha, bravo);
+    await guest.start(alpha);
+    await guest.waitForAgent({ host: alpha });
+    await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
+    await guest.waitForRecords(5);
+  });
+  after(async () => {
+    await site?.[Symbol.asyncDispose]();
+    await odd?.[Symbol.asyncDispose]();
+  });
+
+  /** Disks that the guest does not write now are in the point what they are on their storage. */
+  async function assertLikeStorage({ pointId }: Captured): Promise<void> {
+    const [, raw] = guest.record.disks;
+    assert.ok(raw);
+    for (const { target, format, path } of [raw, ...odd.disks]) {
+      const compare = ["qemu-img", "compare", "-U", "-f", format, "-F", "raw", path];
+      await withRestored(site, pointId, target, (restored) => alpha.exec([...compare, restored]).then(() => undefined));
+    }
+  }
+
+  const writeEverywhere =
+    'for disk in vdb vdc vdd vde; do dd if=/dev/urandom of=/dev/$disk bs=64k count=3 seek="$1" conv=fsync 2>/dev/null; done';
+
+  it("reads raw, wrapped, network and block disks, and tracks what can be tracked", async () => {
+    const first = await capture(site, guest);
+    assert.deepEqual(new Set(Object.values(modes(first))), new Set(["full"]));
+    await assertLikeStorage(first);
+    await guest.exec(["/bin/sh", "-c", writeEverywhere, "sh", "100"]);
+    const next = await capture(site, guest);
+    assert.deepEqual(modes(next), { vda: "incremental", vdb: "compared", vdc: "incremental", vdd: "compared", vde: "compared" });
+    await assertLikeStorage(next);
+    await assertWholePoint(site, next);
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("reads them while the VM is off as well", async () => {
+    await guest.exec(["/bin/sh", "-c", writeEverywhere, "sh", "200"]);
+    await site.godwit.run(["vm", "stop", "web"]);
+    const result = await capture(site, guest);
+    assert.deepEqual(modes(result), { vda: "incremental", vdb: "compared", vdc: "incremental", vdd: "compared", vde: "compared" });
+    await assertLikeStorage(result);
+    await assertWholePoint(site, result);
+    await site.godwit.run(["vm", "start", "web"]);
+    await guest.waitForAgent({ host: alpha });
+  });
+
+  it("says that a disk was resized, and holds it in its new size", async () => {
+    await alpha.virsh(["blockresize", "web", "vdb", "30M"]);
+    await alpha.virsh(["blockresize", "web", "vda", "140M"]);
+    const result = await capture(site, guest);
+    for (const target of ["vda", "vdb"]) {
+      const disk = result.disks.find((one) => one.target === target);
+      assert.deepEqual([disk?.mode, disk?.reason.code], ["compared", "resized"]);
+    }
+    assert.equal(result.disks[1]?.sizeBytes, 30 << 20);
+    await assertLikeStorage(result);
+    await assertWholePoint(site, result);
+    assert.equal(modes(await capture(site, guest))["vda"], "incremental");
+    await assertNoTraces(guest, alpha);
+  });
+
+  it("gives up before the guest's overwritten blocks find no room, and leaves the guest well", async () => {
+    const scratch = await smallScratch();
+    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=24 2>/dev/null; sync"]);
+    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "2M"])).trim();
+    await eventually("it is reading", async () => (await showJob(site.godwit, id)).progress?.phase.startsWith("reading"));
+    await alpha.exec(["bash", "-c", `head -c 1G /dev/zero >${scratch.folder}/filler; true`]);
+    const job = await ended(site.godwit, id);
+    assert.equal(job.state, "failed");
+    assert.match(job.error?.detail ?? "", /given up for the guest's sake/);
+    await scratch.release();
+    assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
+    await assertNoTraces(guest, alpha);
+    await assertWholePoint(site, await capture(site, guest));
+  });
+
+  /** The folder that scratch files go to gets a small file system of its own. */
+  async function smallScratch(): Promise<{ readonly folder: string; readonly release: () => Promise<void> }> {
+    const { stdout } = await alpha.exec(["bash", "-c", "ls -d /var/lib/libvirt/qemu/domain-*-web"]);
+    const folder = stdout.trim();
+    await alpha.exec(["mount", "-t", "tmpfs", "-o", "size=300m,mode=777", "small", folder]);
+    return { folder, release: () => alpha.exec(["umount", "-l", folder]).then(() => undefined) };
+  }
+
+  it("brings them back as files on another host, and they boot", async () => {
+    const job = await site.godwit.json<Job>(["recover", "vm", "web", "--to", "bravo", "--storage", "local", "--name", "web2", "--start"]);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
+    const { disks } = job.result as RecoverResult;
+    assert.deepEqual(
+      disks.map(({ target, path }) => [target, path.startsWith("/srv/local/web2-")]),
+      ["vda", "vdb", "vdc", "vdd", "vde"].map((target) => [target, true]),
+    );
+    await eventually("its agent answers", async () => {
+      const ping = await bravo.virsh(["qemu-agent-command", "--timeout", "2", "web2", '{"execute":"guest-ping"}'], { check: false });
+      return ping.code === 0;
+    });
+    await bravo.virsh(["destroy", "web2"]);
+  });
+
+  it("keeps no point of a VM that ran while its images were read, not even for a moment", async () => {
+    const plain = await site.lab.createGuest({
+      name: "plain",
+      host: alpha,
+      diskFormat: "raw",
+      extraDisks: [{ sizeMiB: 24, format: "raw" }],
+    });
+    const [, bulk] = plain.record.disks;
+    await alpha.exec(["dd", "if=/dev/urandom", `of=${bulk?.path ?? ""}`, "bs=1M", "count=24", "conv=notrunc", "status=none"]);
+    await eventually("the server sees it", async () => (await vmHost(site.godwit, "plain").catch(() => "")) === "alpha off");
+    for (const moment of [false, true]) {
+      const id = (await site.godwit.run(["protect", "plain", "--vault", "main", "--no-wait", "--bandwidth", "2M"])).trim();
+      await eventually("its second disk is being read", async () => (await showJob(site.godwit, id)).progress?.phase === "reading vdb");
+      const started = await alpha.virsh(["start", "plain"], { check: false });
+      if (started.code === 0 && moment) {
+        await plain.waitForRecords(1);
+        await alpha.virsh(["destroy", "plain"]);
+      }
+      const job = await ended(site.godwit, id);
+      assert.deepEqual([job.state, job.error?.status], ["failed", 409], JSON.stringify(job));
+      assert.match(job.error?.detail ?? "", moment ? /was written to while it was read/ : /was started while its images were read/);
+      if (!moment) await alpha.virsh(["destroy", "plain"]);
+      assert.deepEqual(await site.godwit.json(["point", "list", "plain"]), []);
+      await eventually("it is off", async () => (await vmHost(site.godwit, "plain")) === "alpha off");
+    }
+    capturedOf(await site.godwit.json<Job>(["protect", "plain", "--vault", "main"]));
+  });
+
+  it("carries what firmware and TPM keep", async () => {
+    const [nvram, tpm] = ["/var/lib/libvirt/qemu/nvram/plain_VARS.fd", "/var/lib/libvirt/swtpm/$1"];
+    const prepare = `mkdir -p /var/lib/libvirt/qemu/nvram "${tpm}/tpm2"; head -c 65536 /dev/urandom >${nvram}; echo sealed >"${tpm}/tpm2/tpm2-00.permall"
+virsh -q -c qemu:///system dumpxml plain --inactive >/tmp/plain.xml
+sed -i "s#<kernel>#<loader readonly='yes' type='pflash'>/srv/local/code.fd</loader><nvram>${nvram}</nvram><kernel>#; s#</devices>#<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm></devices>#" /tmp/plain.xml
+head -c 65536 /dev/zero >/srv/local/code.fd; virsh -q -c qemu:///system define /tmp/plain.xml`;
+    const { stdout } = await alpha.virsh(["domuuid", "plain"]);
+    await alpha.exec(["bash", "-euc", prepare, "sh", stdout.trim()]);
+    const { pointId } = capturedOf(await site.godwit.json<Job>(["protect", "plain", "--vault", "main"]));
+    const job = await site.godwit.json<Job>(["recover", "vm", pointId, "--to", "bravo", "--storage", "local", "--name", "plain2"]);
+    assert.equal(job.state, "done", JSON.stringify(job.error));
+    const { vmId } = job.result as RecoverResult;
+    const sums = async (host: LabHost, firmware: string, id: string): Promise<string[]> => {
+      const read = await host.exec(["sha256sum", firmware, `/var/lib/libvirt/swtpm/${id}/tpm2/tpm2-00.permall`]);
+      return read.stdout.split("\n").map((line) => line.split(" ")[0] ?? "");
+    };
+    assert.deepEqual(await sums(bravo, "/var/lib/libvirt/qemu/nvram/plain2_VARS.fd", vmId), await sums(alpha, nvram, stdout.trim()));
+  });
+});
