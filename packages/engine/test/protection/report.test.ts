@@ -59,7 +59,7 @@ describe("a member's status", () => {
   });
 
   test("does not promise a first point where there is no schedule", () => {
-    const { reason } = memberStatus({ ...group, schedule: {} }, record({ since: daysAgo(0.1) }), { now });
+    const { reason } = memberStatus({ ...group, schedule: { timeZone: "UTC" } }, record({ since: daysAgo(0.1) }), { now });
     assert.deepEqual([reason.code, reason.text.includes("godwit protect web")], ["by-hand", true]);
   });
 });
