@@ -22,7 +22,7 @@ export async function openRecord(parts: VaultParts, pool: WorkPool, place: Recor
     // Nobody may get the memory back while it is still being read into.
     await Promise.allSettled(both);
     const [header, memory] = await Promise.all(both);
-    return await pool.open(memory, place, header, check);
+    return await pool.open(memory, place, header, { check });
   } catch (error) {
     throw error instanceof StoreError ? asMissing(error, place.pack) : error;
   }

@@ -3,7 +3,7 @@ import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
-import type { Order, Report, WorkerSetup } from "./protocol.ts";
+import type { CarryOrder, LostChunk, Order, Report, WorkerSetup } from "./protocol.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -23,7 +23,7 @@ export interface HashedRun {
 }
 
 export interface OpenedRecord {
-  /** Part of the memory that was handed in, unless it did not fit. */
+  /** Part of the memory that was handed in for it, unless it did not fit. */
   readonly payload: Uint8Array;
   readonly names: Uint8Array;
   readonly lengths: Uint32Array;
@@ -99,13 +99,39 @@ export class WorkPool implements AsyncDisposable {
     };
   }
 
-  /** Opens the record whose frame starts `memory`. Throws `corrupt`. */
-  async open(memory: SharedArrayBuffer, place: RecordPlace, header: Uint8Array, check: boolean): Promise<OpenedRecord> {
+  /**
+   * Opens the record whose frame is in `memory`, from `at` on. The payload takes the frame's place, from the start of
+   * `memory`, or goes into `into`. Throws `corrupt`.
+   */
+  async open(
+    memory: SharedArrayBuffer,
+    place: RecordPlace,
+    header: Uint8Array,
+    { check = false, at = 0, into }: { readonly check?: boolean; readonly at?: number; readonly into?: SharedArrayBuffer } = {},
+  ): Promise<OpenedRecord> {
     const { pack, offset, length } = place;
-    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), memory, length, header, pack, offset, check });
+    const wish = { memory, at, ...(into ? { into } : {}), length, header, pack, offset, check };
+    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), ...wish });
     if (report.type !== "opened") throw new Error(`unexpected report ${report.type}`);
-    const payload = new Uint8Array(report.payload ?? memory, 0, report.length);
+    const payload = new Uint8Array(report.payload ?? into ?? memory, 0, report.length);
     return { payload, names: report.names, lengths: report.lengths };
+  }
+
+  /**
+   * Opens records of a pack and writes what is wanted of them to a file that is open here. Damage, and what cannot
+   * be read, is told chunk by chunk; a write that fails throws, with Node's `code`.
+   */
+  async carry(order: Omit<CarryOrder, "type" | "id">): Promise<{ readonly writtenBytes: number; readonly lost: readonly LostChunk[] }> {
+    const report = await this.#call(this.#idlest(), { type: "carry", id: this.#id(), ...order });
+    if (report.type !== "carried") throw new Error(`unexpected report ${report.type}`);
+    return report;
+  }
+
+  /** Reads a part of a file that is open here, and flags the chunks that do not have the names that are given. */
+  async compare(fd: number, offset: number, length: number, names: Uint8Array): Promise<Uint8Array> {
+    const report = await this.#call(this.#idlest(), { type: "compare", id: this.#id(), fd, offset, length, names });
+    if (report.type !== "compared") throw new Error(`unexpected report ${report.type}`);
+    return report.differs;
   }
 
   /** What is stored from now on belongs to this batch. */
@@ -148,8 +174,7 @@ export class WorkPool implements AsyncDisposable {
     }
     const waiting = hand.waiting.get(report.id);
     hand.waiting.delete(report.id);
-    if (report.type === "failed")
-      waiting?.reject(report.kind === "" ? new Error(report.message) : new VaultError(report.kind, report.message));
+    if (report.type === "failed") waiting?.reject(errorOf(report));
     else waiting?.resolve(report);
   }
 
@@ -170,4 +195,9 @@ export class WorkPool implements AsyncDisposable {
       waiting.clear();
     }
   }
+}
+
+function errorOf({ kind, message, code }: Extract<Report, { type: "failed" }>): Error {
+  if (kind !== "") return new VaultError(kind, message);
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
 }
