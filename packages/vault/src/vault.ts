@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type BlockSink, type BlockSource, type Clock, type Extent, systemClock } from "@godwit/core";
+import { type BlockSink, type Clock, type Extent, type LendingSource, systemClock } from "@godwit/core";
 import { VaultError } from "./errors.ts";
 import { isGrid, objectName } from "./format/objects.ts";
 import type { Point } from "./format/point.ts";
@@ -10,7 +10,7 @@ import type { Secret } from "./keys/slot.ts";
 import { readConfig, writeConfig } from "./ops/config.ts";
 import { treeOf } from "./ops/disk-writer.ts";
 import { diffTrees } from "./ops/diff.ts";
-import { PointDiskSource } from "./ops/disk-source.ts";
+import { type DiskOptions, PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
@@ -24,6 +24,7 @@ import { rewriteOldEpochs, type RewriteEpochsResult } from "./ops/rewrite-epochs
 import { status, type StatusOptions, type VaultStatus } from "./ops/status.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { WarmThreads } from "./ops/warm.ts";
+import { prepareThreads } from "./work/pool.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
 import type { BlobStore } from "./store/blob-store.ts";
@@ -71,6 +72,14 @@ export class Vault {
     return new Vault(partsOf(store, keys, options));
   }
 
+  /**
+   * Starts the threads that reading or writing a disk will want, before the vault is opened: opening one with a
+   * passphrase takes as long. Nothing depends on it.
+   */
+  static prepare(): void {
+    prepareThreads(defaultTuning.threads);
+  }
+
   /** Throws `no-vault`, `locked`, `unsupported`. A damaged `config` is no obstacle; `verify` names it. */
   static async open(store: BlobStore, secret: Secret, options: OpenOptions): Promise<Vault> {
     await readConfig(store, options.signal);
@@ -110,10 +119,14 @@ export class Vault {
   }
 
   /** A disk of a point, for reading at random; close it. */
-  async openDisk(point: Point, disk: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<BlockSource> {
+  async openDisk(
+    point: Point,
+    disk: string | undefined,
+    { signal, ...options }: DiskOptions & { readonly signal: AbortSignal },
+  ): Promise<LendingSource> {
     const chosen = diskOf(point, disk);
     await this.#index(signal);
-    return new PointDiskSource(this.#parts, point, chosen);
+    return new PointDiskSource(this.#parts, point, chosen, options);
   }
 
   /** Writes a disk of a point to `target`; see {@link restoreDisk}. */

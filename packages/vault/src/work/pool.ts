@@ -38,6 +38,28 @@ interface Hand {
 /** A small nursery: what compression and sealing leave behind is collected after some megabytes, not some hundred. */
 const resourceLimits = { maxYoungGenerationSizeMb: 1 };
 
+/** Threads that have loaded their code, or are about to, and wait for what to work with. */
+const prepared: Worker[] = [];
+
+function startWorker(): Worker {
+  const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+  return new Worker(file, { name: "vault", resourceLimits });
+}
+
+/**
+ * Starts threads for a pool that will be needed soon: their code is loaded while a passphrase is made a key of. They keep
+ * no process from ending.
+ */
+export function prepareThreads(count: number): void {
+  while (prepared.length < count) {
+    const worker = startWorker();
+    worker.unref();
+    const forget = (): void => void (prepared.includes(worker) && prepared.splice(prepared.indexOf(worker), 1));
+    worker.once("error", forget).once("exit", forget);
+    prepared.push(worker);
+  }
+}
+
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
  * resolve in any order; after an error of a thread every call rejects with it.
@@ -64,9 +86,10 @@ export class WorkPool implements AsyncDisposable {
     return this.#hands.length;
   }
 
-  #startThread(workerData: WorkerSetup): Hand {
-    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-    const worker = new Worker(file, { workerData, name: "vault", resourceLimits });
+  #startThread(setup: WorkerSetup): Hand {
+    const worker = prepared.pop() ?? startWorker();
+    worker.ref();
+    worker.postMessage(setup, []);
     const hand: Hand = {
       waiting: new Map(),
       send: (order, transfer = []) => worker.postMessage(order, transfer),
