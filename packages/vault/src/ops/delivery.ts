@@ -9,7 +9,7 @@ import { StoreError } from "../store/blob-store.ts";
 import { asMissing } from "../tree/nodes.ts";
 import { MemoryPool } from "../work/memory.ts";
 import type { OpenedRecord, WorkPool } from "../work/pool.ts";
-import type { CarrySource } from "../work/protocol.ts";
+import type { PackSource } from "../work/protocol.ts";
 import { chunkIn } from "./fetch.ts";
 
 export interface Wanted {
@@ -120,7 +120,7 @@ export class Delivery {
     }
   }
 
-  async #read(pack: string, { start, length }: Range, memory: SharedArrayBuffer): Promise<Extract<CarrySource, { memory: unknown }>> {
+  async #read(pack: string, { start, length }: Range, memory: SharedArrayBuffer): Promise<Extract<PackSource, { memory: unknown }>> {
     const { signal } = this.#options;
     const into = new Uint8Array(memory, 0, length);
     const both = [this.#parts.ciphers.header(pack, signal), this.#parts.store.read(pack, start, into, { signal })] as const;
@@ -131,7 +131,7 @@ export class Delivery {
   }
 
   /** Has a thread open the records and write them. */
-  async #carry(target: FileTarget, batch: readonly Requested[], from: CarrySource): Promise<Delivered> {
+  async #carry(target: FileTarget, batch: readonly Requested[], from: PackSource): Promise<Delivered> {
     const wanted = batch.flatMap(([, chunks]) => chunks);
     const names = new Uint8Array(wanted.length * nameLength);
     wanted.forEach(({ name }, i) => names.set(name, i * nameLength));
@@ -150,7 +150,7 @@ export class Delivery {
   }
 
   /** Has threads open the records, and writes them from here. */
-  async #open(batch: readonly Requested[], source: Extract<CarrySource, { memory: unknown }>): Promise<Delivered> {
+  async #open(batch: readonly Requested[], source: Extract<PackSource, { memory: unknown }>): Promise<Delivered> {
     const all = await Promise.allSettled(batch.map((one) => this.#openOne(one, source)));
     const failed = all.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
@@ -161,16 +161,11 @@ export class Delivery {
     };
   }
 
-  async #openOne(
-    [place, wanted]: Requested,
-    { memory, start, length, header }: Extract<CarrySource, { memory: unknown }>,
-  ): Promise<Delivered> {
+  async #openOne([place, wanted]: Requested, source: Extract<PackSource, { memory: unknown }>): Promise<Delivered> {
     using _ = await this.#opening.acquire({ signal: this.#options.signal });
     const into = this.#payloads.take();
     try {
-      const end = place.offset + place.length;
-      if (end > start + length) throw new VaultError("corrupt", `${place.pack} is cut before byte ${end}`, { object: place.pack });
-      const record = await this.#pool.open(memory, place, header, { at: place.offset - start, into });
+      const record = await this.#pool.open(place, source, { memory: into, at: 0, bytes: into.byteLength });
       return await this.#write(record, wanted);
     } catch (failure) {
       if (!isDamage(failure)) throw failure;

@@ -2,16 +2,21 @@ import { BlockError, type Extent, type LendingSource, type Lent, type LentPiece,
 import { isDamage } from "../errors.ts";
 import { isZeroName, nameLength } from "../format/names.ts";
 import { fanOut } from "../format/node.ts";
+import type { RecordPlace } from "../format/objects.ts";
 import type { Point, PointDisk } from "../format/point.ts";
 import { type VaultParts, workerSetup } from "../parts.ts";
 import { childOf, type Tree, walkLeaves } from "../tree/nodes.ts";
+import { MemoryPool } from "../work/memory.ts";
 import { type OpenedRecord, WorkPool } from "../work/pool.ts";
+import type { Room } from "../work/protocol.ts";
 import { treeOf } from "./disk-writer.ts";
 import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
 import { type Held, RecordCache } from "./record-cache.ts";
 
 /** What is kept unpacked where nobody says: room for what a guest reads again and again. */
 export const defaultCacheBytes: number = 96 << 20;
+/** Room for the frame of a record of our writers. */
+const frameBytes = (256 + 16) << 10;
 const cachedLeaves = 4096;
 /** Chunks whose place among the open records is known. */
 const knownPlaces = 1 << 16;
@@ -44,6 +49,7 @@ export class PointDiskSource implements LendingSource {
   /** By number of the chunk. What was evicted since is found out on use. */
   readonly #found = new Map<number, Found>();
   readonly #records: RecordCache;
+  readonly #frames = new MemoryPool(frameBytes);
   /** Loads are shared between readers, so that none of them may cancel one: they end with the source. */
   readonly #closed = new AbortController();
 
@@ -54,8 +60,7 @@ export class PointDiskSource implements LendingSource {
     this.#tree = treeOf(disk, point.grid);
     this.#name = disk.name;
     this.#pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads });
-    const { signal } = this.#closed;
-    this.#records = new RecordCache((place, take) => openRecord(parts, this.#pool, place, { signal, take }), cacheBytes);
+    this.#records = new RecordCache((place, room) => this.#open(place, room), cacheBytes);
   }
 
   async *extents({ signal }: { signal: AbortSignal }): AsyncGenerator<Extent> {
@@ -180,6 +185,26 @@ export class PointDiskSource implements LendingSource {
     const record = { payload, names: name, lengths: Uint32Array.of(payload.length) };
     // Kept by nobody but who asked: evicted from the start.
     return { held: { opening: Promise.resolve(record), opened: record, users: 1, evicted: true }, record, start: 0 };
+  }
+
+  /** A thread reads what is a file by itself; what it cannot read is asked of the store, which knows why. */
+  async #open(place: RecordPlace, room: Room): Promise<OpenedRecord> {
+    const { store } = this.#parts;
+    const { signal } = this.#closed;
+    if (store.pathOf) {
+      try {
+        return await this.#pool.open(place, { path: store.pathOf(place.pack) }, room);
+      } catch (error) {
+        if (isDamage(error) || signal.aborted) throw error;
+      }
+    }
+    let frame: SharedArrayBuffer | undefined;
+    const take = (bytes: number): SharedArrayBuffer => (frame = this.#frames.take(bytes));
+    try {
+      return await openRecord(this.#parts, this.#pool, place, { signal, take, into: room });
+    } finally {
+      if (frame) this.#frames.give(frame);
+    }
   }
 
   #leaf(number: number): Promise<Uint8Array | undefined> {

@@ -1,9 +1,7 @@
 import type { RecordPlace } from "../format/objects.ts";
-import { MemoryPool } from "../work/memory.ts";
+import { Rooms } from "../work/memory.ts";
 import type { OpenedRecord } from "../work/pool.ts";
-
-/** Room for a record of our writers, as its frame and unpacked. */
-const usualBytes = (256 + 16) << 10;
+import type { Room } from "../work/protocol.ts";
 
 /** A record that is open, or about to be. */
 export interface Held {
@@ -17,18 +15,19 @@ export interface Held {
 
 interface Entry extends Held {
   readonly key: string;
-  memory: SharedArrayBuffer | undefined;
+  room: Room | undefined;
   bytes: number;
 }
 
-type Opener = (place: RecordPlace, take: (bytes: number) => SharedArrayBuffer) => Promise<OpenedRecord>;
+/** Opens a record, into the room where it fits. */
+type Opener = (place: RecordPlace, room: Room) => Promise<OpenedRecord>;
 
 /** Records of packs, unpacked: opened once for all who ask at a time, and kept while there is room, the ones used last longest. */
 export class RecordCache {
   readonly #open: Opener;
   readonly #maxBytes: number;
   readonly #entries = new Map<string, Entry>();
-  readonly #memory = new MemoryPool(usualBytes);
+  readonly #rooms = new Rooms();
   #bytes = 0;
 
   constructor(open: Opener, maxBytes: number) {
@@ -58,20 +57,23 @@ export class RecordCache {
   }
 
   clear(): void {
-    for (const entry of this.#entries.values()) entry.evicted = true;
     this.#entries.clear();
     this.#bytes = 0;
   }
 
   #start(place: RecordPlace, key: string): Entry {
-    let memory: SharedArrayBuffer | undefined;
-    const opening = this.#open(place, (bytes) => (memory = this.#memory.take(bytes)));
-    const entry: Entry = { key, opening, opened: undefined, memory: undefined, bytes: 0, users: 0, evicted: false };
+    const room = this.#rooms.take();
+    const opening = this.#open(place, room);
+    const entry: Entry = { key, opening, opened: undefined, room, bytes: 0, users: 0, evicted: false };
     const settled = (opened: OpenedRecord | undefined): void => {
       entry.opened = opened;
-      entry.memory = memory;
+      if (opened && opened.payload.buffer !== room.memory) {
+        // It did not fit.
+        entry.room = undefined;
+        this.#rooms.give(room);
+      }
       if (!opened || entry.evicted) this.#evict(entry);
-      else this.#bytes += entry.bytes = Math.max(opened.payload.length, memory?.byteLength ?? 0);
+      else this.#bytes += entry.bytes = entry.room?.bytes ?? opened.payload.length;
       this.#shrink();
     };
     opening.then(settled, () => settled(undefined));
@@ -96,8 +98,8 @@ export class RecordCache {
 
   /** Its memory is for others when it is not kept and nobody reads from it any more. */
   #release(entry: Entry): void {
-    if (!entry.evicted || entry.users > 0 || !entry.memory) return;
-    this.#memory.give(entry.memory);
-    entry.memory = undefined;
+    if (!entry.evicted || entry.users > 0 || !entry.room) return;
+    this.#rooms.give(entry.room);
+    entry.room = undefined;
   }
 }

@@ -1,13 +1,11 @@
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { VaultError } from "../errors.ts";
-import { headerLength, type ObjectCipher } from "../format/envelope.ts";
 import { nameLength, sameName } from "../format/names.ts";
-import { limits } from "../format/objects.ts";
-import { type Item, decodeRecord } from "../format/record.ts";
+import type { Item } from "../format/record.ts";
 import { release } from "../format/release.ts";
-import type { CarryOrder, CarrySource, LostChunk } from "./protocol.ts";
+import type { Opened, PackReader } from "./pack-reader.ts";
+import type { CarryOrder, LostChunk } from "./protocol.ts";
 
-const maxOpen = 8;
 /** Room for the records of our writers, and the byte more that the decoder asks for. */
 const usualBytes = (256 << 10) + 64;
 
@@ -15,8 +13,6 @@ export interface Carried {
   readonly writtenBytes: number;
   readonly lost: readonly LostChunk[];
 }
-
-type CipherOf = (pack: string, header: () => Uint8Array) => ObjectCipher;
 
 /** Chunks that are neighbours in a record and on the disk: written together. */
 interface Run {
@@ -29,15 +25,12 @@ interface Run {
 /** Takes records to a file, all on one thread: read, unseal, unpack, write. */
 export class Carrier {
   readonly #grid: number;
-  readonly #cipherOf: CipherOf;
-  /** Packs open for reading; they never change, and what is read of one is checked by its seal. */
-  readonly #files = new Map<string, number>();
-  #frame = new Uint8Array(usualBytes);
-  #payload = new Uint8Array(usualBytes);
+  readonly #reader: PackReader;
+  readonly #payload = new Uint8Array(usualBytes);
 
-  constructor(grid: number, cipherOf: CipherOf) {
+  constructor(grid: number, reader: PackReader) {
     this.#grid = grid;
-    this.#cipherOf = cipherOf;
+    this.#reader = reader;
   }
 
   carry(order: CarryOrder): Carried {
@@ -63,57 +56,15 @@ export class Carrier {
   }
 
   /** The record, or what was wrong with it: damage, or a file that could not be read. */
-  #tryOpen(
-    order: CarryOrder,
-    place: { readonly offset: number; readonly length: number },
-  ): { items: readonly Item[]; payload: Uint8Array; content: Uint8Array } | Omit<LostChunk, "index"> {
-    const { pack, from } = order;
+  #tryOpen(order: CarryOrder, place: { readonly offset: number; readonly length: number }): Opened | Omit<LostChunk, "index"> {
     try {
-      const cipher = this.#cipherOf(pack, () => this.#headerOf(pack, from));
-      const content = cipher.open(this.#frameOf(order, place), place.offset);
-      const { kind, items, payload } = decodeRecord(content, pack, this.#payload);
-      if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`);
-      return { items, payload, content };
+      return this.#reader.open(order, place, this.#payload);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (error instanceof VaultError) return { kind: error.kind, message };
       if (code === undefined) throw error;
-      return code === "ENOENT" ? { kind: "missing", message: `${pack} is gone from the store` } : { kind: "", message };
+      return { kind: "", message };
     }
-  }
-
-  #frameOf({ pack, from }: CarryOrder, { offset, length }: { readonly offset: number; readonly length: number }): Uint8Array {
-    const cut = (): VaultError => new VaultError("corrupt", `${pack} is cut before byte ${offset + length}`);
-    if ("memory" in from) {
-      if (offset + length > from.start + from.length) throw cut();
-      return new Uint8Array(from.memory, offset - from.start, length);
-    }
-    if (length > limits.recordBytes + (16 << 10)) throw new VaultError("corrupt", `the index tells of a record of ${length} bytes`);
-    if (this.#frame.length < length) this.#frame = new Uint8Array(length);
-    const frame = this.#frame.subarray(0, length);
-    if (readFully(this.#fileOf(from.path), frame, offset) < length) throw cut();
-    return frame;
-  }
-
-  #headerOf(pack: string, from: CarrySource): Uint8Array {
-    if ("memory" in from) return from.header;
-    const header = new Uint8Array(headerLength);
-    if (readFully(this.#fileOf(from.path), header, 0) < headerLength)
-      throw new VaultError("corrupt", `${pack} is cut before its header ends`);
-    return header;
-  }
-
-  #fileOf(path: string): number {
-    const known = this.#files.get(path);
-    if (known !== undefined) return known;
-    const oldest = this.#files.entries().next();
-    if (this.#files.size >= maxOpen && !oldest.done) {
-      this.#files.delete(oldest.value[0]);
-      closeSync(oldest.value[1]);
-    }
-    const file = openSync(path, "r");
-    this.#files.set(path, file);
-    return file;
   }
 
   #runsOf(
@@ -147,17 +98,6 @@ function findItem(items: readonly Item[], names: Uint8Array, at: number, likely:
   const guess = items[likely];
   if (guess && sameName(guess.name, 0, names, at)) return likely;
   return items.findIndex(({ name }) => sameName(name, 0, names, at));
-}
-
-/** The bytes that were read: fewer only where the file ends. */
-export function readFully(fd: number, into: Uint8Array, offset: number): number {
-  let done = 0;
-  while (done < into.length) {
-    const got = readSync(fd, into, done, into.length - done, offset + done);
-    if (got === 0) break;
-    done += got;
-  }
-  return done;
 }
 
 function writeFully(fd: number, data: Uint8Array, offset: number): void {

@@ -1,5 +1,5 @@
 import { isZero, isZeroName, type Namer, nameLength, sameName } from "../format/names.ts";
-import { readFully } from "./carrier.ts";
+import { readFully } from "./pack-reader.ts";
 import type { Order } from "./protocol.ts";
 
 /** Small enough that what was read is still in the core's cache when it is hashed. */

@@ -2,10 +2,10 @@ import { VaultError } from "../errors.ts";
 import { ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { isZero, Namer, nameLength, sameName } from "../format/names.ts";
 import type { FinishedPack } from "../format/pack.ts";
-import { decodeRecord } from "../format/record.ts";
 import { release } from "../format/release.ts";
 import { Carrier } from "./carrier.ts";
 import { compareFile } from "./compare.ts";
+import { PackReader } from "./pack-reader.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
 import { Sealer } from "./sealer.ts";
 
@@ -23,6 +23,7 @@ export class Labour {
   readonly #held = new Map<number, { memory: SharedArrayBuffer; length: number; names: Uint8Array }>();
   readonly #ciphers = new Map<string, ObjectCipher>();
   readonly #sealer: Sealer;
+  readonly #reader: PackReader;
   readonly #carrier: Carrier;
 
   constructor(setup: WorkerSetup, report: Reporter) {
@@ -31,7 +32,8 @@ export class Labour {
     this.#keys = new Map(setup.keys.map(({ epoch, key }) => [epoch, key]));
     this.#namer = new Namer(setup.chunkKey);
     const { current: key, level, packBytes, recordBytes } = setup;
-    this.#carrier = new Carrier(setup.grid, (pack, header) => this.#cipherOf(pack, header));
+    this.#reader = new PackReader((pack, header) => this.#cipherOf(pack, header));
+    this.#carrier = new Carrier(setup.grid, this.#reader);
     this.#sealer = new Sealer({ kind: "data", key, level, packBytes, recordBytes, onPack: (pack) => this.#sendPack(pack) });
   }
 
@@ -84,11 +86,9 @@ export class Labour {
     return cipher;
   }
 
-  #open({ id, memory, at, into = memory, length, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
-    const content = this.#cipherOf(pack, () => header).open(new Uint8Array(memory, at, length), offset);
-    // Without memory of its own, what the frame held takes its place: it is of no use any more.
-    const { kind, items, payload } = decodeRecord(content, pack, new Uint8Array(into));
-    if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
+  #open({ id, pack, from, offset, length, into, check }: Extract<Order, { type: "open" }>): void {
+    const room = new Uint8Array(into.memory, into.at, into.bytes);
+    const { items, payload, content } = this.#reader.open({ pack, from }, { offset, length }, room);
     const names = new Uint8Array(items.length * nameLength);
     items.forEach((item, i) => names.set(item.name, i * nameLength));
     for (const item of check ? items : []) {
@@ -100,8 +100,8 @@ export class Labour {
     }
     const lengths = Uint32Array.from(items, (item) => item.length);
     const opened = { type: "opened", id, length: payload.length, names, lengths } as const;
-    if (payload.length <= into.byteLength) {
-      if (payload.buffer !== into) new Uint8Array(into).set(payload);
+    if (payload.length <= room.length) {
+      if (payload.buffer !== room.buffer) room.set(payload);
       this.#report(opened, []);
     } else {
       const own = new Uint8Array(payload).buffer;

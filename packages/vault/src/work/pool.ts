@@ -3,7 +3,7 @@ import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
-import type { CarryOrder, LostChunk, Order, Report, WorkerSetup } from "./protocol.ts";
+import type { CarryOrder, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -122,21 +122,16 @@ export class WorkPool implements AsyncDisposable {
     };
   }
 
-  /**
-   * Opens the record whose frame is in `memory`, from `at` on. The payload takes the frame's place, from the start of
-   * `memory`, or goes into `into`. Throws `corrupt`.
-   */
+  /** Opens a record; its payload goes into `into`, which may be where its frame is. Throws `corrupt` or `missing`. */
   async open(
-    memory: SharedArrayBuffer,
-    place: RecordPlace,
-    header: Uint8Array,
-    { check = false, at = 0, into }: { readonly check?: boolean; readonly at?: number; readonly into?: SharedArrayBuffer } = {},
+    { pack, offset, length }: RecordPlace,
+    from: PackSource,
+    into: Room,
+    { check = false }: { readonly check?: boolean } = {},
   ): Promise<OpenedRecord> {
-    const { pack, offset, length } = place;
-    const wish = { memory, at, ...(into ? { into } : {}), length, header, pack, offset, check };
-    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), ...wish });
+    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), pack, from, offset, length, into, check });
     if (report.type !== "opened") throw new Error(`unexpected report ${report.type}`);
-    const payload = new Uint8Array(report.payload ?? into ?? memory, 0, report.length);
+    const payload = report.payload ? new Uint8Array(report.payload) : new Uint8Array(into.memory, into.at, report.length);
     return { payload, names: report.names, lengths: report.lengths };
   }
 

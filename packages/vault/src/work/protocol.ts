@@ -41,19 +41,17 @@ export type Order =
   | { readonly type: "flush"; readonly id: number }
   | { readonly type: "spare"; readonly buffer: ArrayBuffer }
   /**
-   * Open the record whose frame is in `memory`, from `at` on, and put its payload into `into`, or in the frame's place; with
-   * `check`, see that chunks have their names.
+   * Open a record and put its payload into `into`, or from the start of the memory that its frame is in; with `check`, see
+   * that chunks have their names.
    */
   | {
       readonly type: "open";
       readonly id: number;
-      readonly memory: SharedArrayBuffer;
-      readonly at: number;
-      readonly into?: SharedArrayBuffer;
-      readonly length: number;
-      readonly header: Uint8Array;
       readonly pack: string;
+      readonly from: PackSource;
       readonly offset: number;
+      readonly length: number;
+      readonly into: Room;
       readonly check: boolean;
     }
   | CarryOrder
@@ -75,7 +73,7 @@ export interface CarryOrder {
   readonly type: "carry";
   readonly id: number;
   readonly pack: string;
-  readonly from: CarrySource;
+  readonly from: PackSource;
   /** Each with the number of chunks that are wanted of it. */
   readonly records: readonly { readonly offset: number; readonly length: number; readonly count: number }[];
   /** Of the chunks wanted, record by record: 24 bytes each, and their numbers on the disk. */
@@ -85,9 +83,16 @@ export interface CarryOrder {
 }
 
 /** A pack as a file, or a part of one in memory: so many bytes from offset `start` of the pack. */
-export type CarrySource =
+export type PackSource =
   | { readonly path: string }
   | { readonly memory: SharedArrayBuffer; readonly start: number; readonly length: number; readonly header: Uint8Array };
+
+/** A part of shared memory. */
+export interface Room {
+  readonly memory: SharedArrayBuffer;
+  readonly at: number;
+  readonly bytes: number;
+}
 
 /** A chunk that was not written, by its place among those wanted. `kind` is empty where the file could not be read. */
 export interface LostChunk {
