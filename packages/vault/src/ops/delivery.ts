@@ -80,7 +80,9 @@ export class Delivery {
     const batches: Requested[][] = [];
     let bytes = 0;
     let unpacked = 0;
-    for (const one of requested) {
+    // What was stored together was dealt out to several packs.
+    const byPlace = requested.toSorted(([a], [b]) => (a.pack < b.pack ? -1 : a.pack > b.pack ? 1 : a.offset - b.offset));
+    for (const one of byPlace) {
       const [place, wanted] = one;
       const batch = batches.at(-1);
       const last = batch?.at(-1)?.[0];
