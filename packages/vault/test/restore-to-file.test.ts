@@ -61,6 +61,29 @@ for (const [name, makeStore] of Object.entries(stores)) {
   }
 }
 
+/** Counts what is read of packs of chunks. */
+class CountingStore extends MemoryStore {
+  requests = 0;
+
+  override async read(name: string, offset: number, into: Uint8Array, options: { readonly signal: AbortSignal }): Promise<number> {
+    if (name.startsWith("data/") && into.length > 32) this.requests += 1;
+    return await super.read(name, offset, into, options);
+  }
+}
+
+test("a store that is no files is asked for neighbours in one request", async () => {
+  const store = new CountingStore();
+  await using made = await bench(() => Promise.resolve(store), 0);
+  const vault = await Vault.open(store, secret, { signal, tuning });
+  const target = new MemoryDisk(content.length);
+  store.requests = 0;
+  await vault.restore(made.point, "vda", target, { signal, blank: true });
+  assert.deepEqual(target.content, content);
+  const packs = [...store.objects.keys()].filter((name) => name.startsWith("data/")).length;
+  // Of each pack its table, and its records in two requests at the most: a leaf of the tree may end in one.
+  assert.ok(store.requests <= packs * 4, `${store.requests} requests for ${packs} packs`);
+});
+
 /** Changes two chunks of data and the last one, and writes into a hole. */
 async function scribble(path: string): Promise<void> {
   await using file = await open(path, "r+");
