@@ -24,7 +24,6 @@ import { rewriteOldEpochs, type RewriteEpochsResult } from "./ops/rewrite-epochs
 import { status, type StatusOptions, type VaultStatus } from "./ops/status.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
 import { WarmThreads } from "./ops/warm.ts";
-import { prepareThreads } from "./work/pool.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
 import type { BlobStore } from "./store/blob-store.ts";
@@ -70,14 +69,6 @@ export class Vault {
     const keys = await createKeys(store, { ...options, vault, grid, clock }, signal);
     await writeConfig(store, vault, { clock, signal });
     return new Vault(partsOf(store, keys, options));
-  }
-
-  /**
-   * Starts the threads that reading or writing a disk will want, before the vault is opened: opening one with a
-   * passphrase takes as long. Nothing depends on it.
-   */
-  static prepare(): void {
-    prepareThreads(defaultTuning.threads);
   }
 
   /** Throws `no-vault`, `locked`, `unsupported`. A damaged `config` is no obstacle; `verify` names it. */

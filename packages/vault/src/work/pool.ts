@@ -1,9 +1,9 @@
-import { Worker } from "node:worker_threads";
 import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
 import type { CarryOrder, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
+import { takeThread } from "./threads.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -35,31 +35,6 @@ interface Hand {
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
 
-/** A small nursery: what compression and sealing leave behind is collected after some megabytes, not some hundred. */
-const resourceLimits = { maxYoungGenerationSizeMb: 1 };
-
-/** Threads that have loaded their code, or are about to, and wait for what to work with. */
-const prepared: Worker[] = [];
-
-function startWorker(): Worker {
-  const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-  return new Worker(file, { name: "vault", resourceLimits });
-}
-
-/**
- * Starts threads for a pool that will be needed soon: their code is loaded while a passphrase is made a key of. They keep
- * no process from ending.
- */
-export function prepareThreads(count: number): void {
-  while (prepared.length < count) {
-    const worker = startWorker();
-    worker.unref();
-    const forget = (): void => void (prepared.includes(worker) && prepared.splice(prepared.indexOf(worker), 1));
-    worker.once("error", forget).once("exit", forget);
-    prepared.push(worker);
-  }
-}
-
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
  * resolve in any order; after an error of a thread every call rejects with it.
@@ -87,9 +62,7 @@ export class WorkPool implements AsyncDisposable {
   }
 
   #startThread(setup: WorkerSetup): Hand {
-    const worker = prepared.pop() ?? startWorker();
-    worker.ref();
-    worker.postMessage(setup, []);
+    const worker = takeThread();
     const hand: Hand = {
       waiting: new Map(),
       send: (order, transfer = []) => worker.postMessage(order, transfer),
@@ -98,6 +71,7 @@ export class WorkPool implements AsyncDisposable {
     worker.on("message", (report: Report) => this.#take(hand, report));
     worker.on("error", (error) => this.#break(toError(error)));
     worker.on("exit", () => this.#break(new Error("a worker thread ended")));
+    worker.postMessage(setup, []);
     return hand;
   }
 

@@ -3,7 +3,7 @@ import { totalmem } from "node:os";
 import { constrainedMemory } from "node:process";
 import { describeError, isCancelled } from "@godwit/core";
 import { loadTlsDirectory, type NbdAddress, type NbdExport, openOverlay, serveNbd } from "@godwit/nbd";
-import { Vault } from "@godwit/vault";
+import { prepareThreads, type Vault } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
@@ -44,7 +44,8 @@ export async function mapPoint(text: string, flags: MapFlags, context: VaultCont
   const { signal, err } = context;
   const listen = addressOf(flags);
   const wanted = splitPoint(text);
-  Vault.prepare();
+  // They start on one core while another works the passphrase out.
+  prepareThreads();
   await using opened = await openVault(flags, context, { cacheBytes: storeCacheBytes });
   await using stack = new AsyncDisposableStack();
   const exported = await openExport(opened.vault, wanted, flags, stack, signal);
