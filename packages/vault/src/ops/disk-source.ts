@@ -18,6 +18,9 @@ export const defaultCacheBytes: number = 96 << 20;
 /** Room for the frame of a record of our writers. */
 const frameBytes = (256 + 16) << 10;
 const cachedLeaves = 4096;
+/** Opened ahead of a reader that has followed itself so many times. */
+const aheadBytes = { near: 4 << 20, far: 16 << 20 };
+const streakFrom = 2;
 /** Chunks whose place among the open records is known. */
 const knownPlaces = 1 << 16;
 
@@ -50,6 +53,8 @@ export class PointDiskSource implements LendingSource {
   readonly #found = new Map<number, Found>();
   readonly #records: RecordCache;
   readonly #frames = new MemoryPool(frameBytes);
+  /** Where the last read ended, how many before it followed one another, and how far what comes next is being opened. */
+  #streak = { end: -1, reads: 0, ahead: 0 };
   /** Loads are shared between readers, so that none of them may cancel one: they end with the source. */
   readonly #closed = new AbortController();
 
@@ -100,7 +105,27 @@ export class PointDiskSource implements LendingSource {
     if (offset < 0 || offset + length > this.size) {
       throw new BlockError("out-of-range", `disk ${this.#name} has ${this.size} bytes; ${length} were asked for at ${offset}`, { offset });
     }
+    this.#readAhead(offset, length);
     return this.#lendNow({ offset, length }) ?? this.#lendLater({ offset, length }, signal);
+  }
+
+  /** Opens what comes next for who reads on and on, one request after the other: all threads work, and no distance is waited for. */
+  #readAhead(offset: number, length: number): void {
+    const streak = this.#streak;
+    const follows = offset === streak.end;
+    this.#streak = { end: offset + length, reads: follows ? streak.reads + 1 : 0, ahead: follows ? streak.ahead : 0 };
+    const bytes = this.#parts.store.pathOf ? aheadBytes.near : aheadBytes.far;
+    const from = Math.max(offset + length, this.#streak.ahead);
+    const to = Math.min(this.size, offset + length + bytes);
+    if (this.#streak.reads < streakFrom || to - from < bytes / 2) return;
+    this.#streak.ahead = to;
+    for (const { chunk } of this.#chunksOf({ offset: from, length: to - from })) {
+      if (this.#found.get(chunk)?.held.evicted === false) continue;
+      // What goes wrong is told to who reads it.
+      this.#find(chunk)
+        .then((found) => found && this.#records.leave(found.held))
+        .catch(() => undefined);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
