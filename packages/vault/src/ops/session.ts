@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { isUnreadable, VaultError } from "../errors.ts";
 import { isVoid } from "../format/envelope.ts";
 import type { SessionContent } from "../format/gc.ts";
-import { hex, Namer, nameLength } from "../format/names.ts";
+import { hex, Namer, nameLength, pointOfSession } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
 import type { ItemKind } from "../format/record.ts";
@@ -29,7 +29,7 @@ interface Adopted {
 export class WriteSession {
   readonly id: string = randomBytes(8).toString("hex");
   /** The id of the point that the session makes, where it makes one. */
-  readonly point: Uint8Array = randomBytes(16);
+  readonly point: Uint8Array;
   readonly namer: Namer;
   /** Names that this batch stores or will store. */
   readonly claims = new NameTable(0);
@@ -54,6 +54,7 @@ export class WriteSession {
   constructor(parts: VaultParts, signal: AbortSignal) {
     this.#parts = parts;
     this.#signal = signal;
+    this.point = pointOfSession(parts.keys.names, this.id);
     this.namer = new Namer(parts.keys.names.node);
     const { level, packBytes, recordBytes } = parts.tuning;
     const onPack = (pack: FinishedPack): void => {
