@@ -3,7 +3,7 @@ import type { Clock } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import { epochDigits, limits, objectName } from "../format/objects.ts";
 import type { BlobStore } from "../store/blob-store.ts";
-import { type EpochContent, type EpochKey, type KeyRing, readRing, sealEpoch } from "./ring.ts";
+import { type EpochContent, type EpochKey, type KeyRing, presentEpochs, readRing, sealEpoch } from "./ring.ts";
 import {
   type Argon2Cost,
   grantVouches,
@@ -18,6 +18,7 @@ import {
 } from "./slot.ts";
 
 const smallObject = 64 << 10;
+const parallelReads = 16;
 
 interface StoredSlot {
   readonly slot: Slot;
@@ -44,11 +45,18 @@ export interface NewSlot {
 }
 
 async function readSlots(store: BlobStore, signal: AbortSignal): Promise<StoredSlot[]> {
-  const slots: StoredSlot[] = [];
+  const names: string[] = [];
   for await (const { name } of store.list("slot/", { signal })) {
-    if (slots.length >= limits.slots) throw new VaultError("unsupported", `the vault has more than ${limits.slots} slots`);
-    const bytes = await store.get(name, { signal, maxBytes: smallObject });
-    slots.push({ slot: parseSlot(bytes, name.slice("slot/".length)), bytes });
+    if (names.length >= limits.slots) throw new VaultError("unsupported", `the vault has more than ${limits.slots} slots`);
+    names.push(name);
+  }
+  const slots: StoredSlot[] = [];
+  for (let first = 0; first < names.length; first += parallelReads) {
+    const read = names.slice(first, first + parallelReads).map(async (name) => {
+      const bytes = await store.get(name, { signal, maxBytes: smallObject });
+      return { slot: parseSlot(bytes, name.slice("slot/".length)), bytes };
+    });
+    slots.push(...(await Promise.all(read)));
   }
   return slots;
 }
@@ -88,13 +96,16 @@ async function grant({ store, key, signal }: Granting, { slot, bytes }: StoredSl
 
 /** Opens the vault's keys with a secret. Throws `locked` when it opens no slot. */
 export async function unlock(store: BlobStore, secret: Secret, signal: AbortSignal): Promise<KeyRing> {
-  for (const { slot } of await readSlots(store, signal)) {
-    const privateKey = await unlockSlot(slot, secret);
+  const [slots, present] = await Promise.all([readSlots(store, signal), presentEpochs(store, signal)]);
+  for (const { slot } of slots) {
+    if (slot.kind !== secret.kind) continue;
+    // A far store answers while the passphrase is worked out.
+    const [privateKey, epochs] = await Promise.all([unlockSlot(slot, secret), grantsOf(store, slot.id, signal)]);
     if (!privateKey) continue;
-    for (const epoch of await grantsOf(store, slot.id, signal)) {
+    for (const epoch of epochs) {
       const bytes = await store.get(objectName.grant(slot.id, epoch), { signal, maxBytes: smallObject });
       const key = openGrant(epochDigits(epoch), slot, privateKey, bytes);
-      return await readRing(store, slot.vault, { epoch, key }, signal);
+      return await readRing(store, { vault: slot.vault, top: { epoch, key }, present }, signal);
     }
     throw new VaultError("locked", `slot ${slot.id} has been granted nothing: its making was interrupted; use another slot`, {
       slot: slot.id,
@@ -149,7 +160,8 @@ export async function startEpoch(
     if ((await vouched(store, keys, stored, signal)) === 0) leftOut.push(stored.slot.id);
     else await grant({ store, key, signal }, stored);
   }
-  return { keys: await readRing(store, keys.vault, key, signal), leftOut };
+  const present = await presentEpochs(store, signal);
+  return { keys: await readRing(store, { vault: keys.vault, top: key, present }, signal), leftOut };
 }
 
 async function createEpoch(store: BlobStore, keys: KeyRing, clock: Clock, signal: AbortSignal): Promise<EpochKey> {
@@ -191,7 +203,7 @@ export async function createKeys(
     throw new VaultError("vault-exists", `somebody else is making a vault at ${store.location} right now`);
   }
   await addSlot(store, init.vault, key, init, signal);
-  return await readRing(store, init.vault, key, signal);
+  return await readRing(store, { vault: init.vault, top: key, present: new Set([1]) }, signal);
 }
 
 /** What an init left that died before its `config`: keys, and nothing else. */

@@ -1,9 +1,9 @@
-import { Worker } from "node:worker_threads";
 import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
+import { takeThread } from "./threads.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -35,9 +35,6 @@ interface Hand {
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
 
-/** A small nursery: what compression and sealing leave behind is collected after some megabytes, not some hundred. */
-const resourceLimits = { maxYoungGenerationSizeMb: 1 };
-
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
  * resolve in any order; after an error of a thread every call rejects with it.
@@ -64,9 +61,8 @@ export class WorkPool implements AsyncDisposable {
     return this.#hands.length;
   }
 
-  #startThread(workerData: WorkerSetup): Hand {
-    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-    const worker = new Worker(file, { workerData, name: "vault", resourceLimits });
+  #startThread(setup: WorkerSetup): Hand {
+    const worker = takeThread();
     const hand: Hand = {
       waiting: new Map(),
       send: (order, transfer = []) => worker.postMessage(order, transfer),
@@ -75,6 +71,7 @@ export class WorkPool implements AsyncDisposable {
     worker.on("message", (report: Report) => this.#take(hand, report));
     worker.on("error", (error) => this.#break(toError(error)));
     worker.on("exit", () => this.#break(new Error("a worker thread ended")));
+    worker.postMessage(setup, []);
     return hand;
   }
 

@@ -1,7 +1,7 @@
 import type { VaultErrorKind } from "../errors.ts";
 import type { EpochKey, KeyRing } from "../keys/ring.ts";
 
-/** What a worker thread is started with. */
+/** What a worker thread works with: the first that it is sent. */
 export interface WorkerSetup {
   readonly keys: readonly EpochKey[];
   readonly current: EpochKey;
