@@ -61,10 +61,20 @@ async function readSlots(store: BlobStore, signal: AbortSignal): Promise<StoredS
   return slots;
 }
 
+/** The epochs that slots were granted, by slot, the newest first. */
+async function listGrants(store: BlobStore, prefix: string, signal: AbortSignal): Promise<Map<string, number[]>> {
+  const grants = new Map<string, number[]>();
+  for await (const { name } of store.list(prefix, { signal })) {
+    const [, slot = "", digits = ""] = name.split("/");
+    const epoch = Number.parseInt(digits, 16);
+    if (epoch >= 1) grants.set(slot, [...(grants.get(slot) ?? []), epoch]);
+  }
+  for (const epochs of grants.values()) epochs.sort((a, b) => b - a);
+  return grants;
+}
+
 async function grantsOf(store: BlobStore, slot: string, signal: AbortSignal): Promise<number[]> {
-  const epochs: number[] = [];
-  for await (const { name } of store.list(`grant/${slot}/`, { signal })) epochs.push(Number.parseInt(name.split("/")[2] ?? "", 16));
-  return epochs.filter((epoch) => epoch >= 1).toSorted((a, b) => b - a);
+  return (await listGrants(store, `grant/${slot}/`, signal)).get(slot) ?? [];
 }
 
 /** Makes a slot that opens the epoch of `key` and all before it. */
@@ -96,13 +106,12 @@ async function grant({ store, key, signal }: Granting, { slot, bytes }: StoredSl
 
 /** Opens the vault's keys with a secret. Throws `locked` when it opens no slot. */
 export async function unlock(store: BlobStore, secret: Secret, signal: AbortSignal): Promise<KeyRing> {
-  const [slots, present] = await Promise.all([readSlots(store, signal), presentEpochs(store, signal)]);
+  const looks = [readSlots(store, signal), listGrants(store, "grant/", signal), presentEpochs(store, signal)] as const;
+  const [slots, grants, present] = await Promise.all(looks);
   for (const { slot } of slots) {
-    if (slot.kind !== secret.kind) continue;
-    // A far store answers while the passphrase is worked out.
-    const [privateKey, epochs] = await Promise.all([unlockSlot(slot, secret), grantsOf(store, slot.id, signal)]);
+    const privateKey = await unlockSlot(slot, secret);
     if (!privateKey) continue;
-    for (const epoch of epochs) {
+    for (const epoch of grants.get(slot.id) ?? []) {
       const bytes = await store.get(objectName.grant(slot.id, epoch), { signal, maxBytes: smallObject });
       const key = openGrant(epochDigits(epoch), slot, privateKey, bytes);
       return await readRing(store, { vault: slot.vault, top: { epoch, key }, present }, signal);

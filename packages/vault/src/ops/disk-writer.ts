@@ -32,8 +32,9 @@ export interface DiskWriterOptions {
   readonly onProgress?: (progress: PutProgress) => void;
 }
 
-const runBytes = 1 << 20;
-const runsPerThread = 4;
+/** What goes to a thread at once: every message costs the same, and a thread waits while there are too few. */
+const runBytes = 2 << 20;
+const runsPerThread = 3;
 const progressEvery = 100;
 
 type AnyExtents = Iterable<Extent> | AsyncIterable<Extent>;
@@ -48,7 +49,7 @@ export function treeOf(disk: PointDisk, grid: number): Tree {
   return { root: Buffer.from(disk.root, "hex"), levels: disk.levels, chunks: Math.ceil(disk.size / grid) };
 }
 
-/** Stores one disk of a put. Up to eight runs are in the hands of threads; results enter the tree in order. */
+/** Stores one disk of a put. Some runs are in the hands of threads; results enter the tree in order. */
 export class DiskWriter {
   readonly #options: DiskWriterOptions;
   readonly #memory: MemoryPool;
