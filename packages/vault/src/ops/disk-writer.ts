@@ -32,9 +32,8 @@ export interface DiskWriterOptions {
   readonly onProgress?: (progress: PutProgress) => void;
 }
 
-/** What goes to a thread at once: every message costs the same, and a thread waits while there are too few. */
-const runBytes = 2 << 20;
-const runsPerThread = 3;
+const runBytes = 1 << 20;
+const runsPerThread = 4;
 const progressEvery = 100;
 
 type AnyExtents = Iterable<Extent> | AsyncIterable<Extent>;
