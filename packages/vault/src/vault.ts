@@ -73,8 +73,11 @@ export class Vault {
 
   /** Throws `no-vault`, `locked`, `unsupported`. A damaged `config` is no obstacle; `verify` names it. */
   static async open(store: BlobStore, secret: Secret, options: OpenOptions): Promise<Vault> {
-    await readConfig(store, options.signal);
-    return new Vault(partsOf(store, await unlock(store, secret, options.signal), options));
+    // Both at once, as a store may be far away; what the config says comes first.
+    const [config, keys] = await Promise.allSettled([readConfig(store, options.signal), unlock(store, secret, options.signal)]);
+    if (config.status === "rejected") throw config.reason;
+    if (keys.status === "rejected") throw keys.reason;
+    return new Vault(partsOf(store, keys.value, options));
   }
 
   /** Stores a recovery point and resolves to it; see {@link put}. */

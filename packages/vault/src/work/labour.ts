@@ -66,10 +66,14 @@ export class Labour {
   #store({ id, wanted }: Extract<Order, { type: "store" }>): void {
     const { memory, length, names } = this.#held.get(id)!;
     this.#held.delete(id);
-    for (let i = 0; i < wanted.length; i += 1) {
-      if (wanted[i] === 0) continue;
-      const content = new Uint8Array(memory, i * this.#setup.grid, Math.min(this.#setup.grid, length - i * this.#setup.grid));
-      this.#sealer.add(names.subarray(i * nameLength, (i + 1) * nameLength), content);
+    const { grid } = this.#setup;
+    for (let first = 0; first < wanted.length; first += 1) {
+      if (wanted[first] === 0) continue;
+      let end = first + 1;
+      while (end < wanted.length && wanted[end] !== 0) end += 1;
+      const content = new Uint8Array(memory, first * grid, Math.min(end * grid, length) - first * grid);
+      this.#sealer.addNeighbours(names.subarray(first * nameLength, end * nameLength), content, grid);
+      first = end;
     }
     this.#report({ type: "stored", id }, []);
   }
