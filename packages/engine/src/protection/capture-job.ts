@@ -15,19 +15,12 @@ import {
 import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
-import {
-  CHECKPOINT_FILE,
-  type CaptureDone,
-  type CaptureInput,
-  type CaptureResult,
-  type CheckedDisk,
-  type TrackingRecord,
-} from "./model.ts";
+import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
-import { type Felt, Pace, pacing } from "./pace.ts";
+import { Pace, pacing } from "./pace.ts";
 import { type CapturePlan, judgeConsistency, levels, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
-import { openDisks, readInto, type Stored } from "./reading.ts";
-import type { BackupRoute, UsableRoute } from "./routes.ts";
+import { openDisks, readInto } from "./reading.ts";
+import type { UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
 import type { TrafficMeter } from "./traffic.ts";
 import { guard, Parked } from "./watch.ts";
