@@ -23,10 +23,13 @@ interface Wanted {
   readonly mib: number;
 }
 
-async function timed(run: () => Promise<unknown>): Promise<number> {
+/** Says what it took at once, too: who measures for long wants to see something. */
+async function timed(what: string, run: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await run();
-  return performance.now() - began;
+  const ms = performance.now() - began;
+  process.stderr.write(`${what}: ${Math.round(ms)} ms\n`);
+  return ms;
 }
 
 /** A guest whose second disk holds what machines hold: programs and texts, as far as the machine has some. */
@@ -117,13 +120,15 @@ async function ours(bench: Bench, way: Way): Promise<Timings & Felt> {
       taken.frozenMs.push(last.frozenMs);
       taken.writes.push(describeWrites(last.guest));
     };
-    taken.full.push(await timed(capture));
-    taken.nothing.push(await timed(capture));
+    taken.full.push(await timed(`${way} full`, capture));
+    taken.nothing.push(await timed(`${way} nothing changed`, capture));
     await change(bench);
-    taken.some.push(await timed(capture));
+    taken.some.push(await timed(`${way} ${changedMiB} MiB changed`, capture));
     if (last?.outcome !== "captured") throw new Error("the capture was parked");
     const { pointId } = last;
-    taken.restore.push(await timed(() => godwit.run(["recover", "disk", pointId, "vdb", "--to", host.name, "--storage", "shared"])));
+    taken.restore.push(
+      await timed(`${way} restore`, () => godwit.run(["recover", "disk", pointId, "vdb", "--to", host.name, "--storage", "shared"])),
+    );
     await dropCheckpoints(guest, host);
   }
   return taken;
@@ -136,7 +141,7 @@ async function theirs(bench: Bench, compress: boolean): Promise<Timings> {
     await dropCheckpoints(guest, host);
     const folder = `/srv/shared/theirs-${compress ? "lz4" : "plain"}-${round}`;
     const run = (level: string): Promise<number> =>
-      timed(() =>
+      timed(`virtnbdbackup ${compress ? "lz4 " : ""}${level}`, () =>
         host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", level, "-o", folder, ...(compress ? ["-z"] : [])], {
           timeoutMs: 120_000,
         }),
@@ -146,7 +151,9 @@ async function theirs(bench: Bench, compress: boolean): Promise<Timings> {
     await change(bench);
     taken.some.push(await run("inc"));
     taken.restore.push(
-      await timed(() => host.exec(["virtnbdrestore", "-n", "-d", "vdb", "-i", folder, "-o", `${folder}-restored`], { timeoutMs: 120_000 })),
+      await timed("virtnbdrestore", () =>
+        host.exec(["virtnbdrestore", "-n", "-d", "vdb", "-i", folder, "-o", `${folder}-restored`], { timeoutMs: 120_000 }),
+      ),
     );
     await host.exec(["rm", "-rf", folder, `${folder}-restored`]);
   }

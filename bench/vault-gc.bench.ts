@@ -2,7 +2,9 @@
  * Prune and gc of a vault of many terabytes in names: real points, trees, indexes and keys, packs without
  * content. And what an index keeps in memory per chunk, at three sizes.
  *
- *   npm run bench -- vault-gc [--tib 20] [--grid-kib 1024] [--memory-mib 256] [--index-only]
+ *   npm run bench -- vault-gc [--tib 5,10,20] [--grid-kib 1024] [--memory-mib 256] [--index-only] [--millions 1,10,100]
+ *
+ * Several sizes show whether the rate stays the same, which is what a size that is not run here may be told from.
  */
 import { randomFillSync } from "node:crypto";
 import { tmpdir } from "node:os";
@@ -58,15 +60,16 @@ export default async function bench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      tib: { type: "string", default: "20" },
+      tib: { type: "string", default: "5,10,20" },
       "grid-kib": { type: "string", default: "1024" },
       "memory-mib": { type: "string", default: "256" },
       "index-only": { type: "boolean", default: false },
+      millions: { type: "string", default: "1,10,100" },
     },
   });
-  if (!values["index-only"])
-    await collect(Number(values.tib) * 2 ** 40, Number(values["grid-kib"]) << 10, Number(values["memory-mib"]) << 20);
-  await indexMemory();
+  const sizes = values["index-only"] ? [] : values.tib.split(",").map((tib) => Number(tib) * 2 ** 40);
+  for (const bytes of sizes) await collect(bytes, Number(values["grid-kib"]) << 10, Number(values["memory-mib"]) << 20);
+  await indexMemory(values.millions.split(",").map(Number));
 }
 
 /** Days of `machines` VMs, of which a policy drops the oldest; then gc. */
@@ -116,8 +119,8 @@ async function collect(bytes: number, grid: number, memoryBytes: number): Promis
   say(`gc: a vault of 20 TiB in chunks of 64 KiB would take about ${shown((20 * 2 ** 40) / (64 << 10) / rate / 60)} min at this rate`);
 }
 
-async function indexMemory(): Promise<void> {
-  for (const millions of [1, 10, 100]) {
+async function indexMemory(sizes: readonly number[]): Promise<void> {
+  for (const millions of sizes) {
     await using store = new SparseStore(tmpdir());
     const { keys } = await openVault(store, 64 << 10);
     const segments = Math.round((millions * 1e6) / defaultTuning.batchEntries);

@@ -43,7 +43,7 @@ export default async function main(args: readonly string[]): Promise<void> {
   if (wanted.has("tools")) rows.push(...(await benchTools(sets, { rounds, only: values.tool }, say)));
   if (wanted.has("changes")) rows.push(...(await benchChanges(sets, rounds, say)), ...(await benchShapes(sets)));
   if (wanted.has("map")) rows.push(...(await benchMap(sets, rounds, say)));
-  if (wanted.has("stored")) rows.push(...(await benchStored(sets, say)));
+  if (wanted.has("stored")) rows.push(...(await benchStored(sets, values.tool, say)));
   if (wanted.has("memory")) rows.push(...(await benchIndex(folder, values.chunks.split(",").map(Number), say)));
   process.stdout.write(renderCases(rows));
 }

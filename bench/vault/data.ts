@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import type { Extent } from "@godwit/core";
@@ -79,7 +79,8 @@ async function gatherFiles(target: string, bytes: number): Promise<void> {
       const to = join(target, folder, entry.name);
       if (entry.isSymbolicLink() || size > left || existsSync(to)) continue;
       await mkdir(join(target, folder), { recursive: true });
-      await cp(join(from, entry.name), to, { recursive: true, verbatimSymlinks: true });
+      // With hard links as such: a tree of drivers that are one file would otherwise become twenty copies of it.
+      await exec("cp", ["-a", join(from, entry.name), to]);
       left -= size;
       if (left < mib) return;
     }

@@ -7,15 +7,16 @@ const mib = 2 ** 20;
 const pageBytes = 8 << 10;
 
 /** What is stored after the first put, and after seven days of updates to a database. */
-export async function benchStored(sets: DataSets, say: (text: string) => void): Promise<CaseRow[]> {
+export async function benchStored(sets: DataSets, only: readonly string[], say: (text: string) => void): Promise<CaseRow[]> {
   const places = await makePlaces(join(sets.folder, "work"));
   const grids = [undefined, "16K", "8K", "4K"].map((grid) => new GodwitTool(places, grid));
-  const tools: readonly Tool[] = [...grids, new ResticTool(places), new BorgTool(places), new BorgTool(places, `fixed,${64 << 10}`)];
+  const all: readonly Tool[] = [...grids, new ResticTool(places), new BorgTool(places), new BorgTool(places, `fixed,${64 << 10}`)];
+  const tools = all.filter(({ name }) => only.length === 0 || only.includes(name));
   const guest = await storedBy(tools, [sets.guest], say);
   const database = await storedBy(tools, sets.databases, say);
   return [
-    rowOf("stored, first put of the guest", guest),
-    rowOf("stored, database and seven days", database),
+    ...rowsOf("stored, first put of the guest", guest),
+    ...rowsOf("stored, database and seven days", database),
     ...amplifications(sets, grids, database),
   ];
 }
@@ -32,31 +33,30 @@ async function storedBy(tools: readonly Tool[], images: readonly string[], say: 
       await tool.put(image);
       if (first === 0) first = await tool.storedBytes();
     }
-    stored.set(tool.name, { first, last: await tool.storedBytes() });
+    const last = await tool.storedBytes();
+    stored.set(tool.name, { first, last });
+    say(`  ${(first / mib).toFixed(1)} MiB first, ${(last / mib).toFixed(1)} MiB last`);
   }
   return stored;
 }
 
-function rowOf(what: string, stored: Stored): CaseRow {
-  const others = [...stored].filter(([name]) => name !== "godwit");
-  return {
-    what,
-    unit: "MiB",
-    ours: [stored.get("godwit")!.last / mib],
-    others: others.map(([name, { last }]) => ({ name, values: [last / mib], ...(name.startsWith("godwit") ? {} : { atLeast: 1 }) })),
-  };
+/** None where our tool was left out. */
+function rowsOf(what: string, stored: Stored): CaseRow[] {
+  const ours = stored.get("godwit");
+  if (!ours) return [];
+  const others = [...stored]
+    .filter(([name]) => name !== "godwit")
+    .map(([name, { last }]) => ({ name, values: [last / mib], ...(name.startsWith("godwit") ? {} : { atLeast: 1 }) }));
+  return [{ what, unit: "MiB", ours: [ours.last / mib], others }];
 }
 
 /** Stored over changed bytes, by grid. */
 function amplifications({ scale, databases }: DataSets, grids: readonly GodwitTool[], stored: Stored): CaseRow[] {
   const changed = scale.updatesPerDay * pageBytes * (databases.length - 1);
-  return grids.map(({ name }) => {
-    const { first, last } = stored.get(name)!;
-    return {
-      what: `database, stored over changed bytes, ${name === "godwit" ? "godwit 64K" : name}`,
-      unit: "×",
-      ours: [(last - first) / changed],
-      others: [],
-    };
+  return grids.flatMap(({ name }) => {
+    const bytes = stored.get(name);
+    if (!bytes) return [];
+    const what = `database, stored over changed bytes, ${name === "godwit" ? "godwit 64K" : name}`;
+    return [{ what, unit: "×", ours: [(bytes.last - bytes.first) / changed], others: [] }];
   });
 }

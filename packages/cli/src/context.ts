@@ -1,5 +1,6 @@
 import type { Client } from "@godwit/api";
-import { stringify } from "yaml";
+import { createRequire } from "node:module";
+import type * as Yaml from "yaml";
 import { type Column, renderTable } from "./output/table.ts";
 
 export type Format = "table" | "json" | "yaml";
@@ -19,10 +20,15 @@ export interface Context {
   readonly signal: AbortSignal;
 }
 
+/** Loaded by those who ask for it: it is a third of what a command loads. */
+function yaml(): typeof Yaml {
+  return createRequire(import.meta.url)("yaml") as typeof Yaml;
+}
+
 /** Prints a value as the user asked: through `table` for people, whole for programs. */
 export function print<T>(context: Pick<Context, "format" | "out">, value: T, table: (value: T) => string): void {
   if (context.format === "json") context.out.write(`${JSON.stringify(value, undefined, 2)}\n`);
-  else if (context.format === "yaml") context.out.write(stringify(value, { aliasDuplicateObjects: false }));
+  else if (context.format === "yaml") context.out.write(yaml().stringify(value, { aliasDuplicateObjects: false }));
   else context.out.write(table(value));
 }
 

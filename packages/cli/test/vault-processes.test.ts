@@ -37,6 +37,13 @@ describe("godwit vault as a process", () => {
     return entries.filter((entry) => entry.isFile()).length;
   }
 
+  /** Without the voids that keep the names of sessions that were given up. */
+  async function countPoints(): Promise<number> {
+    const names = await readdir(cli.at("vault/point")).catch(() => []);
+    const starts = await Promise.all(names.map(async (name) => (await readFile(cli.at(`vault/point/${name}`))).toString("latin1", 0, 8)));
+    return starts.filter((start) => start !== "GWVTVOID").length;
+  }
+
   /** Kills a put as soon as one more object of a kind is there than before; the put's exit code where it was faster. */
   async function killAt(kind: string, more: number): Promise<number | null> {
     const enough = (await countOf(kind)) + more;
@@ -59,7 +66,7 @@ describe("godwit vault as a process", () => {
       const verified = await cli.run(["verify"]);
       assert.equal(verified.code, 0, `after a kill at ${kind}: ${verified.err}${verified.out}`);
       const { points } = await cli.json<{ points: { id: string }[] }>("list");
-      assert.equal(points.length, await countOf("point"));
+      assert.equal(points.length, await countPoints());
       if (kind === "data") assert.equal(points.length, 0);
     }
     const point = await cli.json<{ figures: { newChunks: number; chunks: number } }>("put", "--name", "web", `vda=${cli.at("vda.raw")}`);

@@ -21,6 +21,25 @@ export interface BlockSource extends AsyncDisposable {
   read(offset: number, into: Uint8Array, options: { signal: AbortSignal }): Promise<void>;
 }
 
+/** A part of what was lent: bytes that must not be changed, or zeros. */
+export interface LentPiece {
+  readonly length: number;
+  /** Absent for zeros. */
+  readonly bytes?: Uint8Array;
+}
+
+/** A range of a source as it lies in memory of the source's own; valid until `release`, which must be called once. */
+export interface Lent {
+  readonly pieces: readonly LentPiece[];
+  release(): void;
+}
+
+/** A source that holds what it was asked for lately, and can show it without a copy. */
+export interface LendingSource extends BlockSource {
+  /** As `read`, but for where the bytes are. What is at hand comes at once, not as a promise. */
+  lend(offset: number, length: number, options: { signal: AbortSignal }): Lent | Promise<Lent>;
+}
+
 /** Where blocks are written. What was never written reads as it did before. */
 export interface BlockSink extends AsyncDisposable {
   /** Bytes. */

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,7 +6,7 @@ import { after, before } from "node:test";
 import type { BlockSource } from "@godwit/core";
 import { type NbdServeOptions, openNbdSink, openNbdSource, openOverlay, openRawFile, serveNbd } from "../src/index.ts";
 import { blockSinkContract, blockSourceContract } from "./support/contract.ts";
-import { MemoryDisk } from "./support/memory.ts";
+import { LendingDisk, MemoryDisk } from "./support/memory.ts";
 
 const signal = new AbortController().signal;
 let directory: string;
@@ -41,6 +42,13 @@ function owning(source: BlockSource, ...others: readonly AsyncDisposable[]): Blo
 }
 
 for (const replies of ["simple", "structured", "extended"] as const) {
+  blockSourceContract(`our client on our server of a source that lends (${replies} replies)`, async (content) => {
+    const disk = new LendingDisk(content);
+    const server = await served(disk);
+    const source = await openNbdSource(server.uri, { replies, connections: 2, requestSize: 64 << 10 });
+    return owning(source, server, { [Symbol.asyncDispose]: async () => assert.equal(disk.lent, 0, "all is given back") });
+  });
+
   for (const minimum of [1, 4096]) {
     blockSourceContract(`our client on our server (${replies} replies, blocks of ${minimum})`, async (content) => {
       const server = await served(new MemoryDisk(content), { blockSize: { minimum, preferred: 4096 } });

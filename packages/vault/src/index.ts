@@ -36,5 +36,6 @@ export { CachingStore, type CacheOptions } from "./store/caching-store.ts";
 export { LimitedStore, type StoreLimits } from "./store/limited-store.ts";
 export { type RetryOptions, RetryStore } from "./store/retry-store.ts";
 export { type InitOptions, type OpenOptions, Vault } from "./vault.ts";
+export { prepareThreads } from "./work/threads.ts";
 export { FileImage } from "./file/image.ts";
 export { FileTarget } from "./file/target.ts";

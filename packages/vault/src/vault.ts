@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type BlockSink, type BlockSource, type Clock, type Extent, systemClock } from "@godwit/core";
+import { type BlockSink, type Clock, type Extent, type LendingSource, systemClock } from "@godwit/core";
 import { VaultError } from "./errors.ts";
 import { isGrid, objectName } from "./format/objects.ts";
 import type { Point } from "./format/point.ts";
@@ -10,7 +10,7 @@ import type { Secret } from "./keys/slot.ts";
 import { readConfig, writeConfig } from "./ops/config.ts";
 import { treeOf } from "./ops/disk-writer.ts";
 import { diffTrees } from "./ops/diff.ts";
-import { PointDiskSource } from "./ops/disk-source.ts";
+import { type DiskOptions, PointDiskSource } from "./ops/disk-source.ts";
 import { diskOf, listPoints, type PointList, resolvePoint } from "./ops/points.ts";
 import { put, type PutOptions, type PutRequest } from "./ops/put.ts";
 import { type RestoreOptions, type RestoreResult, restoreDisk } from "./ops/restore.ts";
@@ -73,8 +73,11 @@ export class Vault {
 
   /** Throws `no-vault`, `locked`, `unsupported`. A damaged `config` is no obstacle; `verify` names it. */
   static async open(store: BlobStore, secret: Secret, options: OpenOptions): Promise<Vault> {
-    await readConfig(store, options.signal);
-    return new Vault(partsOf(store, await unlock(store, secret, options.signal), options));
+    // Both at once, as a store may be far away; what the config says comes first.
+    const [config, keys] = await Promise.allSettled([readConfig(store, options.signal), unlock(store, secret, options.signal)]);
+    if (config.status === "rejected") throw config.reason;
+    if (keys.status === "rejected") throw keys.reason;
+    return new Vault(partsOf(store, keys.value, options));
   }
 
   /** Stores a recovery point and resolves to it; see {@link put}. */
@@ -110,10 +113,14 @@ export class Vault {
   }
 
   /** A disk of a point, for reading at random; close it. */
-  async openDisk(point: Point, disk: string | undefined, { signal }: { readonly signal: AbortSignal }): Promise<BlockSource> {
+  async openDisk(
+    point: Point,
+    disk: string | undefined,
+    { signal, ...options }: DiskOptions & { readonly signal: AbortSignal },
+  ): Promise<LendingSource> {
     const chosen = diskOf(point, disk);
     await this.#index(signal);
-    return new PointDiskSource(this.#parts, point, chosen);
+    return new PointDiskSource(this.#parts, point, chosen, options);
   }
 
   /** Writes a disk of a point to `target`; see {@link restoreDisk}. */

@@ -155,6 +155,22 @@ describe("a store with a cache", () => {
     assert.equal(inner.readBytes, 1000);
   });
 
+  it("fetches once what many ask for at a time, and goes on for the others when one gives up", async () => {
+    const { inner, store } = await cached(1 << 20);
+    inner.readBytes = 0;
+    const giver = new AbortController();
+    const given = store.read("a", 2000, new Uint8Array(10), { signal: giver.signal });
+    const others = [2500, 2100, 1900].map(async (offset) => {
+      const into = new Uint8Array(300);
+      await store.read("a", offset, into, { signal });
+      assert.deepEqual(Buffer.from(into), bytesOf(10_500).subarray(offset, offset + 300), `at ${offset}`);
+    });
+    giver.abort(new Error("enough"));
+    await assert.rejects(given, /enough/);
+    await Promise.all(others);
+    assert.ok(inner.readBytes <= 3000, `${inner.readBytes} bytes`);
+  });
+
   it("never holds more than it may", async () => {
     const { store } = await cached(4000);
     for (let offset = 0; offset < 10_500; offset += 100) {

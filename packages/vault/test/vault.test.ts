@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import type { Extent } from "@godwit/core";
-import { Vault } from "@godwit/vault";
+import { prepareThreads, Vault } from "@godwit/vault";
 import { MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
 
 const kib = 1024;
@@ -90,6 +92,30 @@ test("worker threads give the same tree as none", async () => {
   const third = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
   assert.equal(third.disks[0]!.root, second.disks[0]!.root);
   assert.notEqual(third.disks[0]!.root, alone.disks[0]!.root);
+});
+
+test("threads that were prepared serve the next put, and keep no process alive when there is none", async () => {
+  const program = 'import { prepareThreads } from "@godwit/vault"; prepareThreads();';
+  const args = ["--conditions=godwit-source", "--input-type=module", "--eval", program];
+  await promisify(execFile)(process.execPath, args, { cwd: import.meta.dirname, timeout: 60_000 });
+  const { vault } = await newVault({ tuning: { ...tuning, threads: 2 } });
+  prepareThreads(1);
+  const content = sampleDisk(5);
+  const point = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  const target = new MemoryDisk(content.length);
+  await vault.restore(point, "vda", target, { signal });
+  assert.deepEqual(target.content, content);
+});
+
+test("chunks of a run that are not new in the middle of it do not hide their neighbours", async () => {
+  const { store, vault } = await newVault();
+  const content = noise(300 * kib, 11);
+  await vault.put({ name: "a", disks: [{ name: "vda", source: new MemoryDisk(content.slice(100 * kib, 112 * kib)) }] }, { signal });
+  const point = await vault.put({ name: "b", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
+  assert.equal(point.figures["newChunks"], 72);
+  const target = new MemoryDisk(content.length);
+  await (await reopen(store)).restore(point, "vda", target, { signal });
+  assert.deepEqual(target.content, content);
 });
 
 test("an in-place restore writes only what differs", async () => {

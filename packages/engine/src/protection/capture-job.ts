@@ -12,18 +12,12 @@ import {
   RouteLostError,
   type WriteStats,
 } from "../ports/backup.ts";
+import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
-import {
-  CHECKPOINT_FILE,
-  type CaptureDone,
-  type CaptureInput,
-  type CaptureResult,
-  type CheckedDisk,
-  type TrackingRecord,
-} from "./model.ts";
+import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
-import { type Felt, Pace, pacing } from "./pace.ts";
+import { Pace, pacing } from "./pace.ts";
 import {
   type CapturePlan,
   judgeConsistency,
@@ -35,8 +29,8 @@ import {
   type Verdict,
   withoutTracking,
 } from "./plan.ts";
-import { openDisks, readInto, type Stored } from "./reading.ts";
-import type { BackupRoute, UsableRoute } from "./routes.ts";
+import { openDisks, readInto } from "./reading.ts";
+import type { UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
 import { together } from "./shared-pace.ts";
 import type { TrafficMeter } from "./traffic.ts";
@@ -53,11 +47,6 @@ interface Kept {
   readonly before?: string | undefined;
 }
 
-interface Read extends Stored {
-  readonly felt: Felt;
-  readonly checked?: readonly CheckedDisk[];
-}
-
 /** What an attempt to capture begins with. */
 interface Attempt {
   readonly vm: VmView;
@@ -66,13 +55,6 @@ interface Attempt {
   readonly backup: HostBackup;
   readonly planned: PlanInput;
   readonly before: string | undefined;
-}
-
-interface Begun {
-  readonly route: BackupRoute;
-  readonly plan: CapturePlan;
-  readonly place: MomentPlace;
-  readonly moment: Moment;
 }
 
 /**
@@ -303,42 +285,15 @@ class Run {
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
-    const { vmId, vaultId, vault } = this.#input;
-    const { point, readBytes, felt, checked } = stored;
+    const { vmId, vaultId } = this.#input;
+    const { point, checked } = stored;
     for (const one of checked ?? []) {
       const code = (one.unexpectedBytes ?? 0) > 0 ? "check-repaired" : "checked";
       await this.#context.reason({ code, text: checkText(one) });
     }
-    const { moment, place, plan, route } = begun;
-    const figure = (name: string): number => point.figures[name] ?? 0;
-    const done: CaptureDone = {
-      outcome: "captured",
-      vmId,
-      vm: this.#input.vm,
-      host: vm.host,
-      vaultId,
-      vault,
-      pointId: point.id,
-      at: moment.at,
-      consistency: verdict.level,
-      evidence: verdict.evidence,
-      frozenMs: moment.freeze.frozenMs,
-      ...(checked && { check: checked }),
-      disks: plan.disks.map((disk) => ({
-        ...disk,
-        ...(checked && disk.mode === "incremental" && { mode: "compared" as const }),
-        sizeBytes: point.disks.find(({ name }) => name === disk.target)?.size ?? 0,
-        readBytes: readBytes.get(disk.target) ?? 0,
-      })),
-      readBytes: figure("readBytes"),
-      storedBytes: figure("storedBytes"),
-      newChunks: figure("newChunks"),
-      adoptedPacks: figure("adoptedPacks"),
-      guest: felt,
-      route,
-      interfaces: [],
-      totalMs: Math.round(this.#captures.options.clock.monotonic() - this.#startedAt),
-    };
+    const { moment, place } = begun;
+    const totalMs = Math.round(this.#captures.options.clock.monotonic() - this.#startedAt);
+    const done = captureDone({ input: this.#input, host: vm.host, begun, stored, verdict, totalMs });
     const xml = moment.checkpointXml;
     const tracking = xml === undefined ? undefined : { vmId, vaultId, pointId: point.id, checkpoint: place.checkpoint, xml };
     const kept: Kept = { place, done, ...(tracking && { tracking, before: of.before }) };

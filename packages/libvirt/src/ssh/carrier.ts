@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { access, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +13,7 @@ export interface Carrier extends AsyncDisposable {
 }
 
 const alias = "godwit-carrier";
+const prefix = "godwit-ssh-";
 const startMs = 8000;
 const lookMs = 15;
 /** The longest path of a Unix socket (unix(7)). */
@@ -30,7 +31,8 @@ export async function startCarrier(
   { signal }: { readonly signal?: AbortSignal | undefined },
 ): Promise<Carrier | undefined> {
   if (target.jump !== undefined || remote.includes(":")) return undefined;
-  const folder = await mkdtemp(join(tmpdir(), "godwit-ssh-"));
+  await (sweeping ??= sweep());
+  const folder = await mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`));
   const path = join(folder, "socket");
   const stop = async (child?: ChildProcess): Promise<void> => {
     if (child && child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
@@ -59,6 +61,25 @@ export async function startCarrier(
   }
   await stop(child);
   return undefined;
+}
+
+let sweeping: Promise<void> | undefined;
+
+/** Removes the folders that processes left which were killed. */
+async function sweep(): Promise<void> {
+  const names = await readdir(tmpdir()).catch(() => []);
+  for (const name of names) {
+    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length).split("-")[0]) : 0;
+    if (pid > 0 && !isAlive(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }
 
 function arguments_(

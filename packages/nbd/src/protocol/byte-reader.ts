@@ -69,6 +69,14 @@ export class ByteReader implements Receiver {
     this.#awaken();
   }
 
+  /** The next `length` bytes if they have arrived. */
+  tryRead(length: number): Uint8Array | undefined {
+    if (this.#size < length) return undefined;
+    const into = Buffer.allocUnsafe(length);
+    for (let at = 0; at < length;) at += this.#take(at === 0 ? into : into.subarray(at));
+    return into;
+  }
+
   /** The next `length` bytes. The caller has checked that the length is sane. */
   async read(length: number): Promise<Uint8Array> {
     const into = Buffer.allocUnsafe(length);

@@ -11,11 +11,17 @@ export class Budget {
     this.#maxBytes = limits.bytes;
   }
 
-  /** Waits until one more request with buffers of `bytes` fits; a request that is alone always does. */
-  async enter(bytes: number): Promise<void> {
-    while (this.#requests > 0 && (this.#requests >= this.#maxRequests || this.#bytes + bytes > this.#maxBytes)) await this.#change();
+  /** Takes the place of one more request with buffers of `bytes`, if it fits; a request that is alone always does. */
+  tryEnter(bytes: number): boolean {
+    if (this.#requests > 0 && (this.#requests >= this.#maxRequests || this.#bytes + bytes > this.#maxBytes)) return false;
     this.#requests += 1;
     this.#bytes += bytes;
+    return true;
+  }
+
+  /** Waits until it fits. */
+  async enter(bytes: number): Promise<void> {
+    while (!this.tryEnter(bytes)) await this.#change();
   }
 
   leave(bytes: number): void {

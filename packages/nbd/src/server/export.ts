@@ -1,4 +1,4 @@
-import type { BlockSink, BlockSource, Extent } from "@godwit/core";
+import type { BlockSink, BlockSource, Extent, LendingSource } from "@godwit/core";
 import type { StatusExtent } from "../client/status.ts";
 
 /** A source that can tell about a part of itself, at any time. */
@@ -30,7 +30,7 @@ export interface NbdExport {
   readonly name: string;
   /** For humans. */
   readonly description?: string;
-  readonly source: BlockSource | RangedSource;
+  readonly source: BlockSource | RangedSource | LendingSource;
   /** Same size as the source; without one the export is read-only. What is written must be readable from `source` at once. */
   readonly sink?: BlockSink | TrimmingSink;
   readonly contexts?: readonly NbdContext[];
@@ -40,6 +40,10 @@ export interface NbdExport {
 
 export function isRanged(source: BlockSource): source is RangedSource {
   return "extentsIn" in source;
+}
+
+export function lends(source: BlockSource): source is LendingSource {
+  return "lend" in source;
 }
 
 export function canTrim(sink: BlockSink | undefined): sink is TrimmingSink {

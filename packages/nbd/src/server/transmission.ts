@@ -1,4 +1,4 @@
-import { BlockError, toError } from "@godwit/core";
+import { BlockError, type Lent, toError } from "@godwit/core";
 import type { StatusExtent } from "../client/status.ts";
 import { malformed, NbdError } from "../error.ts";
 import { COMMAND_FLAG, type CommandName, LIMIT, type NbdErrno } from "../protocol/constants.ts";
@@ -6,7 +6,7 @@ import { commandName, decodeRequest, type RequestHeader, requestLength } from ".
 import { zeroRuns } from "../zeroes.ts";
 import { type Budget, type BufferPool } from "./budget.ts";
 import type { ServerChannel } from "./channel.ts";
-import { canTrim } from "./export.ts";
+import { canTrim, lends } from "./export.ts";
 import type { Agreement } from "./negotiation.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 
@@ -17,6 +17,7 @@ const ZERO_BLOCK = 32 << 10;
 /** Extents in one block status reply: the client asks again. */
 const MAX_STATUSES = 1 << 16;
 const MAX_COMPACT_STATUS = 0xffff_ffff;
+const nothing = new Uint8Array();
 
 /** A failure that the client is told about. */
 class RequestError extends Error {
@@ -65,14 +66,16 @@ export class Transmission {
     const { channel, agreement, budget } = this.#parts;
     const extended = agreement.replies === "extended";
     for (;;) {
-      const request = decodeRequest(await channel.reader.read(requestLength(extended)), extended);
+      const length = requestLength(extended);
+      const request = decodeRequest(channel.reader.tryRead(length) ?? (await channel.reader.read(length)), extended);
       const command = commandName(request.type);
       if (command === "disconnect") return await budget.idle();
       const hasPayload = extended ? (request.flags & COMMAND_FLAG.payloadLength) !== 0 : command === "write";
       const payload = hasPayload ? request.length : 0;
       if (payload > LIMIT.payload) throw malformed(`the client sends ${payload} bytes in one request`);
       const bytes = this.#cost(command, request);
-      await budget.enter(bytes);
+      if (!budget.tryEnter(bytes)) await budget.enter(bytes);
+      if (command === "read" && payload === 0 && this.#readAtOnce(request, bytes)) continue;
       if (command === "write" && !this.#refusal(command, request)) {
         const data = Buffer.allocUnsafeSlow(payload);
         await channel.reader.readInto(data).catch((error: unknown) => {
@@ -85,6 +88,64 @@ export class Transmission {
         void this.#serve(command, request, bytes);
       }
     }
+  }
+
+  /** Answers a read of what the source has at hand, in this turn; false when it is to be served as others are. */
+  #readAtOnce(request: RequestHeader, bytes: number): boolean {
+    const { agreement, reading, channel, budget } = this.#parts;
+    const { source } = agreement.served.export;
+    const { offset, length } = request;
+    if (agreement.replies === "simple" || length === 0 || length > PIECE || !lends(source) || this.#refusal("read", request)) return false;
+    let lent: Lent | Promise<Lent>;
+    try {
+      lent = source.lend(offset, length, { signal: reading });
+    } catch {
+      return false;
+    }
+    if (lent instanceof Promise) {
+      void this.#answerLent(request, lent, bytes);
+      return true;
+    }
+    this.#sendLent(request, lent, { offset, last: true });
+    const here = lent;
+    channel.send(nothing, () => {
+      here.release();
+      budget.leave(bytes);
+    });
+    return true;
+  }
+
+  async #answerLent(request: RequestHeader, lending: Promise<Lent>, bytes: number): Promise<void> {
+    const { channel, budget } = this.#parts;
+    let lent: Lent | undefined;
+    try {
+      lent = await lending;
+      this.#sendLent(request, lent, { offset: request.offset, last: true });
+    } catch (error) {
+      const { errno, message } = explain(error);
+      if (channel.open) this.#writer.error(request, errno, message);
+    }
+    channel.send(nothing, () => {
+      lent?.release();
+      budget.leave(bytes);
+    });
+  }
+
+  #sendLent(request: RequestHeader, { pieces }: Lent, { offset, last }: { readonly offset: number; readonly last: boolean }): void {
+    // A client may ask for a read in one chunk.
+    const whole = (request.flags & COMMAND_FLAG.dontFragment) !== 0;
+    if (whole && pieces.length > 1) {
+      const joined = Buffer.concat(pieces.map(({ bytes, length }) => bytes ?? new Uint8Array(length)));
+      return this.#writer.data(request, offset, joined, { done: last });
+    }
+    let at = offset;
+    pieces.forEach(({ bytes, length }, index) => {
+      const done = last && index === pieces.length - 1;
+      if (bytes) this.#writer.data(request, at, bytes, { done });
+      else if (whole) this.#writer.data(request, at, new Uint8Array(length), { done });
+      else this.#writer.hole(request, at, length, done);
+      at += length;
+    });
   }
 
   /** Bytes of buffers that a request needs at a time. */
@@ -105,7 +166,7 @@ export class Transmission {
       if (this.#parts.channel.open) this.#writer.error(request, errno, message);
     }
     // The request counts until its reply is out: a client that does not read is not served on.
-    this.#parts.channel.send(new Uint8Array(), () => this.#parts.budget.leave(bytes));
+    this.#parts.channel.send(nothing, () => this.#parts.budget.leave(bytes));
   }
 
   #refusal(command: CommandName | undefined, { flags, offset, length }: RequestHeader): RequestError | undefined {
@@ -162,15 +223,27 @@ export class Transmission {
   /** Reads and sends one piece; its buffer is used again once the kernel has it. */
   async #readPiece(request: RequestHeader, offset: number, length: number, whole: boolean): Promise<void> {
     const { agreement, buffers, reading, channel } = this.#parts;
+    const { source } = agreement.served.export;
+    const last = offset + length === request.offset + request.length;
+    if (!whole && lends(source)) {
+      const lent = await source.lend(offset, length, { signal: reading });
+      this.#sendLent(request, lent, { offset, last });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      channel.send(nothing, () => {
+        lent.release();
+        resolve();
+      });
+      if (!last) await promise;
+      return;
+    }
     const buffer = buffers.take(length);
     const piece = buffer.subarray(0, length);
     try {
-      await agreement.served.export.source.read(offset, piece, { signal: reading });
+      await source.read(offset, piece, { signal: reading });
     } catch (error) {
       buffers.give(buffer);
       throw error;
     }
-    const last = offset + length === request.offset + request.length;
     if (whole) this.#writer.data(request, offset, piece, { done: true });
     else {
       for (const { start, end, zero } of zeroRuns(piece, offset, ZERO_BLOCK)) {
@@ -180,7 +253,7 @@ export class Transmission {
       }
     }
     const { promise, resolve } = Promise.withResolvers<void>();
-    channel.send(new Uint8Array(), () => {
+    channel.send(nothing, () => {
       buffers.give(buffer);
       resolve();
     });

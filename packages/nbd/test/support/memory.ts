@@ -1,4 +1,4 @@
-import { BlockError, type Extent } from "@godwit/core";
+import { BlockError, type Extent, type LendingSource, type Lent } from "@godwit/core";
 import type { RangedSource, TrimmingSink } from "../../src/index.ts";
 
 /** A disk in memory that is source and sink; `faults` may throw before any operation. */
@@ -67,6 +67,36 @@ export class MemoryDisk implements RangedSource, TrimmingSink {
     signal.throwIfAborted();
     if (offset < 0 || offset + length > this.size) throw new BlockError("out-of-range", `${name} outside`);
     await this.faults(name, offset, length);
+  }
+}
+
+/** Lends, now at once and now later, what it spoils when it is given back: nobody may use it any more. */
+export class LendingDisk extends MemoryDisk implements LendingSource {
+  lent = 0;
+  #count = 0;
+
+  lend(offset: number, length: number, { signal }: { signal: AbortSignal }): Lent | Promise<Lent> {
+    this.#count += 1;
+    return this.#count % 2 === 0 ? this.#lend(offset, length) : this.#later(offset, length, signal);
+  }
+
+  async #later(offset: number, length: number, signal: AbortSignal): Promise<Lent> {
+    await this.read(offset, new Uint8Array(length), { signal });
+    return this.#lend(offset, length);
+  }
+
+  #lend(offset: number, length: number): Lent {
+    const step = 3000;
+    const pieces = Array.from({ length: Math.ceil(length / step) }, (_, i) => {
+      const bytes = this.bytes.slice(offset + i * step, Math.min(offset + length, offset + (i + 1) * step));
+      return bytes.every((byte) => byte === 0) ? { length: bytes.length } : { length: bytes.length, bytes };
+    });
+    this.lent += 1;
+    const release = (): void => {
+      this.lent -= 1;
+      for (const { bytes } of pieces) bytes?.fill(0xee);
+    };
+    return { pieces, release };
   }
 }
 

@@ -36,6 +36,11 @@ export class FileImage implements BlockSource {
     }
   }
 
+  /** For threads of this process that read it themselves. */
+  get descriptor(): number {
+    return this.#file.fd;
+  }
+
   /**
    * Holes come from `qemu-img map`, as Node cannot ask the file system. Without that tool everything counts
    * as data, which is slower and otherwise the same.

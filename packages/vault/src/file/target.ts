@@ -52,13 +52,23 @@ export class FileTarget implements BlockSink {
     }
   }
 
+  /** For threads of this process that write to it themselves; they tell {@link wrote}. */
+  get descriptor(): number {
+    return this.#file.fd;
+  }
+
   async write(offset: number, data: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
     for (let done = 0; done < data.length;) {
       const { bytesWritten } = await this.#file.write(data, done, data.length - done, offset + done);
       done += bytesWritten;
     }
-    this.#unsynced += data.length;
+    this.wrote(data.length);
+  }
+
+  /** Somebody has written so many bytes to {@link descriptor}. */
+  wrote(bytes: number): void {
+    this.#unsynced += bytes;
     if (this.#unsynced >= syncEvery) this.#begin();
   }
 

@@ -25,11 +25,18 @@ export function hkdf(key: Uint8Array, salt: Uint8Array, info: string): Buffer {
 export interface NamingKeys {
   readonly chunk: Uint8Array;
   readonly node: Uint8Array;
+  readonly session: Uint8Array;
 }
 
 export function namingKeys(naming: Uint8Array): NamingKeys {
   const none = new Uint8Array();
-  return { chunk: hkdf(naming, none, "godwit-vault/1 chunk"), node: hkdf(naming, none, "godwit-vault/1 node") };
+  const keyFor = (what: string): Buffer => hkdf(naming, none, `godwit-vault/1 ${what}`);
+  return { chunk: keyFor("chunk"), node: keyFor("node"), session: keyFor("session") };
+}
+
+/** The id, 16 bytes, of the point that a session makes; docs/formats/vault.md, section 13. */
+export function pointOfSession({ session: key }: NamingKeys, session: string): Uint8Array {
+  return Uint8Array.from(createHmac("sha256", key).update(Buffer.from(session, "hex")).digest().subarray(0, 16));
 }
 
 /** Names contents under one key. */

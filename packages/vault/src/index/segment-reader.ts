@@ -74,9 +74,32 @@ export class SegmentReader {
       frame = new Uint8Array(frameLength);
       if ((await store.read(name, segmentPrefix, frame, { signal })) !== frameLength) throw cut;
     }
-    const cipher = new ObjectCipher(keys.keyOf(header.epoch), Uint8Array.from(got.subarray(0, headerLength)), name);
+    return SegmentReader.#of(batch, { store, cache, key: keys.keyOf(header.epoch) }, got, frame);
+  }
+
+  /** Of a segment that this process has just stored, and therefore need not read. */
+  static ofStored(
+    batch: string,
+    segment: Uint8Array,
+    { store, keys, cache }: { readonly store: BlobStore; readonly keys: KeyRing; readonly cache: BlockCache },
+  ): SegmentReader {
+    const name = objectName.index(batch);
+    const frame = segment.subarray(segmentPrefix, segmentPrefix + parseSegmentPrefix(segment, name));
+    return SegmentReader.#of(batch, { store, cache, key: keys.keyOf(parseHeader(segment, "INDX", name).epoch) }, segment, frame);
+  }
+
+  static #of(
+    batch: string,
+    { store, cache, key }: { readonly store: BlobStore; readonly cache: BlockCache; readonly key: Uint8Array },
+    start: Uint8Array,
+    frame: Uint8Array,
+  ): SegmentReader {
+    const name = objectName.index(batch);
+    const header = Uint8Array.from(start.subarray(0, headerLength));
+    const cipher = new ObjectCipher(key, header, name);
     const head = parseSegmentHead(cipher.open(frame, segmentPrefix), name);
-    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frameLength, epoch: header.epoch });
+    const { epoch } = parseHeader(header, "INDX", name);
+    return new SegmentReader(batch, store, cache, { head, cipher, at: segmentPrefix + frame.length, epoch });
   }
 
   mayContain(names: Uint8Array, at: number): boolean {

@@ -79,12 +79,10 @@ export class VaultIndex {
   /** Reads marks, then opens segments that were written since the last time and forgets those that are gone. */
   async refresh(signal: AbortSignal): Promise<void> {
     await this.condemned.refresh(this.#store, this.#keys, signal);
-    const present = new Set<string>();
-    for await (const { name } of this.#store.list("index/", { signal })) present.add(name.slice("index/".length));
+    const [present] = await Promise.all([this.#batches(signal), this.hurt.refresh(this.#store, this.#keys, signal)]);
     this.#damaged.length = 0;
     this.#locked.length = 0;
     this.#stale = false;
-    await this.hurt.refresh(this.#store, this.#keys, signal);
     const missing = [...present].filter((batch) => !this.#segments.has(batch) && !this.#voids.has(batch));
     for (let first = 0; first < missing.length; first += parallelOpens) {
       await Promise.all(missing.slice(first, first + parallelOpens).map((batch) => this.open(batch, signal)));
@@ -94,6 +92,12 @@ export class VaultIndex {
     for (const batch of gone) this.#segments.delete(batch);
     if (gone.length > 0) this.forgetNearby();
     if (gone.length > 0 || missing.some((batch) => this.#segments.has(batch))) this.#generation += 1;
+  }
+
+  async #batches(signal: AbortSignal): Promise<Set<string>> {
+    const batches = new Set<string>();
+    for await (const { name } of this.#store.list("index/", { signal })) batches.add(name.slice("index/".length));
+    return batches;
   }
 
   /**
@@ -128,6 +132,11 @@ export class VaultIndex {
       if (!isUnreadable(error)) throw error;
       (isDamage(error) ? this.#damaged : this.#locked).push(batch);
     }
+  }
+
+  /** Makes a segment known that was just stored. */
+  take(batch: string, segment: Uint8Array): void {
+    this.#segments.set(batch, SegmentReader.ofStored(batch, segment, { store: this.#store, keys: this.#keys, cache: this.#cache }));
   }
 
   /** Forgets a segment that was replaced. */

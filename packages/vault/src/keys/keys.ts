@@ -3,7 +3,7 @@ import type { Clock } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import { epochDigits, limits, objectName } from "../format/objects.ts";
 import type { BlobStore } from "../store/blob-store.ts";
-import { type EpochContent, type EpochKey, type KeyRing, readRing, sealEpoch } from "./ring.ts";
+import { type EpochContent, type EpochKey, type KeyRing, presentEpochs, readRing, sealEpoch } from "./ring.ts";
 import {
   type Argon2Cost,
   grantVouches,
@@ -18,6 +18,7 @@ import {
 } from "./slot.ts";
 
 const smallObject = 64 << 10;
+const parallelReads = 16;
 
 interface StoredSlot {
   readonly slot: Slot;
@@ -44,19 +45,36 @@ export interface NewSlot {
 }
 
 async function readSlots(store: BlobStore, signal: AbortSignal): Promise<StoredSlot[]> {
-  const slots: StoredSlot[] = [];
+  const names: string[] = [];
   for await (const { name } of store.list("slot/", { signal })) {
-    if (slots.length >= limits.slots) throw new VaultError("unsupported", `the vault has more than ${limits.slots} slots`);
-    const bytes = await store.get(name, { signal, maxBytes: smallObject });
-    slots.push({ slot: parseSlot(bytes, name.slice("slot/".length)), bytes });
+    if (names.length >= limits.slots) throw new VaultError("unsupported", `the vault has more than ${limits.slots} slots`);
+    names.push(name);
+  }
+  const slots: StoredSlot[] = [];
+  for (let first = 0; first < names.length; first += parallelReads) {
+    const read = names.slice(first, first + parallelReads).map(async (name) => {
+      const bytes = await store.get(name, { signal, maxBytes: smallObject });
+      return { slot: parseSlot(bytes, name.slice("slot/".length)), bytes };
+    });
+    slots.push(...(await Promise.all(read)));
   }
   return slots;
 }
 
+/** The epochs that slots were granted, by slot, the newest first. */
+async function listGrants(store: BlobStore, prefix: string, signal: AbortSignal): Promise<Map<string, number[]>> {
+  const grants = new Map<string, number[]>();
+  for await (const { name } of store.list(prefix, { signal })) {
+    const [, slot = "", digits = ""] = name.split("/");
+    const epoch = Number.parseInt(digits, 16);
+    if (epoch >= 1) grants.set(slot, [...(grants.get(slot) ?? []), epoch]);
+  }
+  for (const epochs of grants.values()) epochs.sort((a, b) => b - a);
+  return grants;
+}
+
 async function grantsOf(store: BlobStore, slot: string, signal: AbortSignal): Promise<number[]> {
-  const epochs: number[] = [];
-  for await (const { name } of store.list(`grant/${slot}/`, { signal })) epochs.push(Number.parseInt(name.split("/")[2] ?? "", 16));
-  return epochs.filter((epoch) => epoch >= 1).toSorted((a, b) => b - a);
+  return (await listGrants(store, `grant/${slot}/`, signal)).get(slot) ?? [];
 }
 
 /** Makes a slot that opens the epoch of `key` and all before it. */
@@ -88,13 +106,15 @@ async function grant({ store, key, signal }: Granting, { slot, bytes }: StoredSl
 
 /** Opens the vault's keys with a secret. Throws `locked` when it opens no slot. */
 export async function unlock(store: BlobStore, secret: Secret, signal: AbortSignal): Promise<KeyRing> {
-  for (const { slot } of await readSlots(store, signal)) {
+  const looks = [readSlots(store, signal), listGrants(store, "grant/", signal), presentEpochs(store, signal)] as const;
+  const [slots, grants, present] = await Promise.all(looks);
+  for (const { slot } of slots) {
     const privateKey = await unlockSlot(slot, secret);
     if (!privateKey) continue;
-    for (const epoch of await grantsOf(store, slot.id, signal)) {
+    for (const epoch of grants.get(slot.id) ?? []) {
       const bytes = await store.get(objectName.grant(slot.id, epoch), { signal, maxBytes: smallObject });
       const key = openGrant(epochDigits(epoch), slot, privateKey, bytes);
-      return await readRing(store, slot.vault, { epoch, key }, signal);
+      return await readRing(store, { vault: slot.vault, top: { epoch, key }, present }, signal);
     }
     throw new VaultError("locked", `slot ${slot.id} has been granted nothing: its making was interrupted; use another slot`, {
       slot: slot.id,
@@ -149,7 +169,8 @@ export async function startEpoch(
     if ((await vouched(store, keys, stored, signal)) === 0) leftOut.push(stored.slot.id);
     else await grant({ store, key, signal }, stored);
   }
-  return { keys: await readRing(store, keys.vault, key, signal), leftOut };
+  const present = await presentEpochs(store, signal);
+  return { keys: await readRing(store, { vault: keys.vault, top: key, present }, signal), leftOut };
 }
 
 async function createEpoch(store: BlobStore, keys: KeyRing, clock: Clock, signal: AbortSignal): Promise<EpochKey> {
@@ -191,7 +212,7 @@ export async function createKeys(
     throw new VaultError("vault-exists", `somebody else is making a vault at ${store.location} right now`);
   }
   await addSlot(store, init.vault, key, init, signal);
-  return await readRing(store, init.vault, key, signal);
+  return await readRing(store, { vault: init.vault, top: key, present: new Set([1]) }, signal);
 }
 
 /** What an init left that died before its `config`: keys, and nothing else. */

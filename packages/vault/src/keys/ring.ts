@@ -92,16 +92,31 @@ export function parseEpoch(json: unknown, name: string): EpochContent {
   return { ...content, previous: { epoch: before, key: Buffer.from(key, "hex") } };
 }
 
+/** The epochs that the vault has. */
+export async function presentEpochs(store: BlobStore, signal: AbortSignal): Promise<Set<number>> {
+  const present = new Set<number>();
+  const look = async (prefix: string): Promise<void> => {
+    for await (const { name } of store.list(prefix, { signal })) present.add(Number.parseInt(name.slice(prefix.length), 16));
+  };
+  await Promise.all([look("epoch/"), look("spare/")]);
+  return present;
+}
+
 /** Follows the chain of epochs down from one whose key is known. */
-export async function readRing(store: BlobStore, vault: string, top: EpochKey, signal: AbortSignal): Promise<KeyRing> {
+export async function readRing(
+  store: BlobStore,
+  { vault, top, present }: { readonly vault: string; readonly top: EpochKey; readonly present: ReadonlySet<number> },
+  signal: AbortSignal,
+): Promise<KeyRing> {
   const older: EpochKey[] = [];
   let newest: EpochContent | undefined;
-  const present = new Set<number>();
-  for (const prefix of ["epoch/", "spare/"]) {
-    for await (const { name } of store.list(prefix, { signal })) present.add(Number.parseInt(name.slice(prefix.length), 16));
-  }
   for (let key: EpochKey | undefined = top; key;) {
-    const content = await readEpoch(store, vault, key, signal);
+    const content: EpochContent | undefined = await readEpoch(store, vault, key, signal).catch((error: unknown) => {
+      // An old one may have been dropped a moment ago.
+      if (newest && isNotFound(error)) return undefined;
+      throw error;
+    });
+    if (!content) break;
     newest ??= content;
     if (content.previous) older.push(content.previous);
     // What was sealed with keys further back has been rewritten, when they were dropped.

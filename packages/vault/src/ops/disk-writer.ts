@@ -48,7 +48,7 @@ export function treeOf(disk: PointDisk, grid: number): Tree {
   return { root: Buffer.from(disk.root, "hex"), levels: disk.levels, chunks: Math.ceil(disk.size / grid) };
 }
 
-/** Stores one disk of a put. Up to eight runs are in the hands of threads; results enter the tree in order. */
+/** Stores one disk of a put. Some runs are in the hands of threads; results enter the tree in order. */
 export class DiskWriter {
   readonly #options: DiskWriterOptions;
   readonly #memory: MemoryPool;
@@ -114,8 +114,7 @@ export class DiskWriter {
       while (pending.length >= pool.threads * runsPerThread) await settle();
       if (session.full) {
         while (pending.length > 0) await settle();
-        await pool.flush();
-        await session.closeBatch();
+        await session.closeBatch(pool.flush());
         pool.begin(session.batch);
       }
       await session.room();
@@ -142,12 +141,15 @@ export class DiskWriter {
 
   /** Which chunks of a run are to be stored: those that neither the base, this put nor the vault has. */
   async #decide(names: Uint8Array, base: Uint8Array | undefined): Promise<Uint8Array> {
-    const { session, figures } = this.#options;
+    const { session, figures, parts } = this.#options;
+    const { index } = parts;
     const wanted = new Uint8Array(names.length / nameLength);
     for (let i = 0; i < wanted.length; i += 1) {
       const at = i * nameLength;
       if (isZeroName(names, at) || (base && sameName(names, at, base, at)) || session.claims.find(names, at) >= 0) continue;
-      if (await session.has(names.subarray(at, at + nameLength))) continue;
+      const name = names.subarray(at, at + nameLength);
+      // Mostly nothing has to be read to know, and then nothing is waited for.
+      if (session.hasNearby(name) || (!index.surelyNew(name) && (await session.has(name)))) continue;
       if (session.claims.add(names, at).added) wanted[i] = 1;
     }
     figures.newChunks += wanted.reduce((sum, flag) => sum + flag, 0);

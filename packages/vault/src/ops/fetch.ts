@@ -5,11 +5,14 @@ import type { VaultParts } from "../parts.ts";
 import { asMissing, readFrame } from "../tree/nodes.ts";
 import { StoreError } from "../store/blob-store.ts";
 import type { OpenedRecord, WorkPool } from "../work/pool.ts";
+import type { Room } from "../work/protocol.ts";
 
 export interface OpenRecordOptions {
   readonly signal: AbortSignal;
-  /** Shared memory of at least so many bytes, which the opened record will lie in; fresh where not given. */
+  /** Shared memory of at least so many bytes, for the frame; fresh where not given. */
   readonly take?: (bytes: number) => SharedArrayBuffer;
+  /** Where the opened record will lie; in the frame's place where not given. */
+  readonly into?: Room;
   /** See that each chunk has the name that it goes by, and not just that its seal is whole. */
   readonly check?: boolean;
 }
@@ -22,7 +25,9 @@ export async function openRecord(parts: VaultParts, pool: WorkPool, place: Recor
     // Nobody may get the memory back while it is still being read into.
     await Promise.allSettled(both);
     const [header, memory] = await Promise.all(both);
-    return await pool.open(memory, place, header, check);
+    const { offset: start, length } = place;
+    const room = options.into ?? { memory, at: 0, bytes: memory.byteLength };
+    return await pool.open(place, { memory, start, length, header }, room, { check });
   } catch (error) {
     throw error instanceof StoreError ? asMissing(error, place.pack) : error;
   }

@@ -1,5 +1,7 @@
+import { isDamage } from "../errors.ts";
 import { isVoid } from "../format/envelope.ts";
 import { parseSession, type SessionContent } from "../format/gc.ts";
+import { hex, pointOfSession } from "../format/names.ts";
 import { batchName, limits, objectName, sessionOf } from "../format/objects.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
@@ -22,8 +24,25 @@ export async function readSession({ store, keys }: Writing, session: string, sig
 }
 
 /**
+ * What has to be known of a session to give it up: a damaged object does not say which point the session makes, but that
+ * follows from the session's own id. Undefined when it is over. Throws `locked`.
+ */
+export async function readForGiveUp(
+  writing: Writing,
+  session: string,
+  signal: AbortSignal,
+): Promise<Pick<SessionContent, "point"> | undefined> {
+  try {
+    return await readSession(writing, session, signal);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return { point: hex(pointOfSession(writing.keys.names, session)) };
+  }
+}
+
+/**
  * Takes a session for dead. If it is not, it can still make no point and index no pack from now on: the
- * names are taken. `point` is what the session's object says. May be done twice, and by several at once.
+ * names are taken. `point` is what {@link readForGiveUp} says. May be done twice, and by several at once.
  */
 export async function giveUp(writing: Writing, session: string, point: string | undefined, signal: AbortSignal): Promise<void> {
   if (point !== undefined) await takeName(writing, objectName.point(point), session, signal);

@@ -91,8 +91,8 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
       disks.push(stored);
       if (reason && noBase === undefined) reasons.push(reason);
     }
-    await pool.flush();
-    await session.closeBatch();
+    const flushed = pool.flush();
+    await Promise.all([session.closeBatch(flushed), stopAfter(flushed, pool)]);
     await options.beforeCommit?.();
     return await writePoint(parts, session, { request, disks, reasons, figures, marks });
   } catch (error) {
@@ -101,6 +101,12 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
   } finally {
     await session.settle();
   }
+}
+
+/** Threads end while the last packs become durable. */
+async function stopAfter(flushed: Promise<void>, pool: WorkPool): Promise<void> {
+  await flushed;
+  await pool[Symbol.asyncDispose]();
 }
 
 function checkRequest({ name, disks }: PutRequest): void {

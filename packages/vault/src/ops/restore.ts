@@ -1,5 +1,6 @@
-import { anySignal, type BlockSink, type BlockSource, type Extent, Semaphore } from "@godwit/core";
+import { anySignal, type BlockSink, type BlockSource, type Extent } from "@godwit/core";
 import { isDamage, VaultError } from "../errors.ts";
+import { FileImage } from "../file/image.ts";
 import { isZeroName, nameLength, sameName } from "../format/names.ts";
 import { fanOut } from "../format/node.ts";
 import type { RecordPlace } from "../format/objects.ts";
@@ -7,10 +8,11 @@ import type { Point, PointDisk } from "../format/point.ts";
 import { type VaultParts, workerSetup } from "../parts.ts";
 import { type Leaf, walkLeaves } from "../tree/nodes.ts";
 import { MemoryPool } from "../work/memory.ts";
-import { type OpenedRecord, WorkPool } from "../work/pool.ts";
+import { WorkPool } from "../work/pool.ts";
 import { ahead } from "./ahead.ts";
 import { treeOf } from "./disk-writer.ts";
-import { chunkIn, fetchElsewhere, openRecord } from "./fetch.ts";
+import { Delivery, type Requested, type Wanted } from "./delivery.ts";
+import { fetchElsewhere } from "./fetch.ts";
 import { DataPlaces } from "./present.ts";
 
 export interface RestoreProgress {
@@ -43,18 +45,12 @@ export interface RestoreResult {
   readonly damaged: readonly Extent[];
 }
 
-interface Wanted {
-  /** Number of the chunk on the disk. */
-  readonly chunk: number;
-  readonly name: Uint8Array;
-}
-
 const tasksPerThread = 6;
-/** Records asked for at once: as many as it takes to fill a long line, as far as memory goes. */
-const recordsInFlight = 48;
-const bytesInFlight = 13 << 20;
+/** What is compared at once, by threads that read the target themselves and where it comes from here. */
+const fileCompareBytes = 4 << 20;
+const compareBytes = 1 << 20;
 /** How far ahead of the writing it is found out where chunks are. */
-const planBytes = 32 << 20;
+const planBytes = 64 << 20;
 
 /**
  * Writes a disk of a recovery point to `target`, in disk order but for what is in flight, each chunk
@@ -89,7 +85,7 @@ export async function restoreDisk(
 
 /** A leaf, and the records that hold its chunks, where they are known beforehand. */
 interface PlannedLeaf extends Leaf {
-  readonly records: readonly [RecordPlace, Wanted[]][];
+  readonly records: readonly Requested[];
 }
 
 class Restore {
@@ -100,9 +96,8 @@ class Restore {
   readonly #inFlight = new Set<Promise<void>>();
   readonly #damaged: Extent[] = [];
   readonly #limit: number;
-  readonly #fetching: Semaphore;
-  readonly #memory = new MemoryPool(1 << 20);
-  readonly #recordMemory: MemoryPool;
+  readonly #delivery: Delivery;
+  readonly #memory = new MemoryPool(compareBytes);
   /** Where the target holds data: only there must zeros be written. */
   readonly #places: DataPlaces | undefined;
   /** First chunk that nothing has been decided about. */
@@ -117,11 +112,8 @@ class Restore {
     this.#pool = pool;
     this.#target = target;
     this.#options = options;
-    const recordBytes = Math.max(parts.tuning.recordBytes, options.grid) + (16 << 10);
-    const records = Math.min(recordsInFlight, Math.max(8, Math.floor(bytesInFlight / recordBytes)));
-    this.#recordMemory = new MemoryPool(recordBytes);
-    this.#fetching = new Semaphore(records);
-    this.#limit = options.present ? pool.threads * tasksPerThread : records;
+    this.#delivery = new Delivery(parts, pool, target, options);
+    this.#limit = options.present ? pool.threads * tasksPerThread : this.#delivery.width;
     this.#places = options.present && new DataPlaces(options.present, options.signal);
   }
 
@@ -143,7 +135,8 @@ class Restore {
     await this.#zero(this.#next, first);
     const last = this.#end({ first, names });
     this.#next = last;
-    const pieceChunks = Math.max(1, Math.min(last - first, Math.floor((1 << 20) / this.#options.grid)));
+    const piece = this.#options.present instanceof FileImage ? fileCompareBytes : compareBytes;
+    const pieceChunks = Math.max(1, Math.min(last - first, Math.floor(piece / this.#options.grid)));
     if (!this.#options.present) return await this.#take({ first, names, records }, last - first);
     for (let at = first; at < last; at += pieceChunks) {
       const count = Math.min(pieceChunks, last - at);
@@ -167,17 +160,14 @@ class Restore {
 
   /** Reads what the target holds there, and fetches what differs. */
   async #compare(first: number, names: Uint8Array): Promise<void> {
-    const { grid, disk, signal, present } = this.#options;
-    const length = Math.min((names.length / nameLength) * grid, disk.size - first * grid);
-    const memory = this.#memory.take(length);
-    await present!.read(first * grid, new Uint8Array(memory, 0, length), { signal });
-    const held = await this.#pool.hash(memory, length, undefined, false);
-    this.#memory.give(memory);
+    const { grid, disk } = this.#options;
+    const count = names.length / nameLength;
+    const differs = await this.#differences(first * grid, Math.min(count * grid, disk.size - first * grid), names);
     const differing = Uint8Array.from(names);
     let kept = 0;
-    for (let i = 0; i * nameLength < names.length; i += 1) {
+    for (let i = 0; i < count; i += 1) {
       const at = i * nameLength;
-      if (sameName(held.names, at, names, at)) {
+      if (differs[i] === 0) {
         differing.fill(0, at, at + nameLength);
         kept += 1;
       } else if (isZeroName(names, at)) {
@@ -185,8 +175,21 @@ class Restore {
       }
     }
     this.#kept += kept * grid;
-    const records = await this.#byRecord(first, differing, differing.length / nameLength);
-    await allOf(records.map(([place, wanted]) => this.#fetch(place, wanted)));
+    const records = await this.#byRecord(first, differing, count);
+    await allOf(this.#delivery.batches(records).map((batch) => this.#deliver(batch)));
+  }
+
+  /** Flags the chunks of a part of the target that do not have these names. */
+  async #differences(offset: number, length: number, names: Uint8Array): Promise<Uint8Array> {
+    const { present, signal } = this.#options;
+    if (present instanceof FileImage) return await this.#pool.compare(present.descriptor, offset, length, Uint8Array.from(names));
+    const memory = this.#memory.take(length);
+    await present!.read(offset, new Uint8Array(memory, 0, length), { signal });
+    const held = await this.#pool.hash(memory, length, undefined, false);
+    this.#memory.give(memory);
+    return Uint8Array.from({ length: names.length / nameLength }, (_, i) =>
+      sameName(held.names, i * nameLength, names, i * nameLength) ? 0 : 1,
+    );
   }
 
   /** Everything of a leaf: a task for each record, a hole for each run of zeros. */
@@ -197,10 +200,10 @@ class Restore {
       while (i + 1 < count && isZeroName(names, (i + 1) * nameLength)) i += 1;
       await this.#zero(first + from, first + i + 1);
     }
-    for (const [place, wanted] of records) await this.#start(this.#fetch(place, wanted));
+    for (const batch of this.#delivery.batches(records)) await this.#start(this.#deliver(batch));
   }
 
-  async #byRecord(first: number, names: Uint8Array, count: number): Promise<[RecordPlace, Wanted[]][]> {
+  async #byRecord(first: number, names: Uint8Array, count: number): Promise<Requested[]> {
     const { signal, disk } = this.#options;
     const groups = new Map<string, [RecordPlace, Wanted[]]>();
     for (let i = 0; i < count; i += 1) {
@@ -238,40 +241,10 @@ class Restore {
     this.#progress(false);
   }
 
-  async #fetch(place: RecordPlace, wanted: readonly Wanted[]): Promise<void> {
-    using _ = await this.#fetching.acquire({ signal: this.#options.signal });
-    let failure: unknown;
-    let memory: SharedArrayBuffer | undefined;
-    const take = (bytes: number): SharedArrayBuffer => (memory = this.#recordMemory.take(bytes));
-    const record = await openRecord(this.#parts, this.#pool, place, { signal: this.#options.signal, take }).catch((error: unknown) => {
-      if (!isDamage(error)) throw error;
-      failure = error;
-      return undefined;
-    });
-    await this.#writeFound(record, wanted, failure);
-    if (memory) this.#recordMemory.give(memory);
-  }
-
-  async #writeFound(record: OpenedRecord | undefined, wanted: readonly Wanted[], failure: unknown): Promise<void> {
-    // Neighbours in the record that are neighbours on the disk are written together.
-    let run: { chunk: number; chunks: number; start: number; length: number } | undefined;
-    const flush = async (): Promise<void> => {
-      if (run) await this.#write(run.chunk, record!.payload.subarray(run.start, run.start + run.length));
-      run = undefined;
-    };
-    for (const one of wanted) {
-      const found = record && chunkIn(record, one.name, 0);
-      if (!found) {
-        await this.#rescue(one, failure);
-      } else if (run && run.chunk + run.chunks === one.chunk && run.start + run.length === found.start) {
-        run.chunks += 1;
-        run.length += found.length;
-      } else {
-        await flush();
-        run = { chunk: one.chunk, chunks: 1, ...found };
-      }
-    }
-    await flush();
+  async #deliver(batch: readonly Requested[]): Promise<void> {
+    const { writtenBytes, lost } = await this.#delivery.deliver(batch);
+    this.#written += writtenBytes;
+    for (const { wanted, failure } of lost) await this.#rescue(wanted, failure);
   }
 
   async #rescue(wanted: Wanted, failure: unknown): Promise<void> {
@@ -301,8 +274,7 @@ class Restore {
   async #write(chunk: number, data: Uint8Array): Promise<void> {
     const { grid, disk, signal } = this.#options;
     const offset = chunk * grid;
-    const chunks = Math.ceil(data.length / grid);
-    if (data.length !== Math.min(chunks * grid, disk.size - offset)) {
+    if (data.length !== Math.min(grid, disk.size - offset)) {
       throw new VaultError("corrupt", `a chunk of disk ${disk.name} at offset ${offset} has the wrong length`, { offset });
     }
     await this.#target.write(offset, data, { signal });

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { isUnreadable, VaultError } from "../errors.ts";
 import { isVoid } from "../format/envelope.ts";
 import type { SessionContent } from "../format/gc.ts";
-import { hex, Namer, nameLength } from "../format/names.ts";
+import { hex, Namer, nameLength, pointOfSession } from "../format/names.ts";
 import { batchName, limits, objectName } from "../format/objects.ts";
 import { type FinishedPack, packEntryLength } from "../format/pack.ts";
 import type { ItemKind } from "../format/record.ts";
@@ -29,7 +29,7 @@ interface Adopted {
 export class WriteSession {
   readonly id: string = randomBytes(8).toString("hex");
   /** The id of the point that the session makes, where it makes one. */
-  readonly point: Uint8Array = randomBytes(16);
+  readonly point: Uint8Array;
   readonly namer: Namer;
   /** Names that this batch stores or will store. */
   readonly claims = new NameTable(0);
@@ -54,6 +54,7 @@ export class WriteSession {
   constructor(parts: VaultParts, signal: AbortSignal) {
     this.#parts = parts;
     this.#signal = signal;
+    this.point = pointOfSession(parts.keys.names, this.id);
     this.namer = new Namer(parts.keys.names.node);
     const { level, packBytes, recordBytes } = parts.tuning;
     const onPack = (pack: FinishedPack): void => {
@@ -87,9 +88,9 @@ export class WriteSession {
     const content: SessionContent = { name, started: new Date(clock.now()).toISOString(), ...point };
     const object = objectName.session(this.id);
     await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
-    await index.refresh(this.#signal);
+    const [, adopted] = await Promise.all([index.refresh(this.#signal), name === "" ? [] : this.#sessionsOf(name)]);
     const before = this.#indexed.length;
-    this.#adopted = name === "" ? [] : await this.#sessionsOf(name);
+    this.#adopted = adopted;
     for (const { session } of this.#adopted) await this.#adopt(session);
     return { adoptedPacks: this.#indexed.length - before };
   }
@@ -203,11 +204,16 @@ export class WriteSession {
     await this.room();
   };
 
+  /** True when a pack of this batch has the item. */
+  hasNearby(name: Uint8Array): boolean {
+    const near = this.#parts.index.nearby(name);
+    return near !== undefined && this.#own.has(near.pack);
+  }
+
   /** True when the vault surely has the item whole, durable and indexed or in this batch. */
   async has(name: Uint8Array): Promise<boolean> {
     const { index } = this.#parts;
-    const near = index.nearby(name);
-    if (near && this.#own.has(near.pack)) return true;
+    if (this.hasNearby(name)) return true;
     if (index.surelyNew(name)) return false;
     return (await index.find(name, this.#signal, true)) !== undefined;
   }
@@ -217,10 +223,11 @@ export class WriteSession {
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
   }
 
-  /** Closes the batch: its packs durable, then its index. The caller has flushed the worker threads. */
-  async closeBatch(): Promise<void> {
+  /** Closes the batch: its packs durable, then its index. `flushed` settles when the worker threads have given theirs. */
+  async closeBatch(flushed?: Promise<void>): Promise<void> {
     this.#nodes.flush();
     this.#chunks.flush();
+    await flushed;
     await this.settle();
     if (this.#failure) throw this.#failure.error;
     if (this.#count > 0) {
@@ -238,7 +245,7 @@ export class WriteSession {
     const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
     if (result === "exists") await this.#expectOwn(segment);
     this.storedBytes += segment.length;
-    await index.open(this.batch, this.#signal);
+    index.take(this.batch, segment);
     for (const pack of this.#own) index.pending.delete(pack);
     this.#own.clear();
     // Without gaps: who takes this session for dead takes the next number's name.

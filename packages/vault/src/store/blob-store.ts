@@ -34,6 +34,12 @@ export interface BlobStore extends AsyncDisposable {
    */
   read(name: string, offset: number, into: Uint8Array, options: { readonly signal: AbortSignal }): Promise<number>;
 
+  /**
+   * Where the object is as a file of this machine that any thread may read as it likes, for stores that are files. Says
+   * nothing about whether it is there.
+   */
+  pathOf?(name: string): string;
+
   /** Undefined when there is no such object. */
   stat(name: string, options: { readonly signal: AbortSignal }): Promise<BlobInfo | undefined>;
 

@@ -1,3 +1,4 @@
+import { abortReason, raceAbort } from "@godwit/core";
 import type { BlobStore } from "./blob-store.ts";
 import { StoreDecorator } from "./store-decorator.ts";
 
@@ -14,6 +15,9 @@ interface Block {
   readonly bytes: Uint8Array;
 }
 
+/** Whoever fetched a block was cancelled. */
+class GaveUp extends Error {}
+
 /**
  * Keeps in memory what `read` read last, with its surroundings: for many small reads of a store that is far
  * away. Objects never change, so that nothing can be stale but their absence: what another machine deleted
@@ -25,6 +29,8 @@ export class CachingStore extends StoreDecorator {
   readonly #keeps: (name: string) => boolean;
   /** By name and number; the ones used last at the end. */
   readonly #blocks = new Map<string, Block>();
+  /** Under way, by the same keys. */
+  readonly #fetching = new Map<string, Promise<Block>>();
   #bytes = 0;
   /** Deletions so far, by which a read knows that what it read may be gone. */
   #deletions = 0;
@@ -46,14 +52,11 @@ export class CachingStore extends StoreDecorator {
     const last = Math.floor((offset + into.length - 1) / this.#blockBytes);
     const size = (last - first + 1) * this.#blockBytes;
     if (into.length === 0 || !this.#keeps(name) || size > this.#maxBytes / 4) return await this.inner.read(name, offset, into, options);
-    if (!this.#has(name, first, last)) return await this.#fetch(name, first, size, { offset, into, signal: options.signal });
     let done = 0;
-    for (let number = first; number <= last; number += 1) {
-      const { bytes } = this.#touch(name, number);
-      const part = bytes.subarray(offset + done - number * this.#blockBytes).subarray(0, into.length - done);
+    for (const [i, { bytes }] of (await this.#all(name, first, last, options.signal)).entries()) {
+      const part = bytes.subarray(offset + done - (first + i) * this.#blockBytes).subarray(0, into.length - done);
       into.set(part, done);
       done += part.length;
-      if (bytes.length < this.#blockBytes) break;
     }
     return done;
   }
@@ -63,6 +66,7 @@ export class CachingStore extends StoreDecorator {
       await this.inner.delete(name, options);
     } finally {
       this.#deletions += 1;
+      this.#fetching.clear();
       for (const key of this.#blocks.keys()) if (key.startsWith(`${name}#`)) this.#drop(key);
     }
   }
@@ -73,38 +77,66 @@ export class CachingStore extends StoreDecorator {
     await super[Symbol.asyncDispose]();
   }
 
-  /** True when the blocks are there that hold the range, as far as the object goes. */
-  #has(name: string, first: number, last: number): boolean {
-    for (let number = first; number <= last; number += 1) {
-      const block = this.#blocks.get(`${name}#${number}`);
-      if (!block) return false;
-      if (block.bytes.length < this.#blockBytes) return true;
+  /** The blocks of a range, as far as the object goes: kept ones, ones that somebody is fetching, and the rest in runs. */
+  async #all(name: string, first: number, last: number, signal: AbortSignal): Promise<Block[]> {
+    for (;;) {
+      const getting: Promise<Block>[] = [];
+      for (let number = first; number <= last; number += 1) {
+        const key = `${name}#${number}`;
+        const block = this.#touch(key);
+        if (block && block.bytes.length < this.#blockBytes) {
+          getting.push(Promise.resolve(block));
+          break;
+        }
+        if (!block && !this.#fetching.has(key)) this.#fetch(name, number, this.#missingFrom(name, number, last), signal);
+        getting.push(block ? Promise.resolve(block) : this.#fetching.get(key)!);
+      }
+      try {
+        return await raceAbort(Promise.all(getting), signal);
+      } catch (error) {
+        // Who fetched for us gave up, and we did not.
+        if (!(error instanceof GaveUp) || signal.aborted) throw signal.aborted ? abortReason(signal) : error;
+      }
     }
-    return true;
   }
 
-  #touch(name: string, number: number): Block {
-    const key = `${name}#${number}`;
-    const block = this.#blocks.get(key)!;
-    this.#blocks.delete(key);
-    this.#blocks.set(key, block);
+  #touch(key: string): Block | undefined {
+    const block = this.#blocks.get(key);
+    if (block) {
+      this.#blocks.delete(key);
+      this.#blocks.set(key, block);
+    }
     return block;
   }
 
-  async #fetch(
-    name: string,
-    first: number,
-    size: number,
-    { offset, into, signal }: { readonly offset: number; readonly into: Uint8Array; readonly signal: AbortSignal },
-  ): Promise<number> {
+  /** How many blocks in a row nobody has or fetches. */
+  #missingFrom(name: string, first: number, last: number): number {
+    let number = first;
+    while (number <= last && !this.#blocks.has(`${name}#${number}`) && !this.#fetching.has(`${name}#${number}`)) number += 1;
+    return number - first;
+  }
+
+  /** Fetches blocks in a row with one call, for all who ask meanwhile. */
+  #fetch(name: string, first: number, count: number, signal: AbortSignal): void {
     const deletions = this.#deletions;
-    const start = first * this.#blockBytes;
-    const fetched = new Uint8Array(size);
-    const got = fetched.subarray(0, await this.inner.read(name, start, fetched, { signal }));
-    const part = got.subarray(offset - start, offset - start + into.length);
-    into.set(part);
-    if (deletions === this.#deletions) this.#keep(name, first, got, size / this.#blockBytes);
-    return part.length;
+    const fetched = new Uint8Array(count * this.#blockBytes);
+    const reading = this.inner.read(name, first * this.#blockBytes, fetched, { signal }).then(
+      (got) => {
+        const bytes = fetched.subarray(0, got);
+        if (deletions === this.#deletions) this.#keep(name, first, bytes, count);
+        return bytes;
+      },
+      (error: unknown) => {
+        throw signal.aborted ? new GaveUp() : error;
+      },
+    );
+    for (let i = 0; i < count; i += 1) {
+      const key = `${name}#${first + i}`;
+      const block = reading.then((bytes) => ({ bytes: bytes.subarray(i * this.#blockBytes, (i + 1) * this.#blockBytes) }));
+      this.#fetching.set(key, block);
+      const gone = (): boolean => this.#fetching.get(key) === block && this.#fetching.delete(key);
+      block.then(gone, gone);
+    }
   }
 
   #keep(name: string, first: number, bytes: Uint8Array, blocks: number): void {

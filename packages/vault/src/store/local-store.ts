@@ -89,6 +89,11 @@ export class LocalStore implements BlobStore {
     return await this.#reading(name, signal, readPart);
   }
 
+  pathOf(name: string): string {
+    checkBlobName(name);
+    return join(this.location, name);
+  }
+
   async stat(name: string, { signal }: { readonly signal: AbortSignal }): Promise<BlobInfo | undefined> {
     try {
       return await this.#reading(name, signal, async (path) => await infoOf(name, path));

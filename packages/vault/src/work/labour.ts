@@ -2,8 +2,10 @@ import { VaultError } from "../errors.ts";
 import { ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { isZero, Namer, nameLength, sameName } from "../format/names.ts";
 import type { FinishedPack } from "../format/pack.ts";
-import { decodeRecord } from "../format/record.ts";
 import { release } from "../format/release.ts";
+import { Carrier } from "./carrier.ts";
+import { compareFile } from "./compare.ts";
+import { PackReader } from "./pack-reader.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
 import { Sealer } from "./sealer.ts";
 
@@ -21,6 +23,8 @@ export class Labour {
   readonly #held = new Map<number, { memory: SharedArrayBuffer; length: number; names: Uint8Array }>();
   readonly #ciphers = new Map<string, ObjectCipher>();
   readonly #sealer: Sealer;
+  readonly #reader: PackReader;
+  readonly #carrier: Carrier;
 
   constructor(setup: WorkerSetup, report: Reporter) {
     this.#setup = setup;
@@ -28,6 +32,8 @@ export class Labour {
     this.#keys = new Map(setup.keys.map(({ epoch, key }) => [epoch, key]));
     this.#namer = new Namer(setup.chunkKey);
     const { current: key, level, packBytes, recordBytes } = setup;
+    this.#reader = new PackReader((pack, header) => this.#cipherOf(pack, header));
+    this.#carrier = new Carrier(setup.grid, this.#reader);
     this.#sealer = new Sealer({ kind: "data", key, level, packBytes, recordBytes, onPack: (pack) => this.#sendPack(pack) });
   }
 
@@ -36,11 +42,10 @@ export class Labour {
       this.#obey(order);
     } catch (error) {
       const id = "id" in order ? order.id : -1;
+      const { code } = error as NodeJS.ErrnoException;
       const known = error instanceof VaultError;
-      this.#report(
-        { type: "failed", id, kind: known ? error.kind : "", message: known ? error.message : String((error as Error).stack) },
-        [],
-      );
+      const message = known || code !== undefined ? (error as Error).message : String((error as Error).stack);
+      this.#report({ type: "failed", id, kind: known ? error.kind : "", message, ...(code === undefined ? {} : { code }) }, []);
     }
   }
 
@@ -61,30 +66,33 @@ export class Labour {
   #store({ id, wanted }: Extract<Order, { type: "store" }>): void {
     const { memory, length, names } = this.#held.get(id)!;
     this.#held.delete(id);
-    for (let i = 0; i < wanted.length; i += 1) {
-      if (wanted[i] === 0) continue;
-      const content = new Uint8Array(memory, i * this.#setup.grid, Math.min(this.#setup.grid, length - i * this.#setup.grid));
-      this.#sealer.add(names.subarray(i * nameLength, (i + 1) * nameLength), content);
+    const { grid } = this.#setup;
+    for (let first = 0; first < wanted.length; first += 1) {
+      if (wanted[first] === 0) continue;
+      let end = first + 1;
+      while (end < wanted.length && wanted[end] !== 0) end += 1;
+      const content = new Uint8Array(memory, first * grid, Math.min(end * grid, length) - first * grid);
+      this.#sealer.addNeighbours(names.subarray(first * nameLength, end * nameLength), content, grid);
+      first = end;
     }
     this.#report({ type: "stored", id }, []);
   }
 
-  #cipherOf(pack: string, header: Uint8Array): ObjectCipher {
+  #cipherOf(pack: string, header: () => Uint8Array): ObjectCipher {
     const known = this.#ciphers.get(pack);
     if (known) return known;
     if (this.#ciphers.size >= maxCiphers) this.#ciphers.clear();
-    const key = this.#keys.get(parseHeader(header, "PACK", pack).epoch);
+    const bytes = header();
+    const key = this.#keys.get(parseHeader(bytes, "PACK", pack).epoch);
     if (!key) throw new VaultError("corrupt", `${pack} is sealed with an epoch of which there is no key`, { object: pack });
-    const cipher = new ObjectCipher(key, header, pack);
+    const cipher = new ObjectCipher(key, bytes, pack);
     this.#ciphers.set(pack, cipher);
     return cipher;
   }
 
-  #open({ id, memory, length, header, pack, offset, check }: Extract<Order, { type: "open" }>): void {
-    const content = this.#cipherOf(pack, header).open(new Uint8Array(memory, 0, length), offset);
-    // The frame is of no use any more: what it held takes its place.
-    const { kind, items, payload } = decodeRecord(content, pack, new Uint8Array(memory));
-    if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
+  #open({ id, pack, from, offset, length, into, check }: Extract<Order, { type: "open" }>): void {
+    const room = new Uint8Array(into.memory, into.at, into.bytes);
+    const { items, payload, content } = this.#reader.open({ pack, from }, { offset, length }, room);
     const names = new Uint8Array(items.length * nameLength);
     items.forEach((item, i) => names.set(item.name, i * nameLength));
     for (const item of check ? items : []) {
@@ -96,8 +104,8 @@ export class Labour {
     }
     const lengths = Uint32Array.from(items, (item) => item.length);
     const opened = { type: "opened", id, length: payload.length, names, lengths } as const;
-    if (payload.length <= memory.byteLength) {
-      if (payload.buffer !== memory) new Uint8Array(memory).set(payload);
+    if (payload.length <= room.length) {
+      if (payload.buffer !== room.buffer) room.set(payload);
       this.#report(opened, []);
     } else {
       const own = new Uint8Array(payload).buffer;
@@ -114,6 +122,12 @@ export class Labour {
         return this.#store(order);
       case "open":
         return this.#open(order);
+      case "carry":
+        return this.#report({ type: "carried", id: order.id, ...this.#carrier.carry(order) }, []);
+      case "compare": {
+        const differs = compareFile(order, this.#setup.grid, this.#namer);
+        return this.#report({ type: "compared", id: order.id, differs }, []);
+      }
       case "batch":
         return this.#sealer.begin(order.batch);
       case "spare":

@@ -1,9 +1,9 @@
-import { Worker } from "node:worker_threads";
 import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
-import type { Order, Report, WorkerSetup } from "./protocol.ts";
+import type { CarryOrder, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
+import { takeThread } from "./threads.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -23,7 +23,7 @@ export interface HashedRun {
 }
 
 export interface OpenedRecord {
-  /** Part of the memory that was handed in, unless it did not fit. */
+  /** Part of the memory that was handed in for it, unless it did not fit. */
   readonly payload: Uint8Array;
   readonly names: Uint8Array;
   readonly lengths: Uint32Array;
@@ -34,9 +34,6 @@ interface Hand {
   readonly stop: () => Promise<unknown>;
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
-
-/** A small nursery: what compression and sealing leave behind is collected after some megabytes, not some hundred. */
-const resourceLimits = { maxYoungGenerationSizeMb: 1 };
 
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
@@ -64,9 +61,8 @@ export class WorkPool implements AsyncDisposable {
     return this.#hands.length;
   }
 
-  #startThread(workerData: WorkerSetup): Hand {
-    const file = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-    const worker = new Worker(file, { workerData, name: "vault", resourceLimits });
+  #startThread(setup: WorkerSetup): Hand {
+    const worker = takeThread();
     const hand: Hand = {
       waiting: new Map(),
       send: (order, transfer = []) => worker.postMessage(order, transfer),
@@ -75,6 +71,7 @@ export class WorkPool implements AsyncDisposable {
     worker.on("message", (report: Report) => this.#take(hand, report));
     worker.on("error", (error) => this.#break(toError(error)));
     worker.on("exit", () => this.#break(new Error("a worker thread ended")));
+    worker.postMessage(setup, []);
     return hand;
   }
 
@@ -99,13 +96,34 @@ export class WorkPool implements AsyncDisposable {
     };
   }
 
-  /** Opens the record whose frame starts `memory`. Throws `corrupt`. */
-  async open(memory: SharedArrayBuffer, place: RecordPlace, header: Uint8Array, check: boolean): Promise<OpenedRecord> {
-    const { pack, offset, length } = place;
-    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), memory, length, header, pack, offset, check });
+  /** Opens a record; its payload goes into `into`, which may be where its frame is. Throws `corrupt` or `missing`. */
+  async open(
+    { pack, offset, length }: RecordPlace,
+    from: PackSource,
+    into: Room,
+    { check = false }: { readonly check?: boolean } = {},
+  ): Promise<OpenedRecord> {
+    const report = await this.#call(this.#idlest(), { type: "open", id: this.#id(), pack, from, offset, length, into, check });
     if (report.type !== "opened") throw new Error(`unexpected report ${report.type}`);
-    const payload = new Uint8Array(report.payload ?? memory, 0, report.length);
+    const payload = report.payload ? new Uint8Array(report.payload) : new Uint8Array(into.memory, into.at, report.length);
     return { payload, names: report.names, lengths: report.lengths };
+  }
+
+  /**
+   * Opens records of a pack and writes what is wanted of them to a file that is open here. Damage, and what cannot
+   * be read, is told chunk by chunk; a write that fails throws, with Node's `code`.
+   */
+  async carry(order: Omit<CarryOrder, "type" | "id">): Promise<{ readonly writtenBytes: number; readonly lost: readonly LostChunk[] }> {
+    const report = await this.#call(this.#idlest(), { type: "carry", id: this.#id(), ...order });
+    if (report.type !== "carried") throw new Error(`unexpected report ${report.type}`);
+    return report;
+  }
+
+  /** Reads a part of a file that is open here, and flags the chunks that do not have the names that are given. */
+  async compare(fd: number, offset: number, length: number, names: Uint8Array): Promise<Uint8Array> {
+    const report = await this.#call(this.#idlest(), { type: "compare", id: this.#id(), fd, offset, length, names });
+    if (report.type !== "compared") throw new Error(`unexpected report ${report.type}`);
+    return report.differs;
   }
 
   /** What is stored from now on belongs to this batch. */
@@ -148,8 +166,7 @@ export class WorkPool implements AsyncDisposable {
     }
     const waiting = hand.waiting.get(report.id);
     hand.waiting.delete(report.id);
-    if (report.type === "failed")
-      waiting?.reject(report.kind === "" ? new Error(report.message) : new VaultError(report.kind, report.message));
+    if (report.type === "failed") waiting?.reject(errorOf(report));
     else waiting?.resolve(report);
   }
 
@@ -170,4 +187,9 @@ export class WorkPool implements AsyncDisposable {
       waiting.clear();
     }
   }
+}
+
+function errorOf({ kind, message, code }: Extract<Report, { type: "failed" }>): Error {
+  if (kind !== "") return new VaultError(kind, message);
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
 }

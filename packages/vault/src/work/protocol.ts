@@ -1,7 +1,7 @@
 import type { VaultErrorKind } from "../errors.ts";
 import type { EpochKey, KeyRing } from "../keys/ring.ts";
 
-/** What a worker thread is started with. */
+/** What a worker thread works with: the first that it is sent. */
 export interface WorkerSetup {
   readonly keys: readonly EpochKey[];
   readonly current: EpochKey;
@@ -40,17 +40,66 @@ export type Order =
   | { readonly type: "batch"; readonly batch: string }
   | { readonly type: "flush"; readonly id: number }
   | { readonly type: "spare"; readonly buffer: ArrayBuffer }
-  /** Open the record whose frame is in `memory`, and put its payload there; with `check`, see that chunks have their names. */
+  /**
+   * Open a record and put its payload into `into`, or from the start of the memory that its frame is in; with `check`, see
+   * that chunks have their names.
+   */
   | {
       readonly type: "open";
       readonly id: number;
-      readonly memory: SharedArrayBuffer;
-      readonly length: number;
-      readonly header: Uint8Array;
       readonly pack: string;
+      readonly from: PackSource;
       readonly offset: number;
+      readonly length: number;
+      readonly into: Room;
       readonly check: boolean;
+    }
+  | CarryOrder
+  /** Read a part of a file and tell which of its chunks, from the grid on, do not have these names. */
+  | {
+      readonly type: "compare";
+      readonly id: number;
+      readonly fd: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly names: Uint8Array;
     };
+
+/**
+ * Open records of one pack, and write what is wanted of them to a file that the sender has open: without a
+ * trip to the main thread, and without memory that has to travel.
+ */
+export interface CarryOrder {
+  readonly type: "carry";
+  readonly id: number;
+  readonly pack: string;
+  readonly from: PackSource;
+  /** Each with the number of chunks that are wanted of it. */
+  readonly records: readonly { readonly offset: number; readonly length: number; readonly count: number }[];
+  /** Of the chunks wanted, record by record: 24 bytes each, and their numbers on the disk. */
+  readonly names: Uint8Array;
+  readonly chunks: readonly number[];
+  readonly to: { readonly fd: number; readonly size: number };
+}
+
+/** A pack as a file, or a part of one in memory: so many bytes from offset `start` of the pack. */
+export type PackSource =
+  | { readonly path: string }
+  | { readonly memory: SharedArrayBuffer; readonly start: number; readonly length: number; readonly header: Uint8Array };
+
+/** A part of shared memory. */
+export interface Room {
+  readonly memory: SharedArrayBuffer;
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** A chunk that was not written, by its place among those wanted. `kind` is empty where the file could not be read. */
+export interface LostChunk {
+  readonly index: number;
+  readonly kind: VaultErrorKind | "";
+  readonly message: string;
+}
 
 export type Report =
   | { readonly type: "hashed"; readonly id: number; readonly names: Uint8Array; readonly kept: boolean }
@@ -75,5 +124,8 @@ export type Report =
       readonly tableLength: number;
       readonly entries: Uint8Array<ArrayBuffer>;
     }
-  /** `kind` is empty for a fault of the program. */
-  | { readonly type: "failed"; readonly id: number; readonly kind: VaultErrorKind | ""; readonly message: string };
+  | { readonly type: "carried"; readonly id: number; readonly writtenBytes: number; readonly lost: readonly LostChunk[] }
+  /** For each chunk, 1 where it differs. */
+  | { readonly type: "compared"; readonly id: number; readonly differs: Uint8Array }
+  /** `kind` is empty for a fault of the program, or of a file: then there is a `code`. */
+  | { readonly type: "failed"; readonly id: number; readonly kind: VaultErrorKind | ""; readonly message: string; readonly code?: string };

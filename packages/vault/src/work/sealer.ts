@@ -1,4 +1,5 @@
-import type { PackKind } from "../format/objects.ts";
+import { nameLength } from "../format/names.ts";
+import { limits, type PackKind } from "../format/objects.ts";
 import { type FinishedPack, PackBuilder } from "../format/pack.ts";
 import type { EpochKey } from "../keys/ring.ts";
 
@@ -52,6 +53,23 @@ export class Sealer {
     if (this.#filled === this.#payload.length) this.#closeRecord();
   }
 
+  /**
+   * As {@link add} for neighbours on the grid, which lie in `content` one after the other. A record's worth of them is
+   * compressed from where it lies.
+   */
+  addNeighbours(names: Uint8Array, content: Uint8Array, grid: number): void {
+    const perRecord = Math.min(this.#payload.length / grid, limits.recordItems - 1);
+    for (let at = 0, number = 0; at < content.length;) {
+      const whole = this.#filled === 0 && Number.isInteger(perRecord) && content.length - at >= perRecord * grid;
+      const count = whole ? perRecord : 1;
+      const bytes = content.subarray(at, at + count * grid);
+      if (count > 1) this.#write(itemsOf(names, number, count, grid), bytes);
+      else this.add(names.subarray(number * nameLength, (number + 1) * nameLength), bytes);
+      at += bytes.length;
+      number += count;
+    }
+  }
+
   /** Hands over what is there as a pack of its own. */
   flush(): void {
     this.#closeRecord();
@@ -78,4 +96,9 @@ export class Sealer {
     }
     this.#pack.add(items, payload, level);
   }
+}
+
+function itemsOf(names: Uint8Array, first: number, count: number, length: number): { name: Uint8Array; length: number }[] {
+  const own = names.slice(first * nameLength, (first + count) * nameLength);
+  return Array.from({ length: count }, (_, i) => ({ name: own.subarray(i * nameLength, (i + 1) * nameLength), length }));
 }

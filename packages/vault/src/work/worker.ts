@@ -1,8 +1,11 @@
-/** The entry point of a worker thread. */
-import { parentPort, workerData } from "node:worker_threads";
+/** The entry point of a worker thread: the first message says what it works with, all others are orders. */
+import { parentPort } from "node:worker_threads";
 import { Labour } from "./labour.ts";
 import type { Order, WorkerSetup } from "./protocol.ts";
 
 const port = parentPort!;
-const labour = new Labour(workerData as WorkerSetup, (report, transfer) => port.postMessage(report, transfer));
-port.on("message", (order: Order) => labour.obey(order));
+let labour: Labour | undefined;
+port.on("message", (message: unknown) => {
+  if (labour) labour.obey(message as Order);
+  else labour = new Labour(message as WorkerSetup, (report, transfer) => port.postMessage(report, transfer));
+});

@@ -53,11 +53,16 @@ export interface OpenedVault extends AsyncDisposable {
 }
 
 /** Opens the vault that flags and environment name. */
-export async function openVault(flags: AccessFlags, context: VaultContext): Promise<OpenedVault> {
+/** `cacheBytes` is of the store, as in {@link openStore}: for reading here and there. */
+export async function openVault(
+  flags: AccessFlags,
+  context: VaultContext,
+  options: { readonly cacheBytes?: number } = {},
+): Promise<OpenedVault> {
   const { signal } = context;
   const location = locationOf(flags, context);
   const secret = await secretOf(flags, context);
-  const store = await openStore(location, { signal });
+  const store = await openStore(location, { signal, ...options });
   try {
     const vault = await Vault.open(store, secret, { signal });
     return { vault, store, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };

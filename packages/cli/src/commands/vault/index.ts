@@ -81,6 +81,7 @@ function addRestoring(vault: Command, enter: Enter): void {
     .option("--listen <host:port>", "serve on TCP; port 0 takes a free one")
     .option("--tls <directory>", "demand TLS, with ca-cert.pem, server-cert.pem and server-key.pem")
     .option("--write-overlay <file>", "let clients write, and keep what they write in this file")
+    .option("--cache <size>", "keep so much of what was read in memory (an eighth of the memory, 1G at most)", byteCount)
     .action(async (point: string, flags: MapFlags) => await (await import("./map.ts")).mapPoint(point, flags, enter()));
 }
 

@@ -1,7 +1,9 @@
 import { once } from "node:events";
+import { totalmem } from "node:os";
+import { constrainedMemory } from "node:process";
 import { describeError, isCancelled } from "@godwit/core";
 import { loadTlsDirectory, type NbdAddress, type NbdExport, openOverlay, serveNbd } from "@godwit/nbd";
-import type { Vault } from "@godwit/vault";
+import { prepareThreads, type Vault } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
@@ -12,6 +14,18 @@ export interface MapFlags extends AccessFlags {
   readonly listen?: string;
   readonly tls?: string;
   readonly writeOverlay?: string;
+  /** Bytes. */
+  readonly cache?: number;
+}
+
+/** Of what a remote store gave, still sealed: neighbours of what was asked for come along. */
+const storeCacheBytes = 64 << 20;
+
+/** An eighth of the memory that this process may use, from 96 MiB to 1 GiB. */
+function usualCache(): number {
+  const limit = constrainedMemory();
+  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  return Math.min(1 << 30, Math.max(96 << 20, Math.floor(memory / 8)));
 }
 
 function addressOf({ socket, listen }: MapFlags): NbdAddress {
@@ -30,7 +44,9 @@ export async function mapPoint(text: string, flags: MapFlags, context: VaultCont
   const { signal, err } = context;
   const listen = addressOf(flags);
   const wanted = splitPoint(text);
-  await using opened = await openVault(flags, context);
+  // They start on one core while another works the passphrase out.
+  prepareThreads();
+  await using opened = await openVault(flags, context, { cacheBytes: storeCacheBytes });
   await using stack = new AsyncDisposableStack();
   const exported = await openExport(opened.vault, wanted, flags, stack, signal);
   const server = stack.use(
@@ -57,13 +73,13 @@ export async function mapPoint(text: string, flags: MapFlags, context: VaultCont
 async function openExport(
   vault: Vault,
   { point: text, disk }: { readonly point: string; readonly disk: string | undefined },
-  { writeOverlay }: MapFlags,
+  { writeOverlay, cache = usualCache() }: MapFlags,
   stack: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<NbdExport & { readonly point: string }> {
   const point = await vault.point(text, { signal });
   const name = disk ?? (point.disks.length === 1 ? point.disks[0]!.name : undefined);
-  const source = stack.use(await vault.openDisk(point, name, { signal }));
+  const source = stack.use(await vault.openDisk(point, name, { signal, cacheBytes: cache }));
   const description = `${point.name}, ${point.time} (${shortId(point.id)})`;
   const common = { name: name!, description, point: point.id };
   if (writeOverlay === undefined) return { ...common, source };

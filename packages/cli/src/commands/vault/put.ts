@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type ConsistencyLevel, type Point, pointToJson, type Vault, VaultError } from "@godwit/vault";
+import { type ConsistencyLevel, type Point, pointToJson, prepareThreads, type Vault, VaultError } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
@@ -24,6 +24,8 @@ export async function putImages(images: readonly string[], flags: PutFlags, cont
     throw new CliError(exitCode.usage, "--changed needs --base: the recovery point that the list of changes starts from");
   }
   const definition = flags.definition === undefined ? undefined : await readDefinition(flags.definition);
+  // They start on one core while another works the passphrase out.
+  prepareThreads();
   await using opened = await openVault(flags, context);
   await using stack = new AsyncDisposableStack();
   const disks = await openDisks(wishes, stack, signal);

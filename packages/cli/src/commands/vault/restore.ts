@@ -1,7 +1,7 @@
 import { open, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BlockSink, BlockSource, Extent } from "@godwit/core";
-import { FileImage, FileTarget, type Point, type PointDisk, diskOf } from "@godwit/vault";
+import { FileImage, FileTarget, type Point, type PointDisk, diskOf, prepareThreads } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { renderTable } from "../../output/table.ts";
 import { formatBytes } from "../../output/units.ts";
@@ -28,6 +28,8 @@ interface Restored {
 export async function restorePoint(text: string, target: string, flags: RestoreFlags, context: VaultContext): Promise<void> {
   const { signal } = context;
   const wanted = splitPoint(text);
+  // They start on one core while another works the passphrase out.
+  prepareThreads();
   await using opened = await openVault(flags, context);
   const point = await opened.vault.point(wanted.point, { signal });
   const results: Restored[] = [];

@@ -1,13 +1,13 @@
 import { isUnreadable } from "../../errors.ts";
 import { batchName, objectName } from "../../format/objects.ts";
 import type { VaultParts } from "../../parts.ts";
-import { giveUp, readSession } from "../give-up.ts";
+import { giveUp, readForGiveUp } from "../give-up.ts";
 import { WriteSession } from "../session.ts";
 import { activeSessions } from "./survey.ts";
 
 /**
- * Gives up the sessions that wrote nothing for `staleAfterMs`, by the storage's own clock; their ids. One whose object
- * is damaged stays, as nothing can keep it from making its point.
+ * Gives up the sessions that wrote nothing for `staleAfterMs`, by the storage's own clock, also where their objects are
+ * damaged; their ids.
  */
 export async function giveUpStale(parts: VaultParts, staleAfterMs: number, signal: AbortSignal): Promise<string[]> {
   const active = await activeSessions(parts, signal);
@@ -18,7 +18,7 @@ export async function giveUpStale(parts: VaultParts, staleAfterMs: number, signa
     const sign = await lastSign(parts, session, signal);
     if (now === undefined || sign === undefined || now - sign <= staleAfterMs) continue;
     try {
-      const content = await readSession(parts, session, signal);
+      const content = await readForGiveUp(parts, session, signal);
       if (!content) continue;
       await giveUp(parts, session, content.point, signal);
       givenUp.push(session);
