@@ -54,6 +54,7 @@ describe("a protection group", () => {
 
   it("keeps to its bandwidth, and to another one while a capture runs", async () => {
     const alpha = site.lab.host("alpha");
+    await site.godwit.run(["group", "pause", "webs"]); // until there is something to read
     await site.godwit.run(["group", "edit", "webs", "--bandwidth", "00:00-23:59 1M", "--bandwidth", "1M"]);
     const bulk = await site.lab.createGuest({ name: "web2", host: alpha, extraDisks: [{ sizeMiB: 40, format: "raw" }] });
     await alpha.exec([
@@ -65,6 +66,7 @@ describe("a protection group", () => {
       "conv=notrunc",
       "status=none",
     ]);
+    await site.godwit.run(["group", "resume", "webs"]);
     const capturing = async (): Promise<Job | undefined> =>
       (await site.godwit.json<Job[]>(["job", "list", "--limit", "100"])).find(
         ({ kind, subject }) => kind === "vm.capture" && subject.name === "web2",

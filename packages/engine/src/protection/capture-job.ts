@@ -18,12 +18,23 @@ import { heal } from "./heal.ts";
 import { CHECKPOINT_FILE, type CaptureDone, type CaptureInput, type CaptureResult, type TrackingRecord } from "./model.ts";
 import { checkpointName } from "./names.ts";
 import { Pace, pacing } from "./pace.ts";
-import { type CapturePlan, judgeConsistency, levels, planCapture, type PlanInput, type Verdict, withoutTracking } from "./plan.ts";
+import {
+  type CapturePlan,
+  judgeConsistency,
+  levels,
+  planCapture,
+  type PlanInput,
+  scratchNeeded,
+  scratchStartBytes,
+  type Verdict,
+  withoutTracking,
+} from "./plan.ts";
 import { openDisks, readInto } from "./reading.ts";
 import type { UsableRoute } from "./routes.ts";
 import type { Captures, ProtectionHosts } from "./service.ts";
+import { together } from "./shared-pace.ts";
 import type { TrafficMeter } from "./traffic.ts";
-import { guard, Parked } from "./watch.ts";
+import { guard, needStillOff, Parked } from "./watch.ts";
 
 type Context = JobContext<CaptureInput>;
 
@@ -45,9 +56,6 @@ interface Attempt {
   readonly planned: PlanInput;
   readonly before: string | undefined;
 }
-
-/** Free bytes for overwritten blocks that a capture begins with at least, and the least that it goes on with. */
-const scratchStartBytes = 256 << 20;
 
 /**
  * The job that takes one recovery point of a VM, wherever it is when its turn comes. What it makes on the host is on
@@ -157,8 +165,7 @@ class Run {
     const begun = await this.#begin(route, attempt);
     try {
       const verdict = await this.#judge(planned.facts, begun);
-      const off = planned.facts.state === "off";
-      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict, off });
+      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict, off: planned.facts.state === "off" });
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
@@ -261,13 +268,7 @@ class Run {
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
     const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
-    const shared = this.#captures.sharedPace(this.#input);
-    const both: Pick<Pace, "take"> = {
-      async take(bytes, signal) {
-        await shared?.take(bytes, signal);
-        await pace.take(bytes, signal);
-      },
-    };
+    const both = together(this.#captures.sharedPace(this.#input), pace);
     const stored = await readInto(
       vault,
       { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
@@ -275,22 +276,11 @@ class Run {
         signal: watch.signal,
         warm,
         progress: (progress) => this.#context.progress(progress),
-        beforeCommit: async () => (off ? await this.#isStillOff(backup, begun.moment) : undefined),
+        beforeCommit: async () => (off ? await needStillOff(backup, begun.moment, vmId, watch.signal) : undefined),
       },
     );
     const checked = check && base ? await compareWithLast(vault, base, stored.point, stored.lists, watch.signal) : undefined;
     return { ...stored, felt: following.felt(), ...(checked && { checked }) };
-  }
-
-  /** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. */
-  async #isStillOff(backup: HostBackup, moment: Moment): Promise<void> {
-    const { signal } = this.#context;
-    const { state, name } = await backup.facts(this.#input.vmId, { signal });
-    if (state !== "off")
-      throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
-    const touched = await moment.touched?.({ signal });
-    if (touched === undefined) return;
-    throw new EngineError("conflict", `${touched} was written to while it was read, though ${name} is off: capture it again`);
   }
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
@@ -368,11 +358,4 @@ class Run {
   #recorded(name: string): unknown {
     return this.#context.recorded(name)?.output;
   }
-}
-
-/** Twice what changed between the last points, as nobody knows how long this reading takes; never more than the disks hold. */
-function scratchNeeded({ disks }: BackupFacts, base: Point | undefined): number {
-  const capacity = disks.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0);
-  const changed = base?.parent === undefined ? 0 : (base.figures["readBytes"] ?? 0);
-  return Math.min(capacity, Math.max(scratchStartBytes, 2 * changed));
 }

@@ -71,3 +71,13 @@ export function judgeConsistency(facts: Pick<BackupFacts, "state" | "agent">, fr
   const agents = { none: "the VM has no guest agent", disconnected: "the guest's agent is not connected", connected: freeze.text };
   return { level: "crash", evidence: [agents[facts.agent]] };
 }
+
+/** Free bytes for overwritten blocks that a capture begins with at least, and the least that it goes on with. */
+export const scratchStartBytes = 256 << 20;
+
+/** Twice what changed between the last points, as nobody knows how long this reading takes; never more than the disks hold. */
+export function scratchNeeded({ disks }: BackupFacts, base: Point | undefined): number {
+  const capacity = disks.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0);
+  const changed = base?.parent === undefined ? 0 : (base.figures["readBytes"] ?? 0);
+  return Math.min(capacity, Math.max(scratchStartBytes, 2 * changed));
+}

@@ -53,3 +53,13 @@ export class SharedPace {
     return this.#rate;
   }
 }
+
+/** What a capture's own pace and that of its group allow. */
+export function together(shared: SharedPace | undefined, own: Pick<SharedPace, "take">): Pick<SharedPace, "take"> {
+  return {
+    async take(bytes, signal) {
+      await shared?.take(bytes, signal);
+      await own.take(bytes, signal);
+    },
+  };
+}

@@ -1,5 +1,6 @@
 import { anySignal, type Clock, describeError } from "@godwit/core";
 import { EngineError } from "../model/errors.ts";
+import type { HostBackup, Moment } from "../ports/backup.ts";
 import type { WaitingMove } from "./service.ts";
 
 /** The reading ended because the VM must move. */
@@ -67,4 +68,14 @@ async function look(
     if (!both.aborted)
       over.abort(new EngineError("host-lost", `the host was lost while it was read: ${describeError(error)}`, {}, { cause: error }));
   }
+}
+
+/** QEMU refuses to start a VM whose qcow2 images are read; raw ones it does not guard. Throws `conflict` when it was not off all along. */
+export async function needStillOff(backup: HostBackup, moment: Moment, vmId: string, signal: AbortSignal): Promise<void> {
+  const { state, name } = await backup.facts(vmId, { signal });
+  if (state !== "off")
+    throw new EngineError("conflict", `${name} was started while its images were read: capture it again, now while it runs`);
+  const touched = await moment.touched?.({ signal });
+  if (touched === undefined) return;
+  throw new EngineError("conflict", `${touched} was written to while it was read, though ${name} is off: capture it again`);
 }

@@ -43,6 +43,21 @@ describe("the definition of a recovered VM", () => {
     assert.deepEqual(parseDomain(adapt(text, { id: uuid, name, newIdentity: false, disks: [], networks: {} })).nics, nics);
   });
 
+  it("has files in place of network disks and devices, and no secret of theirs", () => {
+    const source = (xml: string): string => fixture("linux-running.xml").replace(/<source file='[^']*'[^]*?(?:\/>|<\/source>)/, () => xml);
+    const { target } = parseDomain(fixture("linux-running.xml")).disks.find((disk) => disk.source?.type === "file") ?? assert.fail();
+    for (const xml of [
+      "<source protocol='nbd' name='web'/>",
+      "<source protocol='rbd' name='pool/web'><host name='a'/><auth username='x'><secret type='ceph' uuid='u'/></auth></source>",
+      "<source dev='/dev/vg/web'/>",
+    ]) {
+      const wanted = { id, name: "x", newIdentity: true, disks: [{ target, path: "/pool/x.qcow2" }], networks: {} };
+      const adapted = adapt(source(xml), wanted);
+      assert.equal(parseDomain(adapted).disks.find((disk) => disk.target === target)?.source?.path, "/pool/x.qcow2");
+      assert.doesNotMatch(adapted, /protocol=|<auth|\/dev\/vg/);
+    }
+  });
+
   it("is refused rather than guessed where an image cannot be moved in it", () => {
     const text = fixture("linux-running.xml");
     const wanted = { id, name: "x", newIdentity: true, disks: [{ target: "nope", path: "/pool/x" }], networks: {} };

@@ -37,6 +37,7 @@ export function filesCaptureJob(files: GuestFiles): JobKind<FilesCaptureInput> {
 async function capture(files: GuestFiles, context: JobContext<FilesCaptureInput>): Promise<FilesCaptured> {
   const { id, input, signal } = context;
   const { captures, spoolDir } = files.options;
+  await endEarlier(files, context);
   const { clock, vaults } = captures.options;
   const startedAt = clock.monotonic();
   const vm = await ready(captures, input.vmId, signal);
@@ -118,6 +119,22 @@ async function withChannel<T>(
   }
 }
 
+/** What a server that died had plugged in goes, even when the job has been cancelled meanwhile. */
+async function endEarlier(files: GuestFiles, context: JobContext<FilesCaptureInput> | JobContext<FilesRecoverInput>): Promise<void> {
+  const { input, attempt, stopping } = context;
+  if (attempt === 1) return;
+  try {
+    const { hostId } = files.options.captures.place(input.vmId);
+    await files.host(hostId).end(input.vmId, { signal: stopping });
+  } catch (error) {
+    stopping.throwIfAborted();
+    await context.reason({
+      code: "left-behind",
+      text: `a channel may be left in ${input.vm}, the next capture of files removes it: ${describeError(error)}`,
+    });
+  }
+}
+
 async function ready(captures: Captures, vmId: string, signal: AbortSignal): Promise<VmView> {
   const vm = captures.place(vmId);
   const { state, agent } = await captures.backup(vm.hostId).facts(vmId, { signal });
@@ -141,6 +158,7 @@ export function filesRecoverJob(files: GuestFiles): JobKind<FilesRecoverInput> {
 async function recover(files: GuestFiles, context: JobContext<FilesRecoverInput>): Promise<FilesRecovered> {
   const { id, input, signal, stopping } = context;
   const { captures } = files.options;
+  await endEarlier(files, context);
   const { clock, vaults } = captures.options;
   const startedAt = clock.monotonic();
   await using opened = await vaults.openApart(input.vaultId, { signal });

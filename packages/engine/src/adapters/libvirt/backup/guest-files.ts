@@ -96,20 +96,21 @@ async function packIn(
   const mark = `GODWIT-END ${randomBytes(16).toString("hex")}`;
   const pid = await start(guest, [pack, "sh", name, mark, ...paths.map((path) => path.replace(/^\/+/, "") || ".")], signal);
   const over = new AbortController();
-  const ended = awaitEnd(guest, pid, anySignal(signal, over.signal)).then(async (status) => {
+  // Asked once: an agent forgets a command whose end it has told.
+  const status = awaitEnd(guest, pid, anySignal(signal, over.signal));
+  const stopped = status.then(async (end) => {
     await parts.clock.sleep(arrivalMs, { signal: over.signal });
-    throw new EngineError("invalid", `the guest stopped sending: ${wordsOf(status)}`);
+    throw new EngineError("invalid", `the guest stopped sending: ${wordsOf(end)}`);
   });
   try {
-    const { code, kind } = await Promise.race([ended, readArchive(socket, mark, take, signal)]);
-    over.abort();
-    const words = wordsOf(await awaitEnd(guest, pid, signal));
+    const { code, kind } = await Promise.race([stopped, readArchive(socket, mark, take, signal)]);
+    const words = wordsOf(await status);
     // GNU tar ends with 1 when a file changed while it was read; others when one was not read at all.
     if (code !== 0 && !(code === 1 && kind === "gnu")) throw new EngineError("invalid", `the guest could not read all of it: ${words}`);
     return { warnings: code === 0 ? [] : [words] };
   } finally {
     over.abort();
-    await ended.catch(() => undefined);
+    await stopped.catch(() => undefined);
   }
 }
 
@@ -147,15 +148,18 @@ async function unpackIn(
   using _closed = { [Symbol.dispose]: () => socket.destroy() };
   const pid = await start(guest, [unpack, "sh", name, into, `${source.size}`], signal);
   const over = new AbortController();
+  const both = anySignal(signal, over.signal);
   // A command that ends early reads no more, and what we write would wait for ever.
-  const ended = awaitEnd(guest, pid, signal).finally(() => over.abort());
+  const status = awaitEnd(guest, pid, both);
+  const sending = send(source, socket, progress, both);
   try {
-    await Promise.race([ended, send(source, socket, progress, anySignal(signal, over.signal))]);
-  } catch (error) {
-    if (!over.signal.aborted || signal.aborted) throw error;
+    await Promise.race([status, sending]);
+    const end = await status;
+    if (end.code !== 0) throw new EngineError("invalid", `the guest could not unpack all of it: ${wordsOf(end)}`);
+  } finally {
+    over.abort();
+    await Promise.allSettled([status, sending]);
   }
-  const status = await ended;
-  if (status.code !== 0) throw new EngineError("invalid", `the guest could not unpack all of it: ${wordsOf(status)}`);
 }
 
 async function send(source: BlockSource, socket: Duplex, progress: (bytes: number) => void, signal: AbortSignal): Promise<void> {
