@@ -183,8 +183,8 @@ describe("files of a VM that stands still", () => {
 
   it("have not arrived when it ends in the middle, or when they are not the same", async () => {
     world.moves = [
-      async ({ progress }) => {
-        progress({ ...figures, diskProcessedBytes: 50 });
+      async (hooks) => {
+        hooks.progress({ ...figures, diskProcessedBytes: 50 });
         throw new MoveError("No space left on device", true);
       },
     ];
