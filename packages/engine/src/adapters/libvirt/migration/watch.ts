@@ -20,8 +20,7 @@ export class Watch {
   readonly #contract: ContractWatch;
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
-  /** When it was given up, or cancelled; milliseconds of the clock. */
-  #givenUpAt: number | undefined;
+  #loosening: Promise<void> | undefined;
   #moved = { bytes: -1, at: 0 };
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
@@ -61,7 +60,7 @@ export class Watch {
 
   async stop(): Promise<void> {
     this.#ended.abort();
-    await this.#polling;
+    await Promise.all([this.#polling, this.#loosening]);
   }
 
   async #poll(): Promise<void> {
@@ -69,8 +68,8 @@ export class Watch {
     while (!this.#ended.signal.aborted) {
       try {
         if (signal.aborted || this.#givenUp !== undefined) {
+          this.#loosening ??= this.#loosen().catch(() => undefined); // It ended.
           await unlessRefused(source.remote.domainAbortJob({ dom }));
-          await this.#loosen();
         }
         const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
         if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
@@ -81,15 +80,18 @@ export class Watch {
     }
   }
 
-  /** libvirt waits for disks that are under way to be given up by the other end, and behind a dead link that is for as long as TCP does. */
+  /**
+   * libvirt waits for disks that are under way to be given up by the other end, and behind a dead link that is for as long
+   * as TCP does; so long it answers nothing that is asked of the guest.
+   */
   async #loosen(): Promise<void> {
     const { clock, hooks, copies, request } = this.#move;
     // Once a guest may be running there, the connection is what its memory comes by.
     if (copies.length === 0 || request.contract.policy === "post-copy") return;
-    this.#givenUpAt ??= clock.monotonic();
-    if (clock.monotonic() - this.#givenUpAt < stuckMs) return;
-    this.#givenUpAt = clock.monotonic();
-    await hooks.stuck?.();
+    while (!this.#ended.signal.aborted) {
+      await clock.sleep(stuckMs, { signal: this.#ended.signal });
+      await hooks.stuck?.();
+    }
   }
 
   async #show(progress: MoveProgress): Promise<void> {
