@@ -106,7 +106,9 @@ async function begin({ godwit }: Site, args: readonly string[], phase: RegExp): 
   await eventually(`${phase} of ${args.join(" ")}`, async () => {
     const job = await showJob(godwit, id);
     if (isEnded(job)) assert.fail(`the job ended too early: ${JSON.stringify(job.error)}`);
-    return phase.test(job.progress?.phase ?? "");
+    // Of files that are carried, a part is there: before the first byte, another network would be tried.
+    const { phase: now = "", diskTotalBytes, diskRemainingBytes = 0 } = job.progress ?? {};
+    return phase.test(now) && (diskTotalBytes === undefined || diskRemainingBytes < diskTotalBytes);
   });
   return id;
 }
