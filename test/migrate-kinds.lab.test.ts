@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Job, MigrationResult, StorageMoveResult, Vm } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, migrate, type Site, startSite, vmHost } from "./support/site.ts";
@@ -137,15 +139,27 @@ describe("every way to move a VM", () => {
     await assertVariables(site.lab.host("bravo"), site.lab.host("alpha"));
   });
 
-  it("cold, encrypted, with its disks and its firmware's variables", async () => {
+  const tag = async (tags: string): Promise<void> => {
+    const file = join(site.lab.dir, "cluster.yaml");
+    await writeFile(file, `apiVersion: godwit/v1\nkind: Cluster\nplacement: { tags: [${tags}] }\n`);
+    await site.godwit.run(["apply", "-f", file]);
+  };
+
+  it("cold, encrypted, with its disks, its firmware's variables, and the VM-Generation-ID that it needs", async () => {
     const [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
     await site.godwit.run(["vm", "stop", "web", "--off"]);
+    await tag("{ vms: [web], tags: [domain-controller] }");
     const result = await migrate(site.godwit, "web", "alpha", "--storage", "local", "--tls");
     assert.equal(result.kind, "cold");
     assertCarried(result, "migration");
     await assertVariables(alpha, bravo);
+    await tag("");
     const { stdout } = await alpha.virsh(["dumpxml", "web"]);
-    await alpha.define(stdout.replace(/<loader .*<\/loader>/, "").replace(/<nvram>.*<\/nvram>/, "")); // which excludes snapshots with memory
+    assert.match(stdout, /<genid>[0-9a-f-]{36}<\/genid>/);
+    // Firmware in flash excludes snapshots with memory.
+    await alpha.define(
+      [/<loader .*<\/loader>/, /<nvram>.*<\/nvram>/, /<genid>.*<\/genid>/].reduce((xml, part) => xml.replace(part, ""), stdout),
+    );
     await site.godwit.run(["vm", "start", "web"]);
     await guest.waitForAgent({ host: alpha });
   });

@@ -172,6 +172,10 @@ describe("moving a running VM between real hosts", () => {
     assert.deepEqual((await away("--tls")).transport, { ...plain, tls: true });
     assert.deepEqual((await away("--parallel", "3")).transport, { ...plain, parallelConnections: 3 });
     assert.deepEqual((await away("--compression", "xbzrle")).transport, { ...plain, compression: "xbzrle" });
+    // Without a copy only where the machine lets guests lock memory: refused with that reason, or done.
+    const to = (await vmHost(site.godwit, "web")).startsWith("bravo") ? "charlie" : "bravo";
+    const zeroCopy = await site.godwit.try(["vm", "migrate", "web", "--to", to, "--zero-copy", "--parallel", "2"]);
+    if (zeroCopy.code !== 0) assert.match(zeroCopy.stderr, /memory/);
     await assertOneWholeGuest(site.lab, guest);
   });
 
@@ -179,8 +183,6 @@ describe("moving a running VM between real hosts", () => {
     const from = await assertOneWholeGuest(site.lab, guest);
     const to = site.lab.host(from === "bravo" ? "charlie" : "bravo");
     const [ca, other] = ["/etc/pki/qemu/ca-cert.pem", "/etc/pki/qemu/server-cert.pem"];
-    const zeroCopy = await site.godwit.try(["vm", "migrate", "web", "--to", to.name, "--zero-copy", "--parallel", "2"]);
-    assert.match(zeroCopy.stderr, /may not let guests lock their memory, which zero-copy needs/);
     await to.exec(["bash", "-c", `mv ${ca} ${ca}.kept && cp ${other} ${ca}`]);
     const stranger = await site.godwit.try(["vm", "migrate", "web", "--to", to.name, "--tls"]);
     assert.equal(stranger.code, 1, stranger.stderr);

@@ -4,11 +4,11 @@ import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, isEnded, showJob, type Site, startSite, vmHost } from "./site.ts";
 
 /**
- * Data of the second disk, and the ways to bravo: together they keep a copy under way for 16 s at least, so that a blow
- * hits it also on a busy machine. No copy has to arrive.
+ * Data of the second disk, and the ways to bravo: together they keep a copy over the migration network under way for 16 s
+ * at least, so that a blow hits it also on a busy machine. No copy has to arrive.
  */
 const dataMiB = 16;
-const slowMbit = 8;
+const slowMbit = { management: 40, migration: 8 } as const;
 
 /** Two hosts, and a guest with two local disks on alpha that is to be struck while it, or they, move. */
 export interface StruckSite extends AsyncDisposable {
@@ -45,7 +45,7 @@ export async function startStruckSite(): Promise<StruckSite> {
   await guest.start(alpha);
   await guest.waitForAgent({ host: alpha });
   const slowDown = async (): Promise<void> => {
-    for (const network of ["management", "migration"] as const) await site.lab.faults.slowLink(bravo, network, { mbit: slowMbit });
+    for (const network of ["management", "migration"] as const) await site.lab.faults.slowLink(bravo, network, { mbit: slowMbit[network] });
   };
   await site.godwit.run(["live-migration", "set", "--order", "migration"]);
   await slowDown();
@@ -106,7 +106,9 @@ async function begin({ godwit }: Site, args: readonly string[], phase: RegExp): 
   await eventually(`${phase} of ${args.join(" ")}`, async () => {
     const job = await showJob(godwit, id);
     if (isEnded(job)) assert.fail(`the job ended too early: ${JSON.stringify(job.error)}`);
-    return phase.test(job.progress?.phase ?? "");
+    // Of files that are carried, a part is there: before the first byte, another network would be tried.
+    const { phase: now = "", diskTotalBytes, diskRemainingBytes = 0 } = job.progress ?? {};
+    return phase.test(now) && (diskTotalBytes === undefined || diskRemainingBytes < diskTotalBytes);
   });
   return id;
 }

@@ -14,7 +14,6 @@ import {
   transportOf,
 } from "./model.ts";
 import { jobProgress } from "./progress.ts";
-import { cutConnections } from "./connections.ts";
 import type { PauseContract } from "./contract.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
@@ -201,27 +200,9 @@ class Run {
     return open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
-      {
-        phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }),
-        progress: (progress) => context.progress(shown(progress)),
-        stuck: () => this.#cutConnections(network.destinationAddress ?? ""),
-      },
+      { phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }), progress: (progress) => context.progress(shown(progress)) },
       { signal: input.peerToPeer ? unlessStopping(context) : context.signal },
     );
-  }
-
-  /** The guest itself is not touched: its disk errors are those of a copy that is given up anyway. */
-  async #cutConnections(address: string): Promise<void> {
-    const { stopping, input } = this.#context;
-    const shell = this.#migrations.shell(input.sourceId);
-    if (!shell) return;
-    try {
-      const count = await cutConnections(shell, input.vm, address, stopping);
-      this.#context.log("warn", `${address} does not answer: ${count} connections of ${input.vm} to it were ended`);
-    } catch (error) {
-      stopping.throwIfAborted();
-      this.#context.log("warn", `the connections to ${address} could not be ended: ${describeError(error)}`);
-    }
   }
 
   async #settle(): Promise<Settled> {

@@ -140,6 +140,8 @@ export interface ReadyPlan {
   /** Absent in jobs of before there were any. */
   readonly smallFiles?: readonly SmallFile[];
   readonly autostart: boolean;
+  /** What it is for needs a VM-Generation-ID, and it has none: a VM that is off gets one on the way. */
+  readonly addGenerationId?: boolean;
   /** Only of a quick migration. */
   readonly memory?: MemoryFile;
 }

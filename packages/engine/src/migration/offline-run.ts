@@ -96,6 +96,7 @@ export class OfflineRun {
     const mapping: Mapping = {
       disks: ready.copies.map(({ target }, at) => ({ target, path: ready.copyPaths[at] ?? "" })),
       networks: this.#input.networkMap ?? {},
+      ...(ready.addGenerationId === true && kind === "cold" && { generationId: true }),
     };
     await this.#reach("defining");
     await destination.define(await source.carried(vmId, { signal }), mapping, { signal });

@@ -47,6 +47,8 @@ export interface MigrationsOptions {
   readonly clock?: Clock;
   /** What the site's own rules say of a move: placement, workloads, maintenance. */
   readonly rules?: (input: MigrationInput, kind: MigrationPlan["kind"]) => Promise<readonly Check[]>;
+  /** Whether what the VM is for needs a VM-Generation-ID that it has not. */
+  readonly lacksGenerationId?: (input: MigrationInput) => Promise<boolean>;
 }
 
 interface Cancellable {
@@ -154,6 +156,7 @@ export class Migrations {
       sourcePaths: plan.copies.map((copy) => copy.from),
       sharingProven: onDisks.length > 0 && onDisks.every(([, one]) => one === "shared"),
       autostart: vm.vm.autostart,
+      ...(kind === "cold" && (await this.options.lacksGenerationId?.(input)) === true && { addGenerationId: true }),
       ...(memory && { memory }),
     };
   }

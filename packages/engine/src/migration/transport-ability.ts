@@ -9,7 +9,8 @@ ok=yes
 for name in ca-cert server-cert server-key client-cert client-key; do [ -s "$dir/$name.pem" ] || ok=no; done
 echo "certificates $ok"
 for file in /run/virtqemud.pid /run/libvirtd.pid /var/run/libvirtd.pid; do
-  if read -r pid 2>/dev/null <"$file" && [ -r "/proc/$pid/status" ]; then sed -n 's/^CapEff:[[:space:]]*/capabilities /p' "/proc/$pid/status"; break; fi
+  pid=$(cat "$file" 2>/dev/null)
+  if [ -n "$pid" ] && [ -r "/proc/$pid/status" ]; then sed -n 's/^CapEff:[[:space:]]*/capabilities /p' "/proc/$pid/status"; break; fi
 done`;
 
 /** The bit of CAP_SYS_RESOURCE (linux, include/uapi/linux/capability.h): with it the daemon raises a guest's limit of locked memory. */

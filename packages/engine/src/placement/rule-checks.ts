@@ -11,8 +11,7 @@ export function ruleChecks(
 ): Check[] {
   const broken = [...ruleReasons(vm, seat, board).map(({ code, text, change }) => fail(code, text, change)), ...workload(vm, kind)];
   if (broken.length > 0) return broken;
-  const doubts = generationId(vm);
-  if (doubts.length > 0) return doubts;
+  if (lacksGenerationId(vm)) return [generationId(vm, kind)];
   return [{ id: "rules", verdict: "pass", text: `${seat.host.name} takes VMs, and no rule of the site keeps ${vm.name} away from it` }];
 }
 
@@ -24,12 +23,17 @@ function workload({ policy, name }: SiteVm, kind: MoveKind): Check[] {
     );
 }
 
-/** No reason against a move, which does not change the id; but a later restore or copy would go unnoticed. */
-function generationId({ policy, name, generationId }: SiteVm): Check[] {
-  const needing = policy.profiles.filter((profile) => profile.vmGenerationId === "needed");
-  if (generationId !== false || needing.length === 0) return [];
-  const text = `${name} (${needing[0]!.title}) has no VM-Generation-ID: it would not notice a restore or a copy`;
-  return [{ id: "workload", verdict: "warn", text, remedy: `give it one, and start it anew: godwit vm add-generation-id ${name}` }];
+/** Whether one of its profiles needs a VM-Generation-ID, and it is known to have none. */
+export function lacksGenerationId({ policy, generationId }: Pick<SiteVm, "policy" | "generationId">): boolean {
+  return generationId === false && policy.profiles.some((profile) => profile.vmGenerationId === "needed");
+}
+
+/** No reason against a live move, which does not change the id; but a later restore or copy would go unnoticed. */
+function generationId({ policy, name }: SiteVm, kind: MoveKind): Check {
+  const title = policy.profiles.find((profile) => profile.vmGenerationId === "needed")?.title ?? "";
+  if (kind === "cold") return { id: "workload", verdict: "pass", text: `${name} (${title}) is given a VM-Generation-ID on the way` };
+  const text = `${name} (${title}) has no VM-Generation-ID: it would not notice a restore or a copy`;
+  return { id: "workload", verdict: "warn", text, remedy: `give it one, and start it anew: godwit vm add-generation-id ${name}` };
 }
 
 function fail(id: string, text: string, remedy: string): Check {

@@ -10,7 +10,7 @@ import { gatherSite, type PlacementHosts, type PlacementNetworks } from "./gathe
 import type { Maintenance } from "./maintenance.ts";
 import type { Site, SiteVm } from "./model.ts";
 import { place, type Placement, type PlaceOptions } from "./place.ts";
-import { ruleChecks } from "./rule-checks.ts";
+import { lacksGenerationId, ruleChecks } from "./rule-checks.ts";
 import { type MoveKind, noPlacementSettings, type PlacementSettings } from "./rules.ts";
 
 export interface PlacementsOptions {
@@ -108,6 +108,12 @@ export class Placements {
     const board = new Board(site, new Set([vmId]));
     const seat = board.seat(destinationId);
     return vm && seat ? ruleChecks(vm, { seat, board, kind }) : [];
+  }
+
+  /** Whether what a VM is for needs a VM-Generation-ID that it has not. */
+  async lacksGenerationId({ vmId, sourceId }: Pick<MoveEnds, "vmId" | "sourceId">): Promise<boolean> {
+    const vm = (await this.site([])).vms.find(({ id, hostId }) => id === vmId && hostId === sourceId);
+    return vm !== undefined && lacksGenerationId(vm);
   }
 
   /** Runs the preflights of these moves, some at a time, and notes what they say. */

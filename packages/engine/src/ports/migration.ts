@@ -151,8 +151,6 @@ export interface MoveHooks {
   /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
   phase(phase: MovePhase): Promise<void>;
   progress(progress: MoveProgress): void;
-  /** It was given up some seconds ago, and the hypervisor still waits for the other end. */
-  stuck?(): Promise<void>;
 }
 
 /** Thrown by `move`. `connected` is false when not one byte of the guest could be sent: another network may do. */

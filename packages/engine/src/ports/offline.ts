@@ -10,6 +10,8 @@ export interface Mapping {
   readonly disks: readonly DiskMapping[];
   /** What network cards plug into, old name to new one. */
   readonly networks: Readonly<Record<string, string>>;
+  /** It is given a VM-Generation-ID, unless it has one. */
+  readonly generationId?: boolean;
 }
 
 export interface DiskMapping {

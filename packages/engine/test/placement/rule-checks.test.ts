@@ -40,6 +40,7 @@ describe("the site's rules on a move that somebody asks for", () => {
     assert.match(checks({ settings }, "quick").join(), /fail: dc1 \(Active Directory domain controller\) does not bear a quick migration/);
     const without = [{ name: "dc1", on: "alpha", generationId: false }];
     assert.match(checks({ settings, vms: without }).join(), /^warn: .*no VM-Generation-ID/);
+    assert.match(checks({ settings, vms: without }, "cold").join(), /^pass: .*is given a VM-Generation-ID on the way/);
     assert.match(checks({ settings, vms: [{ ...without[0]!, generationId: true }] }).join(), /^pass/);
   });
 });

@@ -1,7 +1,7 @@
 import { systemClock } from "@godwit/core";
 import { type Inventory, type JobRunner, Maintenance, type Networks, type Store } from "@godwit/engine";
 import type { Logger } from "pino";
-import { type MigrationPart, migrationPart, type MigrationRules } from "./migration.ts";
+import { type MigrationGenerationId, type MigrationPart, migrationPart, type MigrationRules } from "./migration.ts";
 import { type PlacementPart, placementPart } from "./placement.ts";
 import { type ValidationPart, validationPart } from "./validation.ts";
 
@@ -25,7 +25,8 @@ export function movingParts(needs: MovingNeeds): MovingParts {
   const { store, inventory, networks, jobs } = needs;
   const maintenance = new Maintenance({ store, clock: systemClock });
   const rules: MigrationRules = (input, kind) => placement.placements.checks(input, kind);
-  const migration = migrationPart(inventory, networks, { jobs, rules });
+  const lacksGenerationId: MigrationGenerationId = (input) => placement.placements.lacksGenerationId(input);
+  const migration = migrationPart(inventory, networks, { jobs, rules, lacksGenerationId });
   const { migrations } = migration;
   const placement = placementPart({ ...needs, maintenance, migrations });
   return { migration, placement, validation: validationPart({ inventory, networks, migrations, jobs }) };

@@ -95,7 +95,9 @@ function rootsFirst<T>(items: readonly T[], read: (item: T) => { readonly name: 
 
 async function define(connection: Connection, carried: Carried, mapping: Mapping, signal: AbortSignal): Promise<void> {
   const { remote } = connection;
-  const dom = await remote.domainDefineXmlFlags({ xml: mapDefinition(carried.definition, mapping), flags: 0 }, { signal });
+  const mapped = mapDefinition(carried.definition, mapping);
+  const xml = mapping.generationId === true ? withGenerationId(mapped) : mapped;
+  const dom = await remote.domainDefineXmlFlags({ xml, flags: 0 }, { signal });
   await remote.domainSetAutostart({ dom, autostart: 0 }, { signal });
   for (const { xml, current } of carried.snapshots) {
     const flags = SnapshotCreateFlags.REDEFINE | (current ? SnapshotCreateFlags.CURRENT : 0);

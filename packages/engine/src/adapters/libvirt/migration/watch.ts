@@ -9,8 +9,6 @@ import { moveProgress } from "./stats.ts";
 const pollMs = 250;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
-/** A move that was given up ends within this, or the other end does not answer. */
-const stuckMs = 5_000;
 
 /** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
 export class Watch {
@@ -20,8 +18,6 @@ export class Watch {
   readonly #contract: ContractWatch;
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
-  /** When it was given up, or cancelled; milliseconds of the clock. */
-  #givenUpAt: number | undefined;
   #moved = { bytes: -1, at: 0 };
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
@@ -68,10 +64,7 @@ export class Watch {
     const { source, dom, clock, signal } = this.#move;
     while (!this.#ended.signal.aborted) {
       try {
-        if (signal.aborted || this.#givenUp !== undefined) {
-          await unlessRefused(source.remote.domainAbortJob({ dom }));
-          await this.#loosen();
-        }
+        if (signal.aborted || this.#givenUp !== undefined) await unlessRefused(source.remote.domainAbortJob({ dom }));
         const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
         if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
         await clock.sleep(pollMs, { signal: this.#ended.signal });
@@ -79,17 +72,6 @@ export class Watch {
         return; // the connection is gone: the call under way says so
       }
     }
-  }
-
-  /** libvirt waits for disks that are under way to be given up by the other end, and behind a dead link that is for as long as TCP does. */
-  async #loosen(): Promise<void> {
-    const { clock, hooks, copies, request } = this.#move;
-    // Once a guest may be running there, the connection is what its memory comes by.
-    if (copies.length === 0 || request.contract.policy === "post-copy") return;
-    this.#givenUpAt ??= clock.monotonic();
-    if (clock.monotonic() - this.#givenUpAt < stuckMs) return;
-    this.#givenUpAt = clock.monotonic();
-    await hooks.stuck?.();
   }
 
   async #show(progress: MoveProgress): Promise<void> {
