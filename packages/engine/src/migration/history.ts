@@ -80,6 +80,8 @@ function endsOf({ sourceId = "", destinationId = "" }: Pick<PastLiveMove, "sourc
 
 /** So many of the last moves between two hosts tell of them: more would remember a link as it was. */
 const pairMoves = 9;
+/** A single move with disks, or without, may be an odd one: so many tell more than all the others do. */
+const alikeMoves = 2;
 
 /**
  * The moves that tell most of one that is to be made: those that copied disks as it does, or did not, between the
@@ -90,10 +92,11 @@ function nearest(
   { ends, copies = false }: PathFacts,
 ): { readonly moves: readonly PastLiveMove[]; readonly over: string } {
   const kind = moves.filter((move) => (move.copies ?? false) === copies);
-  const alike = kind.length > 0 ? kind : moves;
+  const known = kind.length >= alikeMoves;
+  const alike = known ? kind : moves;
   const same = ends === undefined ? undefined : endsOf({ sourceId: ends[0], destinationId: ends[1] });
   const between = alike.filter((move) => endsOf(move) === same).slice(0, pairMoves);
-  const what = copies && kind.length > 0 ? " with disks" : "";
+  const what = copies && known ? " with disks" : "";
   return between.length > 0 ? { moves: between, over: `between these hosts${what}` } : { moves: alike, over: `over this network${what}` };
 }
 

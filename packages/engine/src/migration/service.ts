@@ -148,10 +148,7 @@ export class Migrations {
     if (source.id === destination.id) return sameHost(input);
     const from = open(hosts.hypervisor(source.id));
     const to = open(hosts.hypervisor(destination.id));
-    const ends = { from, to, signal };
-    const gathered =
-      (kept === "use" ? await this.#kept.take(input, ends) : undefined) ?? (await this.#gather(input, ends, kept === "keep"));
-    if (kept === "keep") this.#kept.keep(input, gathered);
+    const gathered = await this.#facts(input, { from, to, signal }, kept);
     const { vm, copies, sharing } = gathered;
     const { kind = "live", storagePool, storageByDisk } = input;
     const verdicts = await networks.verdicts(source.id, destination.id);
@@ -212,6 +209,14 @@ export class Migrations {
       return { host, can: shell && (await readTransportAbility(shell, signal)) };
     });
     return transportChecks(input, await Promise.all(ends));
+  }
+
+  async #facts(input: MigrationInput, ends: Ends, kept: PrepareOptions["kept"]): Promise<GatheredFacts> {
+    const known = kept === "use" ? await this.#kept.take(input, ends) : undefined;
+    if (known) return known;
+    const gathered = await this.#gather(input, ends, kept === "keep");
+    if (kept === "keep") this.#kept.keep(input, gathered);
+    return gathered;
   }
 
   async #gather(input: MigrationInput, { from, to, signal }: Ends, planning: boolean): Promise<GatheredFacts> {

@@ -191,7 +191,8 @@ describe("what past moves teach", () => {
   it("is told by moves between the same hosts, if there were any, and by moves that took disks for one that does", () => {
     const fast = [100, 200, 300].map((size) => move(size * mib, size * 10, { sourceId: "a", destinationId: "b" }));
     const slow = [move(100 * mib, 10_000, { sourceId: "c", destinationId: "a" })];
-    const disks = [move(100 * mib, 5_000, { sourceId: "a", destinationId: "b", copies: true, otherMs: 3000 })];
+    const disk = move(100 * mib, 5_000, { sourceId: "a", destinationId: "b", copies: true, otherMs: 3000 });
+    const disks = [disk, disk];
     const path = (ends: [string, string], copies = false) => pathOf([...slow, ...disks, ...fast], { network: "lan", ends, copies });
     const said = (ends: [string, string], copies?: boolean): string => {
       const { bandwidth, overhead } = path(ends, copies);
@@ -200,7 +201,7 @@ describe("what past moves teach", () => {
     assert.equal(said(["a", "b"]), "100 MiB/s, 500 ms, as the last 3 moves between these hosts");
     assert.equal(said(["a", "c"]), "10 MiB/s, 500 ms, as the last move between these hosts");
     assert.equal(said(["b", "c"]), "100 MiB/s, 500 ms, as the last 4 moves over this network");
-    assert.equal(said(["b", "a"], true), "20 MiB/s, 3000 ms, as the last move between these hosts with disks");
+    assert.equal(said(["b", "a"], true), "20 MiB/s, 3000 ms, as the last 2 moves between these hosts with disks");
   });
 
   it("tells how moves at the same time hold each other up, and what each would have taken on its own", () => {
