@@ -82,7 +82,7 @@ describe("a drain that is hit", () => {
   }
 
   async function assertDrained(id: string, whole: readonly LabGuest[] = guests): Promise<MovesResult> {
-    const job = await ended(site.godwit, id, 150_000);
+    const job = await ended(site.godwit, id, 240_000);
     assert.equal(job.state, "done", JSON.stringify(job.error));
     assert.equal(await maintenance(), "drained");
     assert.equal((await alpha.virsh(["list", "--name"])).stdout.trim(), "");
