@@ -24,6 +24,8 @@ describe("a drain that is hit", () => {
   let site: Site;
   let alpha: LabHost;
   const guests: LabGuest[] = [];
+  /** Whose move was given up. */
+  const struck = new Set<string>();
   const named = (name: string): LabGuest => guests.find((guest) => guest.name === name) ?? assert.fail(name);
 
   before(async () => {
@@ -46,6 +48,7 @@ describe("a drain that is hit", () => {
       return hosts.every(({ state }) => state === "up");
     });
     if ((await maintenance()) !== undefined) await site.godwit.run(["host", "resume", "alpha", "--failback", "now"]);
+    await startStruckAnew();
     await eventually("all guests are seen on alpha", async () => {
       const vms = await site.godwit.json<{ name: string; host: string; state: string }[]>(["vm", "list"]);
       return guests.every(({ name }) => vms.some((vm) => vm.name === name && vm.host === "alpha" && vm.state === "running"));
@@ -54,6 +57,18 @@ describe("a drain that is hit", () => {
   });
 
   const maintenance = async (): Promise<string | undefined> => (await site.godwit.json<Host>(["host", "show", "alpha"])).maintenance?.state;
+
+  /**
+   * QEMU's emulation does not always notice what a guest writes while its move is given up and begun again on a machine
+   * that is busy: such a guest's memory is wrong after its next move, which is nothing that is tried here.
+   */
+  async function startStruckAnew(): Promise<void> {
+    const again = guests.filter(({ name }) => struck.has(name));
+    struck.clear();
+    for (const guest of again) await guest.destroy(alpha);
+    for (const guest of again) await guest.start(alpha);
+    for (const guest of again) await guest.waitForAgent({ host: alpha, timeoutMs: 180_000 });
+  }
 
   async function rules(text: string): Promise<void> {
     const file = join(site.lab.dir, "placement.yaml");
@@ -88,6 +103,7 @@ describe("a drain that is hit", () => {
     assert.equal((await alpha.virsh(["list", "--name"])).stdout.trim(), "");
     const hosts = await Promise.all(whole.map((guest) => assertOneWholeGuest(site.lab, guest)));
     const result = job.result as MovesResult;
+    for (const { vm, outcome, error } of result.moves) if (outcome !== "moved" && error?.kind !== "refused") struck.add(vm);
     for (const [at, { name }] of whole.entries()) {
       const last = result.moves.findLast(({ vm, outcome }) => vm === name && outcome === "moved");
       assert.equal(last?.destination, hosts[at], name);
@@ -95,13 +111,6 @@ describe("a drain that is hit", () => {
     }
     return result;
   }
-
-  it("by kill -9 of the server: the next one goes on, and ends with an empty host and whole guests", async () => {
-    const { id } = await begin();
-    await eventually("the first guest has moved", async () => (await showJob(site.godwit, id)).steps.some(({ name }) => name === "moves"));
-    await site.killAndRestartServer();
-    await assertDrained(id);
-  });
 
   it("by a capture under way: it parks, the guest moves at once, and the capture goes on there", async () => {
     await startVault(site);
@@ -138,26 +147,6 @@ describe("a drain that is hit", () => {
     assert.match(result.moves.find(({ vm, outcome }) => vm === last.vm && outcome === "failed")?.error?.message ?? "", /cannot move to/);
   });
 
-  it("by a cut of one destination's link: nobody is lost, and only networks that the rules allow carry the rest", async () => {
-    const { id, plan } = await begin("--to", "bravo,charlie");
-    const first = plan.entries[0] ?? assert.fail("nobody moves");
-    const there = site.lab.host(first.destination ?? "");
-    await underWay(first.vm);
-    await site.lab.faults.cutLink(there, "migration");
-    try {
-      const { moves } = await assertDrained(id);
-      assert.ok(
-        moves.some(({ outcome }) => outcome === "failed"),
-        "the one under way was given up",
-      );
-      const over = new Set(moves.flatMap(({ outcome, network }) => (outcome === "moved" ? [network] : [])));
-      for (const network of over) assert.ok(network === "migration" || network === "storage", network);
-    } finally {
-      await site.lab.faults.restoreLink(there, "migration");
-      await site.godwit.run(["network", "probe"]);
-    }
-  });
-
   it("by a destination's storage that fills up: the copy goes, and the VM goes elsewhere with its disks", async () => {
     await rules("{ name: last, vms: { names: [files] }, priority: low }");
     const { id, plan } = await begin();
@@ -189,6 +178,35 @@ describe("a drain that is hit", () => {
     await site.godwit.run(["host", "resume", "alpha", "--failback", "now"]);
     await site.godwit.run(["vm", "start", first.vm]);
     await guest.waitForAgent({ host: alpha });
+    struck.delete(first.vm);
+  });
+
+  it("by kill -9 of the server: the next one goes on, and ends with an empty host and whole guests", async () => {
+    const { id } = await begin();
+    await eventually("the first guest has moved", async () => (await showJob(site.godwit, id)).steps.some(({ name }) => name === "moves"));
+    await site.killAndRestartServer();
+    for (const { name } of guests) struck.add(name);
+    await assertDrained(id);
+  });
+
+  it("by a cut of one destination's link: nobody is lost, and only networks that the rules allow carry the rest", async () => {
+    const { id, plan } = await begin("--to", "bravo,charlie");
+    const first = plan.entries[0] ?? assert.fail("nobody moves");
+    const there = site.lab.host(first.destination ?? "");
+    await underWay(first.vm);
+    await site.lab.faults.cutLink(there, "migration");
+    try {
+      const { moves } = await assertDrained(id);
+      assert.ok(
+        moves.some(({ outcome }) => outcome === "failed"),
+        "the one under way was given up",
+      );
+      const over = new Set(moves.flatMap(({ outcome, network }) => (outcome === "moved" ? [network] : [])));
+      for (const network of over) assert.ok(network === "migration" || network === "storage", network);
+    } finally {
+      await site.lab.faults.restoreLink(there, "migration");
+      await site.godwit.run(["network", "probe"]);
+    }
   });
 
   it("by two hosts that are lost at once: what was on its way to them runs on and goes to the third", async () => {
