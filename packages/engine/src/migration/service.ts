@@ -152,7 +152,7 @@ export class Migrations {
     const { vm, copies, sharing } = gathered;
     const { kind = "live", storagePool, storageByDisk } = input;
     const verdicts = await networks.verdicts(source.id, destination.id);
-    const yields = this.options.yields?.(vm.vm.id);
+    const yields = this.#yields(input);
     const facts = { ...gathered, source, destination, networks: verdicts, kind, yields, storagePool, storageByDisk };
     const place = kind === "quick" ? memoryPlace(vm, copies, (path) => sharing.get(path) === "shared") : undefined;
     const planned = kind === "live" && copies.length > 0 ? "shared-nothing" : kind;
@@ -209,6 +209,12 @@ export class Migrations {
       return { host, can: shell && (await readTransportAbility(shell, signal)) };
     });
     return transportChecks(input, await Promise.all(ends));
+  }
+
+  /** A move that was told to wait for captures parks none. */
+  #yields({ vmId, waitForCapture }: MigrationInput): YieldingJob | undefined {
+    const held = this.options.yields?.(vmId);
+    return held && waitForCapture === true ? { ...held, when: "at-its-end" } : held;
   }
 
   async #facts(input: MigrationInput, ends: Ends, kept: PrepareOptions["kept"]): Promise<GatheredFacts> {
