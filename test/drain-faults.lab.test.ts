@@ -118,7 +118,7 @@ describe("a drain that is hit", () => {
     const guest = named("web1");
     await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=32 2>/dev/null; sync"], { timeoutMs: 60_000 });
     const { acknowledged } = await guest.acknowledgements();
-    const capture = (await site.godwit.run(["protect", "web1", "--vault", "main", "--no-wait", "--bandwidth", "512K"])).trim();
+    const capture = (await site.godwit.run(["protect", "web1", "--vault", "main", "--no-wait", "--bandwidth", "1M"])).trim();
     await eventually("the disks are being read", async () => (await showJob(site.godwit, capture)).progress?.phase.startsWith("reading"));
     const { id, plan } = await begin();
     assert.ok(plan.possible, "a capture of Godwit's own keeps nobody");
