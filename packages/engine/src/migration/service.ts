@@ -67,6 +67,15 @@ export interface GenerationIdResult {
 /** Each is a second of a hypervisor's sampling, and little else. */
 const simultaneousMeasurements = 32;
 
+/** A hypervisor on a busy machine takes a while to let go of a capture that was parked or has ended; milliseconds. */
+const lettingGoMs = 10_000;
+const lookAgainMs = 500;
+
+function onlyLettingGo(checks: readonly Check[]): boolean {
+  const failed = checks.filter(({ verdict }) => verdict === "fail");
+  return failed.length > 0 && failed.every(({ id, text }) => id === "job" && text.startsWith("a backup"));
+}
+
 interface PrepareOptions extends Cancellable {
   readonly measure?: Measuring;
   /** `keep` what the hosts say for the job of this move; `use` what was kept for it. Absent: ask, and forget. */
@@ -245,9 +254,15 @@ export class Migrations {
   /** Like {@link prepare}, but measures only for who wants a pause to be held, and throws `refused` with every failed check. */
   async ready(input: MigrationInput, options: Cancellable): Promise<ReadyPlan> {
     const measure = input.maximumPauseMs !== undefined || input.policy !== undefined ? "unless-fresh" : "no";
-    const ready = await this.prepare(input, { ...options, measure, kept: "use" });
-    if (!ready.plan.possible) throw refusal(`${input.vm} cannot move to ${input.destination}`, ready.plan.checks);
-    return ready;
+    const { clock } = this.options;
+    const until = clock.monotonic() + lettingGoMs;
+    for (;;) {
+      const ready = await this.prepare(input, { ...options, measure, kept: "use" });
+      const { possible, checks } = ready.plan;
+      if (possible) return ready;
+      if (!onlyLettingGo(checks) || clock.monotonic() > until) throw refusal(`${input.vm} cannot move to ${input.destination}`, checks);
+      await clock.sleep(lookAgainMs, options);
+    }
   }
 
   /** Gives a VM a VM-Generation-ID, unless it has one. Throws `not-found` or `ambiguous`. */
