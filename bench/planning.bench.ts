@@ -88,7 +88,7 @@ export default async function main(args: readonly string[]): Promise<void> {
         site,
         hostId: `host${round % hosts}`,
         limit: () => 4,
-        cost: (vm) => ({ overheadMs: 1500, bytes: vm.memoryBytes, dirtyBytesPerSecond: 10e6 }),
+        cost: (vm) => ({ overheadMs: 1500, bytes: vm.memoryBytes, dirtyBytesPerSecond: 10e6, bytesPerSecond: 1.25e9 }),
       });
       drains.push(performance.now() - began);
       moved += plan.entries.filter(({ verdict }) => verdict === "move").length;

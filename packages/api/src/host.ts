@@ -43,6 +43,8 @@ export const HostFacts = z.object({
     cores: z.int(),
     threads: z.int(),
     mhz: z.int().optional(),
+    /** Share of the CPUs' time that was used in the last minute or so. */
+    busy: z.number().optional(),
   }),
   memoryBytes: z.int(),
   freeMemoryBytes: z.int().optional(),

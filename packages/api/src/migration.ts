@@ -32,6 +32,11 @@ export const Forecast = z.object({
   /** Whether the pause that is promised can be held, by the policy. */
   converges: z.boolean(),
   dirtyBytesPerSecond: z.int().optional(),
+  /** Of the bytes, the memory that is sent once, and the disks. */
+  firstBytes: z.number().optional(),
+  diskBytes: z.number().optional(),
+  /** Of the time, what passes whatever there is to send. */
+  overheadMs: z.number().optional(),
   bandwidthBytesPerSecond: z.int(),
   text: z.string(),
   /** What the figures stand on. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PausePolicy } from "./migration.ts";
 import { Name, Reason, Timestamp } from "./common.ts";
 
 export const MoveKind = z.enum(["live", "shared-nothing", "quick", "cold"]);
@@ -31,6 +32,10 @@ export const PlacementRule = z.strictObject({
   spreadOver: z.enum(["hosts", "sites"]).optional(),
   priority: VmPriority.optional(),
   startGroup: z.int().min(-1000).max(1000).optional(),
+  /** The pause that a live migration may take, milliseconds; the tightest of all that is said counts. */
+  maximumPauseMs: z.int().min(1).max(60_000).optional(),
+  /** What happens to a VM that changes memory too fast for that pause. */
+  pausePolicy: PausePolicy.optional(),
   profile: Name.optional(),
 });
 
@@ -126,10 +131,12 @@ export const DrainEntry = z.object({
   network: z.string().optional(),
   storagePool: z.string().optional(),
   maximumPauseMs: z.int().optional(),
+  pausePolicy: PausePolicy.optional(),
   memoryBytes: z.int(),
   /** Milliseconds from the start of the drain. */
   startsAtMs: z.int().optional(),
   predictedMs: z.int().optional(),
+  predictedPauseMs: z.int().optional(),
   reason: Reason,
   /** What can be done about a blocked one. */
   choice: z.string().optional(),
@@ -166,6 +173,11 @@ export const MoveOutcome = z.object({
   predictedMs: z.number().optional(),
   pauseMs: z.number().optional(),
   memoryBytes: z.int().optional(),
+  /** Why it went there. */
+  why: z.string().optional(),
+  /** What had to be done for the pause's sake, if anything. */
+  atLast: z.string().optional(),
+  /** Which interfaces carried it, by byte counts. */
   proof: z.string().optional(),
   error: z.object({ kind: z.string(), message: z.string() }).optional(),
 });
@@ -197,6 +209,7 @@ export const BalancePlan = z.object({
       destination: z.string(),
       network: z.string().optional(),
       maximumPauseMs: z.int().optional(),
+      pausePolicy: PausePolicy.optional(),
       reason: z.string(),
     }),
   ),

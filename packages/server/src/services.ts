@@ -20,6 +20,7 @@ import type {
   KeptImages,
   MaintenanceRecord,
   Networks,
+  PausePolicy,
   PlacementSettings,
   ProvenPlacement,
   RecoverInput,
@@ -111,6 +112,8 @@ export interface PlacementService {
   /** Rejects with `invalid` and every problem. */
   replaceSettings(settings: PlacementSettings): Promise<PlacementSettings>;
   choose(vm: string, options: Cancellable & { readonly to?: readonly string[] | undefined }): Promise<ProvenPlacement>;
+  /** The pause that a VM's workload and rules allow a live migration. */
+  contract(vm: string): Promise<{ readonly maximumPauseMs?: number | undefined; readonly pausePolicy?: PausePolicy | undefined }>;
   drainPlan(host: string, options: Cancellable & { readonly to?: readonly string[] | undefined }): Promise<DrainPlan>;
   balancePlan(options: Cancellable & { readonly actAbove: number }): Promise<BalancePlan>;
   maintenance(hostId: string): MaintenanceRecord | undefined;

@@ -274,6 +274,7 @@ function fakeServices(world: World, jobs: JobRunner, { groups, alerts }: Pick<Se
     placement: {
       settings: async () => noPlacementSettings,
       replaceSettings: async (settings) => settings,
+      contract: async () => ({}),
       choose: async (ref) => ({ vmId: ref, vm: ref, hostId: "h2", host: "beta", reason, hosts: [] }),
       drainPlan: async () => ({ hostId: "h1", host: "alpha", entries: [], room: [], concurrency: 1, predictedMs: 0, possible: true }),
       balancePlan: async () => ({ moves: [], loads: [], reason: "even" }),

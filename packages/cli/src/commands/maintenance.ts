@@ -20,6 +20,7 @@ export function drainPlanTable(plan: DrainPlan): string {
       { title: "NETWORK", value: (row) => row.network },
       { title: "STARTS", value: (row) => formatDuration(row.startsAtMs ?? 0), align: "right" },
       { title: "TAKES", value: (row) => formatDuration(row.predictedMs ?? 0), align: "right" },
+      { title: "PAUSE", value: (row) => row.predictedPauseMs && formatDuration(row.predictedPauseMs), align: "right" },
       { title: "WHY", value: (row) => row.reason.text },
     ],
     moves,

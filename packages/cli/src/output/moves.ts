@@ -4,6 +4,7 @@ import { formatDuration } from "./units.ts";
 
 /** What the moves of a drain, a resume or a balance came to, each with its proof. */
 export function movesTable(result: MovesResult): string {
+  const told = result.moves.some(({ why }) => why !== undefined);
   const table = renderTable(
     [
       { title: "VM", value: (row) => row.vm },
@@ -13,11 +14,13 @@ export function movesTable(result: MovesResult): string {
       { title: "TIME", value: (row) => row.totalMs && formatDuration(row.totalMs), align: "right" },
       { title: "FORETOLD", value: (row) => row.predictedMs && formatDuration(row.predictedMs), align: "right" },
       { title: "PAUSE", value: (row) => row.pauseMs && formatDuration(row.pauseMs), align: "right" },
+      ...(told ? [{ title: "WHY THERE", value: (row: MovesResult["moves"][number]) => row.why }] : []),
       { title: "PROOF", value: (row) => row.proof ?? row.error?.message },
     ],
     result.moves,
   );
+  const atLast = result.moves.flatMap((row) => (row.atLast === undefined ? [] : [`${row.vm}: ${row.atLast}\n`])).join("");
   const left = result.left.map(({ vm, reason }) => `${vm} was left: ${reason}\n`).join("");
   const foretold = result.predictedMs === undefined ? "" : `, foretold ${formatDuration(result.predictedMs)}`;
-  return `${table}${left}all in ${formatDuration(result.totalMs)}${foretold}\n`;
+  return `${table}${atLast}${left}all in ${formatDuration(result.totalMs)}${foretold}\n`;
 }

@@ -1,7 +1,8 @@
-import { describeError } from "@godwit/core";
+import { describeError, raceAbort } from "@godwit/core";
 import type { JobContext } from "../jobs/job.ts";
 import { type CounterReading, readCounters } from "../network/index.ts";
 import type { MigrationInput, MigrationResult } from "./model.ts";
+import type { HostShell } from "../ports/shell.ts";
 import { interfaceProofs } from "./proof.ts";
 import type { Migrations } from "./service.ts";
 
@@ -49,7 +50,7 @@ export class Evidence {
       const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
       for (let asked = 1; ; asked += 1) {
         try {
-          return [[id, await readCounters(shell, signal)]];
+          return [[id, await raceAbort(sharedCounters(shell), signal)]];
         } catch (error) {
           this.#context.stopping.throwIfAborted();
           const name = id === sourceId ? source : destination;
@@ -65,6 +66,19 @@ export class Evidence {
 /** A host that was just lost may be back soon, and what is left on it stands in the way of the next move; milliseconds. */
 const deletionPatienceMs = 60_000;
 const deletionPauseMs = 500;
+
+const asking = new WeakMap<HostShell, Promise<CounterReading>>();
+
+/** Moves that begin or end at the same time are told by one look at a host. What is sent is sent before its move ends. */
+function sharedCounters(shell: HostShell): Promise<CounterReading> {
+  const known = asking.get(shell);
+  if (known) return known;
+  const reading = readCounters(shell, AbortSignal.timeout(counterPatienceMs));
+  asking.set(shell, reading);
+  const forget = (): void => void asking.delete(shell);
+  reading.then(forget, forget);
+  return reading;
+}
 
 /** Deletes disk files through their host's pools; what could not be deleted becomes a reason of the job. */
 export async function deleteDisks(

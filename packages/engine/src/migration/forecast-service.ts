@@ -1,3 +1,6 @@
+import { raceAbort } from "@godwit/core";
+import { onTheirOwn } from "./crowd.ts";
+import type { DirtyRates } from "./dirty-rates.ts";
 import type { NetworkVerdict, NetworkView } from "../model/network.ts";
 import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
 import { type Estimate, type Forecast, forecastLive, forecastStandstill } from "./forecast.ts";
@@ -6,7 +9,13 @@ import type { MigrationInput } from "./model.ts";
 import { contractOf } from "./model.ts";
 
 /** A dirty rate is measured for so long, seconds: the shortest that libvirt takes. */
-const measureSeconds = 1;
+export const measureSeconds = 1;
+
+/**
+ * Whether to take a second to measure how fast the guest changes memory: `now`, `unless-fresh` when nobody has of
+ * late, or not at all, so that its last move has to tell.
+ */
+export type Measuring = "now" | "unless-fresh" | "no";
 
 export interface ForecastWish {
   readonly input: MigrationInput;
@@ -15,8 +24,8 @@ export interface ForecastWish {
   readonly verdicts: readonly NetworkVerdict[];
   readonly networks: readonly NetworkView[];
   readonly history: readonly PastMove[];
-  /** Take a second to measure how fast the guest changes memory; otherwise its last move has to tell. */
-  readonly measure: boolean;
+  readonly measure: Measuring;
+  readonly rates: DirtyRates;
   /** Saved memory is copied, because it waits on storage that is not shared. */
   readonly memoryCopied: boolean;
   readonly signal: AbortSignal;
@@ -45,20 +54,25 @@ function diskBytes({ vm, copies }: ForecastWish): number {
 async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast | undefined> {
   const chosen = wish.verdicts.find(({ verdict }) => verdict === "chosen");
   if (!chosen) return undefined;
-  const { input, vm, history, signal } = wish;
-  const measured = await from.measure(input.vmId, { seconds: wish.measure ? measureSeconds : 0, signal });
+  const { input, vm, history, rates, signal } = wish;
+  await raceAbort(rates.settled(input.vmId), signal);
+  const measures = wish.measure === "now" || (wish.measure === "unless-fresh" && rates.fresh(input.vmId) === undefined);
+  const measured = await from.measure(input.vmId, { seconds: measures ? measureSeconds : 0, signal });
+  if (measured.dirtyBytesPerSecond !== undefined) rates.note(input.vmId, measured.dirtyBytesPerSecond);
   const contract = contractOf(input);
-  const live = history.filter((move) => move.kind === "live");
+  const live = onTheirOwn(history.filter((move) => move.kind === "live"));
   const moves = live.filter(({ networkId }) => networkId === chosen.networkId);
   const { bandwidth, overhead } = pathOf(moves, {
     network: chosen.network,
+    ends: [input.sourceId, input.destinationId],
+    copies: wish.copies.length > 0,
     speedMbps: slowest(chosen, wish),
     limitBytesPerSecond: input.bandwidthBytesPerSecond,
   });
   const resident = Math.min(vm.vm.memoryBytes, measured.residentBytes ?? vm.vm.memoryBytes);
   const forecast = forecastLive({
     residentBytes: Math.round(resident * sentShare(live, input.vmId)),
-    dirty: dirtyOf(measured.dirtyBytesPerSecond, input.vmId, live),
+    dirty: dirtyOf(rates.fresh(input.vmId), input.vmId, live),
     bandwidth,
     overhead,
     diskBytes: diskBytes(wish),
@@ -72,12 +86,12 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
  * The greater one of what is measured now and what its last move had: sampling does not see memory that is rewritten
  * with what was there, which has to be sent again all the same.
  */
-function dirtyOf(measured: number | undefined, vmId: string, history: readonly PastLiveMove[]): Estimate | undefined {
+function dirtyOf(measured: Estimate | undefined, vmId: string, history: readonly PastLiveMove[]): Estimate | undefined {
   const last = history.find((move) => move.vmId === vmId && move.dirtyBytesPerSecond !== undefined);
   const seen = last?.dirtyBytesPerSecond;
-  if (seen !== undefined && (measured === undefined || seen > measured))
+  if (seen !== undefined && (measured === undefined || seen > measured.value))
     return { value: seen, text: `in its last move, ${last?.endedAt ?? ""}` };
-  return measured === undefined ? undefined : { value: measured, text: `measured for ${measureSeconds} s` };
+  return measured;
 }
 
 /** Of both ends' interfaces, in Mbit/s; undefined when neither tells. */

@@ -38,11 +38,16 @@ export interface Forecast {
   readonly bytes: number;
   /** Of a live move: what the hypervisor kept of the guest's memory, for later ones to learn how much of it is sent. */
   readonly residentBytes?: number;
+  /** Of `bytes`, the memory that is sent once, and the disks. */
+  readonly firstBytes?: number;
+  readonly diskBytes?: number;
   readonly rounds: number;
   /** Whether what is left comes down to the promised pause, by the policy. */
   readonly converges: boolean;
   readonly dirtyBytesPerSecond?: number;
   readonly bandwidthBytesPerSecond: number;
+  /** Of `totalMs`, what passes whatever there is to send. */
+  readonly overheadMs?: number;
   readonly text: string;
   /** What the figures stand on. */
   readonly reasons: string[];
@@ -107,10 +112,13 @@ export function forecastLive(facts: ForecastFacts): Forecast {
     totalMs: Math.round(totalMs),
     pauseMs: Math.round(policy === "post-copy" && !plain.converges ? leastPauseMs * 2 : pauseMs),
     bytes,
+    firstBytes: residentBytes,
+    diskBytes,
     rounds: carried.rounds,
     converges,
     ...(dirty && { dirtyBytesPerSecond: Math.round(dirty.value) }),
     bandwidthBytesPerSecond: Math.round(bandwidth.value),
+    overheadMs: Math.round(overhead.value),
     text: done
       ? `about ${span(totalMs)} and ${mib(bytes)}, a pause of about ${span(pauseMs)}${plain.converges ? "" : ` (${policy})`}`
       : `cannot be done within a pause of ${span(maximumPauseMs)}: it changes ${mib(rate)}/s, and ${mib(bandwidth.value)}/s can be sent`,

@@ -2,6 +2,7 @@ import { CancelledError, describeError, isCancelled } from "@godwit/core";
 import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
+import type { Reason } from "../model/reason.ts";
 import { MoveError, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
 import {
   contractOf,
@@ -79,6 +80,8 @@ class Run {
   readonly #patienceMs: number;
   readonly #evidence: Evidence;
   readonly #smallFiles: SmallFiles;
+  /** The inventory's look at both hosts, which what is left to do need not wait for. */
+  #looking: Promise<void> = Promise.resolve();
 
   constructor(migrations: Migrations, context: Context, patience: number) {
     this.#migrations = migrations;
@@ -96,18 +99,22 @@ class Run {
     const ready = await context.step("plan", () => this.#migrations.ready(this.#input, { signal: context.signal }));
     const chain = ready.plan.networks.filter((network) => network.rank !== undefined);
     if (begun !== undefined) return this.#afterRestart(ready, chain, begun.networkId);
-    for (const network of chain)
-      await context.reason({ code: `network-${network.verdict}`, text: `${network.network}: ${network.reason.text}` });
-    await this.#tellForecast(ready);
-    for (const reason of ready.plan.transport?.reasons ?? []) await context.reason(reason);
-    await this.#evidence.begin();
+    // What is told together is written down together, while the hosts are asked.
+    await Promise.all([...this.#tell(ready, chain), this.#evidence.begin()]);
     return this.#tryNetworks(ready, chain);
   }
 
-  async #tellForecast({ plan: { forecast } }: ReadyPlan): Promise<void> {
-    if (!forecast) return;
-    await this.#context.reason({ code: forecast.converges ? "forecast" : "forecast-doubt", text: `forecast: ${forecast.text}` });
-    for (const { option, text } of forecast.options) await this.#context.reason({ code: `option-${option}`, text: `instead: ${text}` });
+  #tell({ plan: { forecast, transport } }: ReadyPlan, chain: readonly NetworkVerdict[]): Promise<void>[] {
+    const reasons: Reason[] = chain.map(({ verdict, network, reason }) => ({
+      code: `network-${verdict}`,
+      text: `${network}: ${reason.text}`,
+    }));
+    if (forecast) {
+      reasons.push({ code: forecast.converges ? "forecast" : "forecast-doubt", text: `forecast: ${forecast.text}` });
+      for (const { option, text } of forecast.options) reasons.push({ code: `option-${option}`, text: `instead: ${text}` });
+    }
+    reasons.push(...(transport?.reasons ?? []));
+    return reasons.map((reason) => this.#context.reason(reason));
   }
 
   async #tryNetworks(ready: ReadyPlan, chain: readonly NetworkVerdict[]): Promise<MigrationResult> {
@@ -212,7 +219,8 @@ class Run {
       log: (text) => this.#context.log("info", text),
     });
     if (settled.at === "source" && this.#context.recorded("phase:suspend")) settled = await this.#goOn(settled);
-    await this.#lookAgain();
+    this.#looking = this.#lookAgain();
+    if (settled.at !== "destination") await this.#looking;
     return settled;
   }
 
@@ -267,7 +275,7 @@ class Run {
     const ended = this.#now();
     const move = this.#context.recorded("move")?.output as { readonly startedAt: string } | undefined;
     const startedAt = move?.startedAt ?? ended;
-    const interfaces = await this.#evidence.interfaces();
+    const [interfaces] = await Promise.all([this.#evidence.interfaces(), this.#looking]);
     await deleteDisks(this.#migrations, this.#context, { hostId: input.sourceId, paths: ready.sourcePaths, name: "the original" });
     await this.#smallFiles.finish();
     const movedBytes = figures?.memoryProcessedBytes ?? 0; // a disk's figure counts zeros that were never sent

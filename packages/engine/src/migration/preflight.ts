@@ -19,9 +19,18 @@ export interface PreflightFacts {
   readonly sharing: ReadonlyMap<string, Sharing>;
   readonly networks: readonly NetworkVerdict[];
   readonly kind: MigrationKind;
+  /** A job of Godwit's own that holds the VM, and lets it go when a move wants it. */
+  readonly yields?: YieldingJob | undefined;
   readonly copies: readonly CopyWish[];
   readonly storagePool?: string | undefined;
   readonly storageByDisk?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A job that a move gets past: at once, or when it has ended. */
+export interface YieldingJob {
+  readonly id: string;
+  readonly title: string;
+  readonly when: "at-once" | "at-its-end";
 }
 
 /** Judges whether a VM may move; every check has a verdict, failed ones a way out. Pure. */
@@ -100,7 +109,13 @@ function identity({ vm: { vm }, there, destination, kind }: PreflightFacts): Che
   return pass("identity", `${destination.name} has no other VM of this name or UUID`);
 }
 
-function job({ vm }: PreflightFacts): Check {
+function job({ vm, yields }: PreflightFacts): Check {
+  if (yields !== undefined && (vm.job === undefined || vm.job === "backup")) {
+    const { id, title, when } = yields;
+    return when === "at-once"
+      ? pass("job", `job ${id} (${title}) is parked for it, and goes on at the destination`)
+      : warn("job", `it waits until job ${id} (${title}) has ended`, "cancel that job, or let captures park (--on-migration park)");
+  }
   const busy = vm.disks.find((disk) => disk.blockJob !== undefined);
   if (vm.job !== undefined) return fail("job", `a ${vm.job} of ${vm.vm.name} is under way`, "wait until it has ended, or cancel it");
   if (busy) return fail("job", `a block job (${busy.blockJob ?? ""}) runs on disk ${busy.target}`, "wait until it has ended, or abort it");

@@ -1,4 +1,4 @@
-import { type Clock, describeError, systemClock } from "@godwit/core";
+import { type Clock, describeError, Semaphore, systemClock } from "@godwit/core";
 import { join } from "node:path";
 import type { HostView } from "../model/host.ts";
 import { EngineError, refusal } from "../model/errors.ts";
@@ -9,13 +9,15 @@ import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { CopyWish, DestinationFacts, HostMigration, SourceFacts } from "../ports/migration.ts";
 import type { HostShell } from "../ports/shell.ts";
 import { fail } from "./checks.ts";
-import { makeForecast, slowest } from "./forecast-service.ts";
-import type { Forecast } from "./forecast.ts";
+import { type GatheredFacts, KeptFacts } from "./kept-facts.ts";
+import { DirtyRates } from "./dirty-rates.ts";
+import { makeForecast, measureSeconds, type Measuring, slowest } from "./forecast-service.ts";
 import { learn, type PastMove } from "./history.ts";
 import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
-import { preflight, type Sharing } from "./preflight.ts";
+import { preflight, type Sharing, type YieldingJob } from "./preflight.ts";
 import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
-import { findInterfaces, proveSharing } from "./sharing.ts";
+import { findInterfaces, ProvenFolders, proveSharing } from "./sharing.ts";
+import type { Forecast } from "./forecast.ts";
 import { chooseTransport, transportChecks, type TransportFacts } from "./transport.ts";
 import { readTransportAbility } from "./transport-ability.ts";
 
@@ -45,6 +47,8 @@ export interface MigrationsOptions {
   /** Moves that were done, newest first: forecasts learn from them. */
   readonly history?: () => Promise<readonly PastMove[]>;
   readonly clock?: Clock;
+  /** Whether a job of Godwit's own holds the VM now, and how it makes way for a move. */
+  readonly yields?: (vmId: string) => YieldingJob | undefined;
   /** What the site's own rules say of a move: placement, workloads, maintenance. */
   readonly rules?: (input: MigrationInput, kind: MigrationPlan["kind"]) => Promise<readonly Check[]>;
   /** Whether what the VM is for needs a VM-Generation-ID that it has not. */
@@ -62,12 +66,41 @@ export interface GenerationIdResult {
   readonly outcome: "there" | "added" | "at-next-start";
 }
 
+/** Each is a second of a hypervisor's sampling, and little else. */
+const simultaneousMeasurements = 32;
+
+/** A hypervisor on a busy machine takes a while to let go of a capture that was parked or has ended; milliseconds. */
+const lettingGoMs = 10_000;
+const lookAgainMs = 500;
+
+function onlyLettingGo(checks: readonly Check[]): boolean {
+  const failed = checks.filter(({ verdict }) => verdict === "fail");
+  return failed.length > 0 && failed.every(({ id, text }) => id === "job" && text.startsWith("a backup"));
+}
+
+interface PrepareOptions extends Cancellable {
+  readonly measure?: Measuring;
+  /** `keep` what the hosts say for the job of this move; `use` what was kept for it. Absent: ask, and forget. */
+  readonly kept?: "keep" | "use";
+}
+
+interface Ends extends Cancellable {
+  readonly from: HostMigration;
+  readonly to: HostMigration;
+}
+
 /** Plans migrations: gathers the facts, judges them, and says what would be done. */
 export class Migrations {
   readonly options: MigrationsOptions & { readonly clock: Clock };
+  readonly #rates: DirtyRates;
+  readonly #kept: KeptFacts;
+  readonly #folders: ProvenFolders;
 
   constructor(options: MigrationsOptions) {
     this.options = { clock: systemClock, ...options };
+    this.#rates = new DirtyRates(this.options.clock);
+    this.#kept = new KeptFacts(this.options.clock);
+    this.#folders = new ProvenFolders(this.options.clock);
   }
 
   /** Names become ids. Throws `not-found` or `ambiguous`. */
@@ -98,30 +131,40 @@ export class Migrations {
     };
   }
 
+  /**
+   * Begins to measure how fast VMs of a host change memory, all at once, for the forecasts of their moves to know. Does
+   * not wait for it.
+   */
+  measureAhead(hostId: string, vmIds: readonly string[], { signal }: Cancellable): void {
+    const slots = new Semaphore(simultaneousMeasurements);
+    for (const vmId of vmIds) {
+      this.#rates.ahead(vmId, async () => {
+        using _slot = await slots.acquire({ signal });
+        const { hosts, open } = this.options;
+        return await open(hosts.hypervisor(hostId)).measure(vmId, { seconds: measureSeconds, signal });
+      });
+    }
+  }
+
   /** What a migration would do, and whether it may. Changes nothing that stays. */
   async plan(wish: MigrationWish, options: Cancellable): Promise<MigrationPlan> {
-    return (await this.prepare(this.resolve(wish), { ...options, measure: true })).plan;
+    return (await this.prepare(this.resolve(wish), { ...options, measure: "now" })).plan;
   }
 
   /** The same for the executor. Does not throw for a failed check: see `plan.possible`. */
-  async prepare(input: MigrationInput, { signal, measure = false }: Cancellable & { readonly measure?: boolean }): Promise<ReadyPlan> {
+  async prepare(input: MigrationInput, { signal, measure = "no", kept }: PrepareOptions): Promise<ReadyPlan> {
     const { hosts, networks, open } = this.options;
     const source = hosts.host(input.sourceId);
     const destination = hosts.host(input.destinationId);
     if (source.id === destination.id) return sameHost(input);
     const from = open(hosts.hypervisor(source.id));
     const to = open(hosts.hypervisor(destination.id));
-    const vm = await from.source(input.vmId, { signal });
-    const { kind = "live", networkMap = {} } = input;
-    const copies = wishedCopies(vm.disks, input);
-    const [there, verdicts, sharing] = await Promise.all([
-      to.judge(vm, { copies, networks: networkMap }, { signal }),
-      networks.verdicts(source.id, destination.id),
-      this.#sharing(input, vm, copies, signal),
-    ]);
-    const seen = { ...there, nics: await this.#nics(destination.id, there, signal) };
-    const { storagePool, storageByDisk } = input;
-    const facts = { source, destination, vm, there: seen, sharing, networks: verdicts, kind, copies, storagePool, storageByDisk };
+    const gathered = await this.#facts(input, { from, to, signal }, kept);
+    const { vm, copies, sharing } = gathered;
+    const { kind = "live", storagePool, storageByDisk } = input;
+    const verdicts = await networks.verdicts(source.id, destination.id);
+    const yields = this.#yields(input);
+    const facts = { ...gathered, source, destination, networks: verdicts, kind, yields, storagePool, storageByDisk };
     const place = kind === "quick" ? memoryPlace(vm, copies, (path) => sharing.get(path) === "shared") : undefined;
     const planned = kind === "live" && copies.length > 0 ? "shared-nothing" : kind;
     const checks = [
@@ -132,7 +175,16 @@ export class Migrations {
     ];
     const possible = checks.every((check) => check.verdict !== "fail");
     const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
-    const measured = { input, vm, copies, verdicts, networks: networks.list(), history: (await this.options.history?.()) ?? [], signal };
+    const measured = {
+      rates: this.#rates,
+      input,
+      vm,
+      copies,
+      verdicts,
+      networks: networks.list(),
+      history: (await this.options.history?.()) ?? [],
+      signal,
+    };
     const memoryCopied = place?.pool !== undefined;
     const forecast = possible ? await makeForecast(from, { ...measured, measure, memoryCopied }) : undefined;
     const plan: MigrationPlan = {
@@ -171,6 +223,30 @@ export class Migrations {
     return transportChecks(input, await Promise.all(ends));
   }
 
+  /** A move that was told to wait for captures parks none. */
+  #yields({ vmId, waitForCapture }: MigrationInput): YieldingJob | undefined {
+    const held = this.options.yields?.(vmId);
+    return held && waitForCapture === true ? { ...held, when: "at-its-end" } : held;
+  }
+
+  async #facts(input: MigrationInput, ends: Ends, kept: PrepareOptions["kept"]): Promise<GatheredFacts> {
+    const known = kept === "use" ? await this.#kept.take(input, ends) : undefined;
+    if (known) return known;
+    const gathered = await this.#gather(input, ends, kept === "keep");
+    if (kept === "keep") this.#kept.keep(input, gathered);
+    return gathered;
+  }
+
+  async #gather(input: MigrationInput, { from, to, signal }: Ends, planning: boolean): Promise<GatheredFacts> {
+    const vm = await from.source(input.vmId, { signal });
+    const copies = wishedCopies(vm.disks, input);
+    const [there, sharing] = await Promise.all([
+      to.judge(vm, { copies, networks: input.networkMap ?? {} }, { signal }),
+      this.#sharing(input, vm, { copies, planning, signal }),
+    ]);
+    return { vm, copies, sharing, there: { ...there, nics: await this.#nics(input.destinationId, there, signal) } };
+  }
+
   async #memory(place: NonNullable<ReturnType<typeof memoryPlace>>, to: HostMigration, options: Cancellable): Promise<MemoryFile> {
     const { path, pool, name } = place;
     if (pool === undefined) return { path };
@@ -180,10 +256,16 @@ export class Migrations {
 
   /** Like {@link prepare}, but measures only for who wants a pause to be held, and throws `refused` with every failed check. */
   async ready(input: MigrationInput, options: Cancellable): Promise<ReadyPlan> {
-    const measure = input.maximumPauseMs !== undefined || input.policy !== undefined;
-    const ready = await this.prepare(input, { ...options, measure });
-    if (!ready.plan.possible) throw refusal(`${input.vm} cannot move to ${input.destination}`, ready.plan.checks);
-    return ready;
+    const measure = input.maximumPauseMs !== undefined || input.policy !== undefined ? "unless-fresh" : "no";
+    const { clock } = this.options;
+    const until = clock.monotonic() + lettingGoMs;
+    for (;;) {
+      const ready = await this.prepare(input, { ...options, measure, kept: "use" });
+      const { possible, checks } = ready.plan;
+      if (possible) return ready;
+      if (!onlyLettingGo(checks) || clock.monotonic() > until) throw refusal(`${input.vm} cannot move to ${input.destination}`, checks);
+      await clock.sleep(lookAgainMs, options);
+    }
   }
 
   /** Gives a VM a VM-Generation-ID, unless it has one. Throws `not-found` or `ambiguous`. */
@@ -205,13 +287,18 @@ export class Migrations {
     }
   }
 
-  async #sharing(input: MigrationInput, vm: SourceFacts, copies: readonly CopyWish[], signal: AbortSignal): Promise<Map<string, Sharing>> {
+  async #sharing(
+    input: MigrationInput,
+    vm: SourceFacts,
+    { copies, planning, signal }: Cancellable & { readonly copies: readonly CopyWish[]; readonly planning: boolean },
+  ): Promise<Map<string, Sharing>> {
     const paths = filesToShare(vm, copies, !isOffline(input));
     const unproven = (): Map<string, Sharing> => new Map(paths.map((path) => [path, "unproven"]));
     const [source, destination] = [this.shell(input.sourceId), this.shell(input.destinationId)];
     if (!source || !destination) return unproven();
     try {
-      return await proveSharing(paths, { source, destination, signal });
+      const pair = `${input.sourceId} ${input.destinationId}`;
+      return await proveSharing(paths, { source, destination, signal }, planning ? { folders: this.#folders, pair } : undefined);
     } catch (cause) {
       if (signal.aborted) throw cause;
       throw new EngineError(

@@ -3,7 +3,7 @@ import { EngineError } from "../model/errors.ts";
 import type { HostMigration, Sighting } from "../ports/migration.ts";
 import type { MigrationInput } from "./model.ts";
 import type { Migrations } from "./service.ts";
-import { settle, type Verdict } from "./truth.ts";
+import { settle, settleWithout, type Verdict } from "./truth.ts";
 
 /** Where the VM was found to be, once nothing is left to clean up. */
 export interface Settled {
@@ -20,6 +20,8 @@ export interface SettleOptions {
 }
 
 const lookAgainMs = 500;
+/** A silent destination is waited for so long when the source has told enough, milliseconds: it may be back, and be cleaned up. */
+const silentMs = 20_000;
 /** Clean-ups that did not help are not repeated for ever. */
 const maximumActs = 20;
 
@@ -30,7 +32,8 @@ const maximumActs = 20;
  */
 export async function findAndSettle(migrations: Migrations, input: MigrationInput, options: SettleOptions): Promise<Settled> {
   const { clock } = migrations.options;
-  const giveUpAt = clock.monotonic() + options.patienceMs;
+  const begunAt = clock.monotonic();
+  const giveUpAt = begunAt + options.patienceMs;
   let acts = 0;
   let said = "";
   for (;;) {
@@ -45,6 +48,8 @@ export async function findAndSettle(migrations: Migrations, input: MigrationInpu
     if (verdict.act === "conflict") throw new EngineError("conflict", `${text}; nothing was touched, look at both hosts`, { vm: input.vm });
     const end = ended(verdict);
     if (end) return end;
+    if (clock.monotonic() > begunAt + silentMs && answersAlone(input, source.sighting, destination.sighting))
+      return { at: "source", text: `it runs on the source; ${input.destination} is silent, and may keep a half that never ran` };
     if (clock.monotonic() > giveUpAt || acts >= maximumActs) {
       throw new EngineError(
         "host-lost",
@@ -56,6 +61,10 @@ export async function findAndSettle(migrations: Migrations, input: MigrationInpu
     await act(verdict, input, { source: source.migration, destination: destination.migration }, options);
     if (verdict.act === "wait" || acts > 2) await clock.sleep(lookAgainMs, { signal: options.signal });
   }
+}
+
+function answersAlone(input: MigrationInput, source: Sighting, destination: Sighting): boolean {
+  return destination.presence === "unknown" && settleWithout(source, input);
 }
 
 function ended(verdict: Verdict): Settled | undefined {

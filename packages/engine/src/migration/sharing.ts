@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Clock } from "@godwit/core";
 import { dirname } from "node:path";
 import type { HostShell } from "../ports/shell.ts";
 import type { Sharing } from "./preflight.ts";
@@ -17,22 +18,91 @@ interface Hosts {
   readonly signal: AbortSignal;
 }
 
+type FolderProofs = ReadonlyMap<string, Promise<Sharing>>;
+
+/** Folders that were proven for other moves of the same plan, so that each pair of hosts is asked about each once. */
+export class ProvenFolders {
+  readonly #clock: Clock;
+  readonly #proofs = new Map<string, { readonly at: number; readonly proof: Promise<Sharing> }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Those of these folders that were asked about just now, and `ask` for the others. */
+  of(pair: string, folders: readonly string[], ask: (folders: readonly string[]) => Promise<ReadonlyMap<string, Sharing>>): FolderProofs {
+    const now = this.#clock.monotonic();
+    for (const [key, { at }] of this.#proofs) if (now - at > provenMs) this.#proofs.delete(key);
+    const keyOf = (folder: string): string => `${pair} ${folder}`;
+    const unknown = folders.filter((folder) => !this.#proofs.has(keyOf(folder)));
+    const asked = unknown.length > 0 ? ask(unknown) : Promise.resolve(new Map<string, Sharing>());
+    for (const folder of unknown) {
+      const proof = asked.then((found) => found.get(folder) ?? "unproven");
+      this.#proofs.set(keyOf(folder), { at: now, proof });
+      // Only a good answer is worth keeping: what is missing may come.
+      const forget = (): void => void this.#proofs.delete(keyOf(folder));
+      proof.then((one) => (one === "shared" ? undefined : forget()), forget);
+    }
+    return new Map(
+      folders.flatMap((folder) => [
+        [folder, this.#proofs.get(keyOf(folder))?.proof ?? asked.then((found) => found.get(folder) ?? "unproven")],
+      ]),
+    );
+  }
+}
+
+/** A plan asks about all its moves within seconds. */
+const provenMs = 20_000;
+
 /**
  * Which of these files are the same on both hosts: a token written beside each on the source must be read
  * there on the destination. Block devices are not judged (`unproven`), nor folders that cannot be written.
  * The tokens are removed again, also after a failure.
  */
-export async function proveSharing(paths: readonly string[], { source, destination, signal }: Hosts): Promise<Map<string, Sharing>> {
+export async function proveSharing(
+  paths: readonly string[],
+  hosts: Hosts,
+  proven?: { readonly folders: ProvenFolders; readonly pair: string },
+): Promise<Map<string, Sharing>> {
   const result = new Map<string, Sharing>();
   if (paths.length === 0) return result;
-  const token = randomBytes(16).toString("hex");
-  const kinds = await lines(destination, ["/bin/sh", "-c", stat], paths, signal);
+  const kinds = await lines(hosts.destination, ["/bin/sh", "-c", stat], paths, hosts.signal);
   for (const [index, path] of paths.entries()) {
     if (kinds[index] === "none") result.set(path, "missing");
     else if (kinds[index] !== "file") result.set(path, "unproven");
   }
   const rest = paths.filter((path) => !result.has(path));
   const folders = [...new Set(rest.map((path) => dirname(path)))];
+  const ask = (unknown: readonly string[]): Promise<ReadonlyMap<string, Sharing>> => proveFolders(unknown, hosts);
+  const found = proven
+    ? await settledProofs(proven.folders.of(proven.pair, folders, ask), ask, hosts.signal)
+    : folders.length > 0
+      ? await ask(folders)
+      : new Map<string, Sharing>();
+  for (const path of rest) result.set(path, found.get(dirname(path)) ?? "unproven");
+  return result;
+}
+
+/** Who asked for all may have been cancelled since: then it is asked for again. */
+async function settledProofs(
+  proofs: FolderProofs,
+  ask: (folders: readonly string[]) => Promise<ReadonlyMap<string, Sharing>>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Sharing>> {
+  const settled = await Promise.allSettled(proofs.values());
+  signal.throwIfAborted();
+  const folders = [...proofs.keys()];
+  const failed = folders.filter((_, at) => settled[at]?.status === "rejected");
+  const again = failed.length > 0 ? await ask(failed) : new Map<string, Sharing>();
+  return new Map(folders.map((folder, at) => [folder, valueOf(settled[at]) ?? again.get(folder) ?? "unproven"]));
+}
+
+function valueOf<T>(result: PromiseSettledResult<T> | undefined): T | undefined {
+  return result?.status === "fulfilled" ? result.value : undefined;
+}
+
+async function proveFolders(folders: readonly string[], { source, destination, signal }: Hosts): Promise<Map<string, Sharing>> {
+  const token = randomBytes(16).toString("hex");
   const written: string[] = [];
   try {
     for (const folder of folders) {
@@ -40,16 +110,12 @@ export async function proveSharing(paths: readonly string[], { source, destinati
       if (code === 0) written.push(folder);
     }
     const seen = await lines(destination, ["/bin/sh", "-c", look, "sh", token], written, signal);
-    for (const path of rest) {
-      const index = written.indexOf(dirname(path));
-      result.set(path, index < 0 ? "unproven" : seen[index] === "yes" ? "shared" : "not-shared");
-    }
+    return new Map(written.map((folder, index) => [folder, seen[index] === "yes" ? "shared" : "not-shared"]));
   } finally {
     for (const folder of written) {
       await source.run(["/bin/sh", "-c", remove, "sh", folder, token], { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
     }
   }
-  return result;
 }
 
 async function lines(shell: HostShell, argv: readonly string[], input: readonly string[], signal: AbortSignal): Promise<string[]> {

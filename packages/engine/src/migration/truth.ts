@@ -36,6 +36,15 @@ export function settle(source: Sighting, destination: Sighting): Verdict {
   return notOnDestination(source, destination);
 }
 
+/**
+ * Whether the source alone may answer, for a destination that is silent. When the server drives, the source's guest
+ * is let run again only by a source that was never asked to confirm, or was told that it failed: then nothing was
+ * let run over there, and nothing will be. A source that drives by itself may go on without its peer's answer.
+ */
+export function settleWithout(source: Sighting, { peerToPeer }: { readonly peerToPeer: boolean }): boolean {
+  return !peerToPeer && source.presence === "running" && !source.moving;
+}
+
 /** Somebody paused it there, or its storage failed: whether it ever ran there cannot be told from the source's half. */
 function pausedOnDestination(source: Exclude<Sighting, { presence: "unknown" }>): Verdict {
   return source.presence === "absent" || source.presence === "inactive"

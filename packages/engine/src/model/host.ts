@@ -40,6 +40,8 @@ export interface HostFacts {
     readonly cores: number;
     readonly threads: number;
     readonly mhz?: number | undefined;
+    /** Share of the CPUs' time that was used since they were looked at before, 0 to 1; absent the first time. */
+    readonly busy?: number | undefined;
   };
   readonly memoryBytes: number;
   readonly freeMemoryBytes?: number | undefined;

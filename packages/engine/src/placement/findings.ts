@@ -1,4 +1,4 @@
-import type { MigrationPlan } from "../migration/index.ts";
+import type { MigrationPlan, PausePolicy } from "../migration/index.ts";
 import type { VmView } from "../model/vm.ts";
 import { type Findings, type PlacementHosts, poolOfDisks } from "./gather.ts";
 import type { PlacementReason } from "./model.ts";
@@ -8,9 +8,12 @@ export interface ProposedMove {
   readonly vmId: string;
   readonly destinationId: string;
   readonly storagePool?: string | undefined;
+  /** The pause that may be taken, milliseconds, and what happens when that is not enough; absent: as for any other. */
+  readonly maximumPauseMs?: number | undefined;
+  readonly pausePolicy?: PausePolicy | undefined;
 }
 
-export type TriedForecast = Pick<NonNullable<MigrationPlan["forecast"]>, "totalMs" | "bytes" | "dirtyBytesPerSecond">;
+export type TriedForecast = NonNullable<MigrationPlan["forecast"]>;
 
 /** What the preflights of proposed moves said, so that the next plan knows it. */
 export class TriedMoves implements Findings {
@@ -28,9 +31,9 @@ export class TriedMoves implements Findings {
 
   readonly localPool = (vmId: string): string | undefined => this.#local.get(vmId);
 
-  /** What the preflight foretold of the VM's move, to whichever host. */
-  forecast(vmId: string): TriedForecast | undefined {
-    return this.#forecasts.get(vmId);
+  /** What the preflight foretold of the VM's move to that host. */
+  forecast(vmId: string, destinationId: string): TriedForecast | undefined {
+    return this.#forecasts.get(`${vmId} ${destinationId}`);
   }
 
   passed({ vmId, destinationId, storagePool = "" }: ProposedMove): boolean {
@@ -48,11 +51,14 @@ export class TriedMoves implements Findings {
    */
   note(
     vm: VmView,
-    { vmId, destinationId, storagePool = "" }: ProposedMove,
+    { vmId, destinationId, storagePool = "", pausePolicy = "strict" }: ProposedMove,
     plan: Pick<MigrationPlan, "checks" | "possible" | "forecast">,
   ): void {
     if (plan.possible) {
-      if (plan.forecast) this.#forecasts.set(vmId, plan.forecast);
+      const { forecast } = plan;
+      if (forecast && !forecast.converges && (pausePolicy === "strict" || pausePolicy === "auto-converge"))
+        return this.ruleOut(vmId, destinationId, givenUp(forecast));
+      if (forecast) this.#forecasts.set(`${vmId} ${destinationId}`, forecast);
       this.#passed.add(`${vmId} ${destinationId} ${storagePool}`);
       return;
     }
@@ -68,4 +74,13 @@ export class TriedMoves implements Findings {
       change: failed.map(({ remedy }) => remedy ?? "").join("; "),
     });
   }
+}
+
+/** A move that would be given up for the guest's sake is not begun. */
+function givenUp({ text, options }: TriedForecast): PlacementReason {
+  const others = options.flatMap(({ option, pauseMs }) => {
+    if (option === "raise-pause") return [`maximumPauseMs: ${pauseMs}`];
+    return option === "quick" ? [] : [`pausePolicy: ${option}`];
+  });
+  return { code: "pause", text, change: `say so in a rule for it: ${others.join(", or ")}` };
 }

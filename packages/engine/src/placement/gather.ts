@@ -97,6 +97,7 @@ function siteHost(
     memoryBytes: Math.max(0, total - reserve),
     freeMemoryBytes: free === undefined ? undefined : Math.max(0, free - reserve),
     cpus: facts?.cpu.count ?? 0,
+    cpuBusy: facts?.cpu.busy,
     arch: facts?.cpu.arch ?? "unknown",
     vendor: facts?.cpu.vendor,
     features: features.length > 0 ? new Set(features) : undefined,

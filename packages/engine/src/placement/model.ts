@@ -17,6 +17,8 @@ export interface SiteHost {
   /** Measured; absent when the host does not say. Bounds what can be added, whatever the guests were promised. */
   readonly freeMemoryBytes?: number | undefined;
   readonly cpus: number;
+  /** Share of their time that was used of late, 0 to 1; absent when the host did not say. */
+  readonly cpuBusy?: number | undefined;
   readonly arch: string;
   readonly vendor?: string | undefined;
   /** Absent when the host did not say. */

@@ -1,3 +1,4 @@
+import type { PausePolicy } from "../migration/contract.ts";
 import { compileGlob } from "./glob.ts";
 import { allProfiles } from "./profiles/index.ts";
 import type { MoveKind, PlacementRule, PlacementSettings, VmPriority, VmSelector, WorkloadProfile } from "./rules.ts";
@@ -17,8 +18,10 @@ export interface VmPolicy {
   readonly profiles: readonly WorkloadProfile[];
   /** Kinds that every profile allows. */
   readonly allowedKinds: ReadonlySet<MoveKind>;
-  /** The tightest of its profiles; absent when none says. */
+  /** The tightest of its profiles and rules; absent when none says. */
   readonly maximumPauseMs?: number | undefined;
+  /** Of the last rule that says; absent when none does. */
+  readonly pausePolicy?: PausePolicy | undefined;
 }
 
 /** What rules look at in a VM. */
@@ -69,7 +72,7 @@ function combine(
   const own = profiles.filter(
     (profile) => profile.tags.some((tag) => tags.includes(tag)) || rules.some(({ profile: name }) => name === profile.name),
   );
-  const pauses = own.flatMap(({ maximumPauseMs }) => maximumPauseMs ?? []);
+  const pauses = [...own, ...rules].flatMap(({ maximumPauseMs }) => maximumPauseMs ?? []);
   return {
     tags,
     priority: rules.findLast(({ priority }) => priority !== undefined)?.priority ?? "medium",
@@ -84,6 +87,7 @@ function combine(
     profiles: own,
     allowedKinds: new Set(everyKind.filter((kind) => own.every(({ allowedKinds }) => allowedKinds.includes(kind)))),
     maximumPauseMs: pauses.length > 0 ? Math.min(...pauses) : undefined,
+    pausePolicy: rules.findLast(({ pausePolicy }) => pausePolicy !== undefined)?.pausePolicy,
   };
 }
 

@@ -1,3 +1,5 @@
+import type { PausePolicy } from "../migration/contract.ts";
+
 /** As failover clusters have it: order of starting and of being moved, never a reservation. */
 export type VmPriority = "high" | "medium" | "low" | "no-auto-start";
 
@@ -42,6 +44,10 @@ export interface PlacementRule {
   readonly priority?: VmPriority | undefined;
   /** Groups start, and come back, in this order. */
   readonly startGroup?: number | undefined;
+  /** The pause that a live migration of these VMs may take, milliseconds; the tightest of all that is said counts. */
+  readonly maximumPauseMs?: number | undefined;
+  /** What happens to one of them that changes memory too fast for that pause. */
+  readonly pausePolicy?: PausePolicy | undefined;
   /** A workload profile, built in or the site's own. */
   readonly profile?: string | undefined;
 }

@@ -31,6 +31,8 @@ const Rule = z.strictObject({
   spreadOver: z.enum(["hosts", "sites"]).optional(),
   priority: z.enum(["high", "medium", "low", "no-auto-start"]).optional(),
   startGroup: z.int().min(-1000).max(1000).optional(),
+  maximumPauseMs: z.int().min(1).max(60_000).optional(),
+  pausePolicy: z.enum(["strict", "auto-converge", "post-copy", "suspend-at-last"]).optional(),
   profile: name.optional(),
 });
 

@@ -1,5 +1,5 @@
 import { describeError, raceAbort, Semaphore } from "@godwit/core";
-import type { Migrations } from "../migration/index.ts";
+import type { Measuring, Migrations } from "../migration/index.ts";
 import { EngineError } from "../model/errors.ts";
 import type { Store } from "../ports/store.ts";
 import type { Check } from "../model/reason.ts";
@@ -10,6 +10,7 @@ import { gatherSite, type PlacementHosts, type PlacementNetworks } from "./gathe
 import type { Maintenance } from "./maintenance.ts";
 import type { Site, SiteVm } from "./model.ts";
 import { place, type Placement, type PlaceOptions } from "./place.ts";
+import type { VmPolicy } from "./policy.ts";
 import { lacksGenerationId, ruleChecks } from "./rule-checks.ts";
 import { type MoveKind, noPlacementSettings, type PlacementSettings } from "./rules.ts";
 
@@ -17,7 +18,7 @@ export interface PlacementsOptions {
   readonly store: Pick<Store, "placement">;
   readonly hosts: PlacementHosts;
   readonly networks: PlacementNetworks;
-  readonly migrations: Pick<Migrations, "prepare" | "resolve">;
+  readonly migrations: Pick<Migrations, "prepare" | "resolve" | "measureAhead">;
   readonly maintenance: Maintenance;
 }
 
@@ -116,24 +117,37 @@ export class Placements {
     return vm !== undefined && lacksGenerationId(vm);
   }
 
+  /** The pause that the VM's workload and rules allow, and what they want when that is not enough. By id or name. */
+  async contract(vmRef: string): Promise<Pick<VmPolicy, "maximumPauseMs" | "pausePolicy">> {
+    const { id, hostId } = this.options.hosts.vm(vmRef);
+    const site = await this.site([]);
+    return site.vms.find((vm) => vm.id === id && vm.hostId === hostId)?.policy ?? {};
+  }
+
   /** Runs the preflights of these moves, some at a time, and notes what they say. */
-  async tryOut(moves: readonly ProposedMove[], tries: TriedMoves, { signal }: Cancellable): Promise<void> {
+  async tryOut(
+    moves: readonly ProposedMove[],
+    tries: TriedMoves,
+    { signal, measure = "no" }: Cancellable & { readonly measure?: Measuring },
+  ): Promise<void> {
     const slots = new Semaphore(simultaneousPreflights);
     await Promise.all(
       moves
         .filter((move) => !tries.passed(move))
         .map(async (move) => {
           using _slot = await slots.acquire({ signal });
-          await this.#tryOne(move, tries, signal);
+          await this.#tryOne(move, tries, { signal, measure });
         }),
     );
   }
 
-  async #tryOne(move: ProposedMove, tries: TriedMoves, signal: AbortSignal): Promise<void> {
+  async #tryOne(move: ProposedMove, tries: TriedMoves, options: Cancellable & { readonly measure: Measuring }): Promise<void> {
     const { hosts, migrations } = this.options;
-    const wish = { vm: move.vmId, to: move.destinationId, storagePool: move.storagePool };
+    const { signal } = options;
+    const { vmId: vm, destinationId: to, storagePool, maximumPauseMs, pausePolicy: policy } = move;
     try {
-      const { plan } = await raceAbort(migrations.prepare(migrations.resolve(wish), { signal }), signal);
+      const input = migrations.resolve({ vm, to, storagePool, maximumPauseMs, policy });
+      const { plan } = await raceAbort(migrations.prepare(input, { ...options, kept: "keep" }), signal);
       tries.note(hosts.vm(move.vmId), move, plan);
     } catch (error) {
       signal.throwIfAborted();

@@ -27,7 +27,7 @@ export function clusterBalanceKind(drains: Drains): JobKind<ClusterBalanceInput>
         return { startedAt: clock.now(), ...(await drains.planBalance({ signal, actAbove: input.actAbove })) };
       });
       await context.reason({ code: "balance", text: reason });
-      const wanted = moves.map((move): WantedMove => ({ ...move, input: migrationInput(inputOf(move)) }));
+      const wanted = moves.map((move): WantedMove => ({ ...move, why: move.reason, input: migrationInput(inputOf(move)) }));
       const outcomes = await runMoves(context, wanted, {
         jobs: jobs(),
         clock,
@@ -53,6 +53,7 @@ function inputOf({
   destinationId,
   destination,
   maximumPauseMs,
+  pausePolicy,
 }: BalanceMove): Parameters<typeof migrationInput>[0] {
-  return { vmId, vm, sourceId, source, destinationId, destination, maximumPauseMs };
+  return { vmId, vm, sourceId, source, destinationId, destination, maximumPauseMs, pausePolicy };
 }

@@ -1,3 +1,4 @@
+import type { PausePolicy } from "../migration/index.ts";
 import { Board, type Seat } from "../placement/board.ts";
 import { fixedReasons, hasRoom } from "../placement/judge.ts";
 import type { Site, SiteVm } from "../placement/model.ts";
@@ -14,6 +15,7 @@ export interface BalanceMove {
   readonly network?: string | undefined;
   /** The pause that its workload bears, milliseconds. */
   readonly maximumPauseMs?: number | undefined;
+  readonly pausePolicy?: PausePolicy | undefined;
   /** Why it is worth a move. */
   readonly reason: string;
 }
@@ -117,7 +119,7 @@ function bestStep(vm: SiteVm, from: Seat, { board, open, site, givers, worthwhil
   board.take(vm, from);
   const stays = withoutLoad(preferenceOf(vm, from, board));
   for (const to of open) {
-    if (to === from || givers.has(to) || !hasRoom(vm, to, board)) continue;
+    if (to === from || givers.has(to) || !hasRoom(vm, to, board) || wouldContend(vm, from, to)) continue;
     if (comparePreferences(withoutLoad(preferenceOf(vm, to, board)), stays) > 0) continue;
     const apartBefore = load(from) + share(vm, from) - load(to);
     const apartAfter = Math.abs(load(from) - (load(to) + share(vm, to)));
@@ -128,6 +130,17 @@ function bestStep(vm: SiteVm, from: Seat, { board, open, site, givers, worthwhil
   }
   board.put(vm, from);
   return best;
+}
+
+/** CPUs this busy, or promised to this many vCPUs each, have nothing to give: then memory is no reason to go there. */
+const busyCpus = 0.8;
+const crowdedCpus = 4;
+
+function wouldContend(vm: SiteVm, from: Seat, to: Seat): boolean {
+  const [here, there] = [from.host.cpuBusy ?? 0, to.host.cpuBusy ?? 0];
+  if (there > busyCpus && there > here) return true;
+  const promised = (seat: Seat): number => (seat.vcpus + vm.vcpus) / Math.max(1, seat.host.cpus);
+  return promised(to) > crowdedCpus && promised(to) > promised(from);
 }
 
 function withoutLoad([apart, preferred, together, spread]: Preference): Preference {
@@ -157,6 +170,7 @@ function describe({ vm, from, to }: Step, site: Site): BalanceMove {
     destinationId: to.host.id,
     destination: to.host.name,
     maximumPauseMs: vm.policy.maximumPauseMs,
+    pausePolicy: vm.policy.pausePolicy,
     network: "none" in path ? undefined : path.network,
     reason: `${from.host.name} goes from ${percent(load(from))} to ${percent(load(from) - share(vm, from))} full, ${to.host.name} from ${percent(load(to))} to ${percent(load(to) + share(vm, to))}`,
   };

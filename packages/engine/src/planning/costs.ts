@@ -1,7 +1,7 @@
 import type { JobRecord } from "../jobs/job.ts";
-import type { MigrationResult } from "../migration/index.ts";
+import type { Forecast, MigrationResult } from "../migration/index.ts";
 import type { SiteVm } from "../placement/model.ts";
-import type { MoveCost } from "./schedule.ts";
+import { type MoveCost, netOf } from "./schedule.ts";
 
 /** Until a cluster has moved something: what starting a guest's process on the other host took elsewhere. */
 const assumedOverheadMs = 1500;
@@ -10,22 +10,33 @@ const assumedShare = 0.7;
 
 /**
  * Foretells moves from those that this cluster has made: of the same VM where there is one, else the median of
- * all of them. `jobs` are ended migrations, newest first; those that did not succeed tell nothing.
+ * all of them. `jobs` are ended migrations, newest first; those that did not succeed tell nothing. Good enough
+ * to begin a plan with: the preflight of each move foretells it better.
  */
-export function costsFrom(jobs: readonly JobRecord[]): (vm: SiteVm, bytesPerSecond: number) => MoveCost {
+export function costsFrom(jobs: readonly JobRecord[]): (vm: SiteVm, to: { readonly bytesPerSecond: number }) => MoveCost {
   const results = jobs.flatMap(({ state, result }) => (state === "done" && isResult(result) ? [result] : []));
   const last = new Map(results.toReversed().map((result) => [result.vmId, result]));
-  return (vm, bytesPerSecond) => {
+  return (vm, { bytesPerSecond }) => {
     const fixed = (result: MigrationResult): number => Math.max(0, result.totalMs - (result.memoryBytes / bytesPerSecond) * 1000);
     const disks = vm.localDisks?.bytes ?? 0;
     const known = last.get(vm.id);
-    if (known) return { overheadMs: fixed(known), bytes: known.memoryBytes + disks, dirtyBytesPerSecond: known.dirtyBytesPerSecond ?? 0 };
+    if (known) {
+      const { memoryBytes, dirtyBytesPerSecond = 0 } = known;
+      return { overheadMs: fixed(known), bytes: memoryBytes + disks, dirtyBytesPerSecond, bytesPerSecond };
+    }
     return {
       overheadMs: median(results.map(fixed)) ?? assumedOverheadMs,
       bytes: vm.memoryBytes * assumedShare + disks,
       dirtyBytesPerSecond: 0,
+      bytesPerSecond,
     };
   };
+}
+
+/** The same of a preflight's forecast, so that the move on its own takes just what was foretold. */
+export function costOf({ totalMs, overheadMs = 0, dirtyBytesPerSecond = 0, bandwidthBytesPerSecond: bytesPerSecond }: Forecast): MoveCost {
+  const bytes = (Math.max(0, totalMs - overheadMs) / 1000) * netOf(bytesPerSecond, dirtyBytesPerSecond);
+  return { overheadMs, bytes, dirtyBytesPerSecond, bytesPerSecond };
 }
 
 function isResult(value: unknown): value is MigrationResult {

@@ -4,7 +4,7 @@ import { EngineError } from "../model/errors.ts";
 import type { Check } from "../model/reason.ts";
 import { migrationInput } from "./migration-input.ts";
 import type { DrainPlan } from "./drain-model.ts";
-import { drainRefusal, type Drains, type PlannedMove, proposed } from "./drains.ts";
+import { drainRefusal, type Drains, type PlannedMove, proposed, wishOf } from "./drains.ts";
 import { type MoveOutcome, type MovesResult, runMoves, type WantedMove } from "./moves.ts";
 import { drainPlanText } from "./text.ts";
 
@@ -111,11 +111,10 @@ class Drain {
   }
 
   #wanted(move: PlannedMove): WantedMove {
-    const { vmId, vm, destinationId, destination, storagePool, maximumPauseMs, predictedMs } = move;
+    const { vmId, vm, destinationId, destination, predictedMs, reason } = move;
     const { hostId, host, waitForCapture } = this.#context.input;
-    const to = { destinationId, destination, storagePool, maximumPauseMs, waitForCapture };
-    const input = migrationInput({ vmId, vm, sourceId: hostId, source: host, ...to });
-    return { vmId, vm, destinationId, destination, predictedMs, input };
+    const input = migrationInput({ ...wishOf(move), sourceId: hostId, source: host, waitForCapture });
+    return { vmId, vm, destinationId, destination, predictedMs, why: reason.text, input };
   }
 
   async #ended(outcome: MoveOutcome, plan: DrainPlan): Promise<void> {

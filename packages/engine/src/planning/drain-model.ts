@@ -1,3 +1,4 @@
+import type { PausePolicy } from "../migration/index.ts";
 import type { Reason } from "../model/reason.ts";
 import type { Site, SiteVm } from "../placement/model.ts";
 import type { HostVerdict } from "../placement/place.ts";
@@ -23,12 +24,15 @@ export interface DrainEntry {
   readonly network?: string | undefined;
   /** The pool that its disks are copied into. */
   readonly storagePool?: string | undefined;
-  /** The pause that its workload bears, milliseconds. */
+  /** The pause that its workload or its rules allow, milliseconds. */
   readonly maximumPauseMs?: number | undefined;
+  /** What happens when that is not enough; absent: it is given up. */
+  readonly pausePolicy?: PausePolicy | undefined;
   readonly memoryBytes: number;
   /** From the start of the drain, milliseconds. */
   readonly startsAtMs?: number | undefined;
   readonly predictedMs?: number | undefined;
+  readonly predictedPauseMs?: number | undefined;
   readonly reason: Reason;
   readonly choice?: string | undefined;
   /** Of a blocked one: every host with everything against it. */
@@ -64,8 +68,10 @@ export interface DrainRequest {
   readonly to?: ReadonlySet<string> | undefined;
   /** Simultaneous live migrations of a host. */
   readonly limit: (hostId: string) => number;
-  /** Over a link of that speed. */
-  readonly cost: (vm: SiteVm, bytesPerSecond: number) => MoveCost;
+  /** Of a move over that path. */
+  readonly cost: (vm: SiteVm, to: { readonly hostId: string; readonly bytesPerSecond: number }) => MoveCost;
+  /** How much moves at the same time hold each other up: see `ScheduleOptions`. */
+  readonly contention?: number | undefined;
 }
 
 /** Facts in, plan out. */

@@ -36,11 +36,12 @@ export function planDrain(input: DrainInput): DrainPlan {
   };
 }
 
-type Base = Pick<DrainEntry, "vmId" | "vm" | "memoryBytes" | "maximumPauseMs" | "advice">;
+type Base = Pick<DrainEntry, "vmId" | "vm" | "memoryBytes" | "maximumPauseMs" | "pausePolicy" | "advice">;
 
 function base({ id, name, memoryBytes, policy }: SiteVm): Base {
   const advice = policy.profiles.flatMap((profile) => profile.advice);
-  return { vmId: id, vm: name, memoryBytes, maximumPauseMs: policy.maximumPauseMs, ...(advice.length > 0 && { advice }) };
+  const { maximumPauseMs, pausePolicy } = policy;
+  return { vmId: id, vm: name, memoryBytes, maximumPauseMs, pausePolicy, ...(advice.length > 0 && { advice }) };
 }
 
 /** Why a VM that holds memory cannot move at all, wherever to. */
@@ -63,20 +64,22 @@ function stuck({ name, state, policy, localDisks }: SiteVm): Pick<DrainEntry, "r
 
 function order(
   placed: ReadonlyMap<SiteVm, Seat>,
-  { site, hostId, limit, cost }: DrainInput,
+  { site, hostId, limit, cost, contention }: DrainInput,
 ): { readonly moves: readonly ScheduledMove<readonly [SiteVm, Seat]>[]; readonly concurrency: number; readonly totalMs: number } {
   const moves = [...placed].toSorted(([a], [b]) => compareUrgency(a, b));
-  const speeds = moves.flatMap(([, seat]) => {
-    const path = site.path(hostId, seat.host.id);
-    return "none" in path ? [] : [path.bytesPerSecond ?? assumedBytesPerSecond];
-  });
-  const bytesPerSecond = speeds.length > 0 ? Math.min(...speeds) : assumedBytesPerSecond;
+  const speed = ({ host }: Seat): number => {
+    const path = site.path(hostId, host.id);
+    return ("none" in path ? undefined : path.bytesPerSecond) ?? assumedBytesPerSecond;
+  };
+  // The slowest end of each path is told; the source's own link is no slower than the fastest of them.
+  const bytesPerSecond = Math.max(0, ...moves.map(([, seat]) => speed(seat))) || assumedBytesPerSecond;
   return schedule(moves, {
-    cost: ([vm]) => cost(vm, bytesPerSecond),
+    cost: ([vm, seat]) => cost(vm, { hostId: seat.host.id, bytesPerSecond: speed(seat) }),
     destination: ([, seat]) => seat.host.id,
     sourceLimit: limit(hostId),
     destinationLimit: limit,
     bytesPerSecond,
+    contention,
   });
 }
 

@@ -7,9 +7,10 @@ import type { Check } from "../model/reason.ts";
 import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { TriedMoves } from "../placement/findings.ts";
 import type { Placements } from "../placement/service.ts";
+import { contentionOf, pastMoveOf, type PastLiveMove, withCrowds } from "../migration/index.ts";
 import { liveMigrationLimit } from "../network/settings.ts";
 import { type BalancePlan, planBalance } from "./balance.ts";
-import { costsFrom } from "./costs.ts";
+import { costOf, costsFrom } from "./costs.ts";
 import { planDrain } from "./drain.ts";
 import type { DrainEntry, DrainPlan, DrainRequest } from "./drain-model.ts";
 
@@ -76,16 +77,24 @@ export class Drains {
   async plan(hostId: string, { signal, to, tries = this.options.placements.tries() }: PlanOptions): Promise<DrainPlan> {
     const { placements } = this.options;
     const limits = await this.#limits();
-    const costs = costsFrom(await this.#history());
+    const history = await this.#history();
+    const costs = costsFrom(history);
+    const contention = contentionOf(withCrowds(history.flatMap(({ input, result }) => liveMoveOf(input, result))));
     const cost = foretold(costs, tries);
     const only = to && new Set(to);
+    const here = placements.options.hosts.vms().filter((vm) => vm.hostId === hostId && vm.state === "running");
+    placements.options.migrations.measureAhead(
+      hostId,
+      here.map(({ id }) => id),
+      { signal },
+    );
     for (let round = 0; ; round += 1) {
       const site = await placements.site([hostId], tries);
-      const plan = planDrain({ site, hostId, to: only, limit: (id) => limits.get(id) ?? 1, cost });
+      const plan = planDrain({ site, hostId, to: only, limit: (id) => limits.get(id) ?? 1, cost, contention });
       const open = proposed(plan).filter((move) => !tries.passed(move));
-      if (open.length === 0) return plan;
+      if (open.length === 0) return withForecasts(plan, tries);
       if (round >= maximumRounds) throw tooMany(plan.host);
-      await placements.tryOut(open, tries, { signal });
+      await placements.tryOut(open, tries, { signal, measure: "unless-fresh" });
     }
   }
 
@@ -124,16 +133,27 @@ export class Drains {
   }
 }
 
+function liveMoveOf(input: JobRecord["input"], result: unknown): PastLiveMove[] {
+  const move = pastMoveOf(input, result);
+  return move?.kind === "live" ? [move] : [];
+}
+
 type Cost = DrainRequest["cost"];
 
-/** A preflight's own forecast, where there is one; its fixed part is what the bytes do not explain. */
+/** A preflight's own forecast, where there is one. */
 function foretold(otherwise: Cost, tries: TriedMoves): Cost {
-  return (vm, bytesPerSecond) => {
-    const forecast = tries.forecast(vm.id);
-    if (!forecast) return otherwise(vm, bytesPerSecond);
-    const { totalMs, bytes, dirtyBytesPerSecond = 0 } = forecast;
-    return { overheadMs: Math.max(0, totalMs - (bytes / bytesPerSecond) * 1000), bytes, dirtyBytesPerSecond };
+  return (vm, to) => {
+    const forecast = tries.forecast(vm.id, to.hostId);
+    return forecast ? costOf(forecast) : otherwise(vm, to);
   };
+}
+
+/** What of a planned move goes into the wish for it. */
+export function wishOf(
+  move: PlannedMove,
+): Pick<PlannedMove, "vmId" | "vm" | "destinationId" | "destination" | "storagePool" | "maximumPauseMs" | "pausePolicy"> {
+  const { vmId, vm, destinationId, destination, storagePool, maximumPauseMs, pausePolicy } = move;
+  return { vmId, vm, destinationId, destination, storagePool, maximumPauseMs, pausePolicy };
 }
 
 export interface PlannedMove extends DrainEntry {
@@ -144,6 +164,17 @@ export interface PlannedMove extends DrainEntry {
 /** The moves of a plan, in their order. */
 export function proposed(plan: DrainPlan): PlannedMove[] {
   return plan.entries.filter((entry): entry is PlannedMove => entry.verdict === "move");
+}
+
+function withForecasts(plan: DrainPlan, tries: TriedMoves): DrainPlan {
+  const told = (entry: DrainEntry): DrainEntry => {
+    const forecast = entry.destinationId === undefined ? undefined : tries.forecast(entry.vmId, entry.destinationId);
+    if (entry.verdict !== "move" || !forecast) return entry;
+    const { code, text } = entry.reason;
+    const doubt = forecast.converges ? "" : `; it changes memory too fast for its pause (${entry.pausePolicy}): ${forecast.text}`;
+    return { ...entry, predictedPauseMs: forecast.pauseMs, reason: { code, text: `${text}${doubt}` } };
+  };
+  return { ...plan, entries: plan.entries.map(told) };
 }
 
 /** Every VM that cannot move, each with its reason and the choice, as one refusal. */

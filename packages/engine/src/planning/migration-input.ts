@@ -5,10 +5,11 @@ export function migrationInput(
   move: Pick<MigrationInput, "vmId" | "vm" | "sourceId" | "source" | "destinationId" | "destination"> & {
     readonly storagePool?: string | undefined;
     readonly maximumPauseMs?: number | undefined;
+    readonly pausePolicy?: MigrationInput["policy"];
     readonly waitForCapture?: boolean | undefined;
   },
 ): MigrationInput {
-  const { storagePool, maximumPauseMs, waitForCapture, ...rest } = move;
+  const { storagePool, maximumPauseMs, pausePolicy, waitForCapture, ...rest } = move;
   return {
     ...rest,
     peerToPeer: false,
@@ -16,5 +17,6 @@ export function migrationInput(
     ...(storagePool !== undefined && { storagePool }),
     ...(waitForCapture === true && { waitForCapture }),
     ...(maximumPauseMs !== undefined && { maximumPauseMs }),
+    ...(pausePolicy !== undefined && { policy: pausePolicy }),
   };
 }

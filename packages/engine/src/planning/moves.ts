@@ -12,6 +12,8 @@ export interface WantedMove {
   /** Input of the migration's job. */
   readonly input: JsonObject;
   readonly predictedMs?: number | undefined;
+  /** Why there, for people. */
+  readonly why?: string | undefined;
 }
 
 /** How a wanted move ended. Sizes in bytes. */
@@ -27,6 +29,10 @@ export interface MoveOutcome {
   readonly predictedMs?: number | undefined;
   readonly pauseMs?: number | undefined;
   readonly memoryBytes?: number | undefined;
+  /** Why it went there. */
+  readonly why?: string | undefined;
+  /** What had to be done for the pause's sake, if anything. */
+  readonly atLast?: string | undefined;
   /** Which interface carried it, in one sentence. */
   readonly proof?: string | undefined;
   readonly error?: { readonly kind: string; readonly message: string } | undefined;
@@ -86,8 +92,8 @@ export async function runMoves(context: Context, moves: readonly WantedMove[], o
 }
 
 async function one(context: Context, move: WantedMove, { jobs, batch, clock }: MovesOptions): Promise<MoveOutcome> {
-  const { vmId, vm, destinationId, destination, predictedMs } = move;
-  const made = { vmId, vm, destinationId, destination, predictedMs };
+  const { vmId, vm, destinationId, destination, predictedMs, why } = move;
+  const made = { vmId, vm, destinationId, destination, predictedMs, why };
   try {
     const child = await submit(context, move, { jobs, batch });
     return { ...made, jobId: child.id, ...ended(await toItsEnd(context, child, move, { jobs, clock })) };
@@ -131,12 +137,14 @@ async function toItsEnd(
   if (input["waitForCapture"] !== true) count();
   context.signal.addEventListener("abort", stop, { once: true });
   if (context.signal.aborted) stop();
+  const waiting = new Waiting(context, vm);
   try {
     for (;;) {
       context.stopping.throwIfAborted();
       for await (const record of jobs.watch(child.id, { signal: context.stopping })) {
         if (record.state !== "queued") count();
         if (isFinal(record.state)) return record;
+        waiting.tell(record);
       }
       const record = await jobs.get(child.id);
       if (isFinal(record.state)) return record;
@@ -147,13 +155,39 @@ async function toItsEnd(
   }
 }
 
+/** Says in the job's log what a move waits for, once for each reason. */
+class Waiting {
+  readonly #context: Context;
+  readonly #vm: string;
+  #said = "";
+
+  constructor(context: Context, vm: string) {
+    this.#context = context;
+    this.#vm = vm;
+  }
+
+  tell({ waitingFor }: JobRecord): void {
+    const why = waitingFor.map(({ text }) => text).join("; ");
+    if (why !== "" && why !== this.#said) this.#context.log("info", `${this.#vm} waits: ${why}`);
+    this.#said = why;
+  }
+}
+
 function ended({ state, result, error }: JobRecord): Pick<MoveOutcome, "outcome"> & Partial<MoveOutcome> {
   if (state !== "done") {
     const { kind = state, message = state } = error ?? {};
     return { outcome: state === "cancelled" ? "cancelled" : "failed", error: { kind, message } };
   }
-  const { network, totalMs, pauseMs, memoryBytes, proof } = result as MigrationResult;
-  return { outcome: "moved", network, totalMs, pauseMs, memoryBytes, proof };
+  const { network, totalMs, pauseMs, memoryBytes, proof, contract } = result as MigrationResult;
+  return {
+    outcome: "moved",
+    network,
+    totalMs,
+    pauseMs,
+    memoryBytes,
+    proof,
+    ...(contract?.atLast !== undefined && { atLast: contract.atLast }),
+  };
 }
 
 function kindOf(error: unknown): string {

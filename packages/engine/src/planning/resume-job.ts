@@ -18,8 +18,11 @@ export interface HostResumeInput extends JsonObject {
 
 type Context = JobContext<HostResumeInput>;
 
-/** One VM that a drain took away, as it is now. */
-type Return = { readonly move: WantedMove } | { readonly vmId: string; readonly vm: string; readonly left: string };
+/** One VM that a drain took away, as it is now. What is `left` is no longer waited for; nobody knows of a `later` one. */
+type Return =
+  | { readonly move: WantedMove }
+  | { readonly vmId: string; readonly vm: string; readonly left: string }
+  | { readonly later: MoveOutcome };
 
 /**
  * The job that ends a host's maintenance. VMs land there again from its start; then what a drain moved away
@@ -48,7 +51,8 @@ async function resume(drains: Drains, context: Context): Promise<MovesResult> {
     return { moved: record.moved, startedAt: clock.now() };
   });
   const returns = input.failback === "none" ? [] : await context.step("plan", () => plan(drains, input, begun.moved));
-  const left = returns.flatMap((one) => ("move" in one ? [] : [one]));
+  const left = returns.flatMap((one) => ("left" in one ? [one] : []));
+  const later = returns.flatMap((one) => ("later" in one ? [one.later] : []));
   for (const { vmId, vm, left: text } of left) {
     context.log("info", `${vm} does not come back: ${text}`);
     await maintenance.forgetMoved(input.hostId, vmId);
@@ -64,7 +68,7 @@ async function resume(drains: Drains, context: Context): Promise<MovesResult> {
       ended: (outcome) => (outcome.outcome === "moved" ? maintenance.forgetMoved(input.hostId, outcome.vmId) : Promise.resolve()),
     },
   );
-  throwIncomplete(input, moves);
+  throwIncomplete(input, [...moves, ...later]);
   await maintenance.leave(input.hostId);
   return {
     host: input.host,
@@ -88,14 +92,15 @@ async function plan(drains: Drains, input: HostResumeInput, moved: readonly Move
     const left = (text: string): Return => ({ vmId, vm: name, left: text });
     if (!vm) return left("it is not there any more");
     if (vm.hostId === input.hostId) return left(`it is on ${input.host} already`);
-    if (vm.state !== "running") return left(`it is ${vm.state}`);
     const source = site.hosts.find(({ id }) => id === vm.hostId)?.name ?? vm.hostId;
+    if (vm.state === "unknown") return { later: unknown(input, one, source) };
+    if (vm.state !== "running") return left(`it is ${vm.state}`);
     if (input.failback === "policy") {
       const { hostId, host, reason } = place(vm, site, { mayStay: true });
       if (hostId !== input.hostId) return left(host === undefined ? reason.text : `the rules would rather have it on ${host}`);
     }
     const { hostId: destinationId, host: destination } = input;
-    const { maximumPauseMs } = vm.policy;
+    const { maximumPauseMs, pausePolicy } = vm.policy;
     const wanted = migrationInput({
       vmId,
       vm: vm.name,
@@ -105,9 +110,15 @@ async function plan(drains: Drains, input: HostResumeInput, moved: readonly Move
       destination,
       storagePool,
       maximumPauseMs,
+      pausePolicy,
     });
     return { move: { vmId, vm: vm.name, destinationId, destination, input: wanted } };
   });
+}
+
+function unknown({ hostId, host }: HostResumeInput, { vmId, vm }: MovedVm, at: string): MoveOutcome {
+  const error = { kind: "host-lost", message: `nobody knows how it is: ${at}, where it was, does not answer` };
+  return { vmId, vm, destinationId: hostId, destination: host, outcome: "failed", error };
 }
 
 function throwIncomplete({ host }: HostResumeInput, moves: readonly MoveOutcome[]): void {

@@ -4,6 +4,8 @@ export interface MoveCost {
   readonly bytes: number;
   /** Bytes that the guest dirties in a second while it moves. */
   readonly dirtyBytesPerSecond: number;
+  /** What the path carries for one move on its own: one stream may not fill the link. */
+  readonly bytesPerSecond: number;
 }
 
 export interface ScheduledMove<T> {
@@ -27,6 +29,8 @@ export interface ScheduleOptions<T> {
   readonly destinationLimit: (hostId: string) => number;
   /** What the source's link carries in a second; all moves at a time share it. */
   readonly bytesPerSecond: number;
+  /** By how much each further move at a time makes a move take longer, as a fraction of what it takes on its own; default 0. */
+  readonly contention?: number | undefined;
 }
 
 /** A plan that is less than this much faster is not worth one more guest that is slowed down at the same time. */
@@ -59,7 +63,9 @@ function simulate<T>(moves: readonly T[], concurrency: number, options: Schedule
     const destination = destinations.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
     destinations.set(id, destination);
     const startsAtMs = Math.max(source.free(), destination.free());
-    const takesMs = duration(options.cost(move), share);
+    const cost = options.cost(move);
+    const beside = duration(cost, cost.bytesPerSecond) * (1 + (options.contention ?? 0) * (concurrency - 1));
+    const takesMs = Math.ceil(Math.max(duration(cost, share), beside));
     source.take(startsAtMs + takesMs);
     destination.take(startsAtMs + takesMs);
     return { move, startsAtMs, takesMs };
@@ -69,9 +75,13 @@ function simulate<T>(moves: readonly T[], concurrency: number, options: Schedule
 }
 
 /** Whole milliseconds. Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */
-function duration({ overheadMs, bytes, dirtyBytesPerSecond }: MoveCost, share: number): number {
-  const net = Math.max(share - dirtyBytesPerSecond, share * (1 - 1 / convergence));
-  return Math.ceil(overheadMs + (bytes / Math.max(1, net)) * 1000);
+function duration({ overheadMs, bytes, dirtyBytesPerSecond, bytesPerSecond }: MoveCost, share: number): number {
+  return Math.ceil(overheadMs + (bytes / netOf(Math.min(share, bytesPerSecond), dirtyBytesPerSecond)) * 1000);
+}
+
+/** What is left of a share of the link for what was not sent yet, bytes per second. */
+export function netOf(share: number, dirtyBytesPerSecond: number): number {
+  return Math.max(1, share - dirtyBytesPerSecond, share * (1 - 1 / convergence));
 }
 
 /** The earliest moments at which a fixed number of places are free. */

@@ -183,6 +183,10 @@ export interface HostMigration extends OfflineMoves, DiskMoves, ThrowawayGuests 
   measure(vmId: string, options: Cancellable & { readonly seconds: number }): Promise<Measured>;
   /** Asked of the destination. */
   judge(source: SourceFacts, wanted: WantedThere, options: Cancellable): Promise<DestinationFacts>;
+  /** Asked of the source: its definition is as it was then, it runs, and nothing holds it or was added to it. */
+  unchanged(source: SourceFacts, options: Cancellable): Promise<boolean>;
+  /** Asked of the destination: what changes soonest of what it said then. */
+  judgeAgain(source: SourceFacts, options: Cancellable): Promise<Pick<DestinationFacts, "sameUuid" | "sameName" | "freeMemoryBytes">>;
   /**
    * Moves the VM; resolves when it runs on the destination and the source has let go. On abort the move is
    * given up and the guest stays where it is, unless it was too late. Rejects with a `MoveError`, after which

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type ForecastFacts, forecastLive, forecastStandstill } from "../../src/migration/forecast.ts";
+import { contentionOf, onTheirOwn, withCrowds } from "../../src/migration/crowd.ts";
 import { learn, type PastLiveMove, pastMoveOf, pathOf, sentShare, standstillRatio } from "../../src/migration/history.ts";
 
 const mib = 2 ** 20;
@@ -177,6 +178,57 @@ describe("what past moves teach", () => {
     assert.equal(past?.kind === "live" && past.sentShare, 0.25);
   });
 
+  it("counts of disks what was allocated, and of memory what was not sent again", () => {
+    const result = { vmId: "v", networkId: "n", startedAt: "s", endedAt: "", kind: "live", memoryBytes: 120, sendMs: 3, totalMs: 9 };
+    const forecast = { residentBytes: 200, firstBytes: 100, bytes: 150, diskBytes: 0 };
+    const busy = pastMoveOf({ sourceId: "a", destinationId: "b" }, { ...result, forecast });
+    assert.deepEqual(busy, move(120, 3, { otherMs: 6, endedAt: "", startedAt: "s", sourceId: "a", destinationId: "b", sentShare: 0.4 }));
+    const disks = { ...forecast, bytes: 110, diskBytes: 10 };
+    const copied = pastMoveOf({}, { ...result, kind: "shared-nothing", diskBytes: 500, forecast: disks });
+    assert.deepEqual(copied?.kind === "live" && [copied.bytes, copied.copies, copied.sentShare], [130, true, 0.6]);
+  });
+
+  it("is told by moves between the same hosts, if there were any, and by moves that took disks for one that does", () => {
+    const fast = [100, 200, 300].map((size) => move(size * mib, size * 10, { sourceId: "a", destinationId: "b" }));
+    const slow = [move(100 * mib, 10_000, { sourceId: "c", destinationId: "a" })];
+    const disk = move(100 * mib, 5_000, { sourceId: "a", destinationId: "b", copies: true, otherMs: 3000 });
+    const disks = [disk, disk];
+    const path = (ends: [string, string], copies = false) => pathOf([...slow, ...disks, ...fast], { network: "lan", ends, copies });
+    const said = (ends: [string, string], copies?: boolean): string => {
+      const { bandwidth, overhead } = path(ends, copies);
+      return `${Math.round(bandwidth.value / mib)} MiB/s, ${Math.round(overhead.value)} ms, ${bandwidth.text}`;
+    };
+    assert.equal(said(["a", "b"]), "100 MiB/s, 500 ms, as the last 3 moves between these hosts");
+    assert.equal(said(["a", "c"]), "10 MiB/s, 500 ms, as the last move between these hosts");
+    assert.equal(said(["b", "c"]), "100 MiB/s, 500 ms, as the last 4 moves over this network");
+    assert.equal(said(["b", "a"], true), "20 MiB/s, 3000 ms, as the last 2 moves between these hosts with disks");
+  });
+
+  it("tells how moves at the same time hold each other up, and what each would have taken on its own", () => {
+    const at = (from: number, to: number, sourceId = "a"): PastLiveMove =>
+      move(100 * mib, to - from - 500, {
+        sourceId,
+        destinationId: "b",
+        startedAt: new Date(from).toISOString(),
+        endedAt: new Date(to).toISOString(),
+      });
+    const moves = [at(0, 1000), at(2000, 3500), at(2000, 3500), at(10_000, 11_000), at(20_000, 21_000), at(20_000, 21_000, "x")];
+    const counted = withCrowds(moves);
+    assert.deepEqual(
+      counted.map(({ crowd }) => crowd),
+      [0, 1, 1, 0, 1, 1],
+    );
+    const elsewhere = withCrowds([at(0, 1000), { ...at(0, 1000, "x"), destinationId: "y" }]);
+    assert.deepEqual(
+      elsewhere.map(({ crowd }) => crowd),
+      [0, 0],
+    );
+    assert.equal(contentionOf(withCrowds(moves.slice(0, 4))), 0.5);
+    const took = onTheirOwn(moves.slice(0, 4)).map(({ sendMs, otherMs }) => Math.round(sendMs + otherMs));
+    assert.deepEqual(took, [1000, 1000, 1000, 1000]);
+    assert.equal(contentionOf(counted.slice(1, 3)), 0, "nobody knows what they would have taken");
+  });
+
   it("without any, is the speed of the slower interface; a limit holds for both", () => {
     assert.equal(pathOf([], { network: "lan", speedMbps: 10_000 }).bandwidth.value, 1.125e9);
     assert.match(pathOf([], { network: "lan" }).bandwidth.text, /no move over lan was seen/);
@@ -195,7 +247,7 @@ describe("what past moves teach", () => {
       sendMs: 3,
       totalMs: 9,
     };
-    assert.deepEqual(pastMoveOf({}, result), move(7, 3, { otherMs: 6 }));
+    assert.deepEqual(pastMoveOf({}, result), move(7, 3, { otherMs: 6, copies: true }));
     assert.equal(pastMoveOf({ bandwidthBytesPerSecond: 1 }, result), undefined);
     for (const wrong of [
       undefined,

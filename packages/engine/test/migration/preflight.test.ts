@@ -161,6 +161,18 @@ describe("the preflight of a migration", () => {
     assert.equal(failed({ networks: [], vm: { ...vm, job: "backup", ties: ["host folder 'x'"] } }).length, 3);
   });
 
+  it("gets past a capture of Godwit's own, which parks or is waited for, but past no other operation", () => {
+    const capture = { id: "c1", title: "capture web", when: "at-once" as const };
+    const job = (more: Partial<PreflightFacts>): string => {
+      const check = preflight({ ...facts, vm: { ...vm, job: "backup" }, ...more }).find(({ id }) => id === "job");
+      return `${check?.verdict}: ${check?.text}`;
+    };
+    assert.match(job({}), /^fail: a backup of web is under way/);
+    assert.equal(job({ yields: capture }), "pass: job c1 (capture web) is parked for it, and goes on at the destination");
+    assert.equal(job({ yields: { ...capture, when: "at-its-end" } }), "warn: it waits until job c1 (capture web) has ended");
+    assert.match(job({ yields: capture, vm: { ...vm, job: "snapshot" } }), /^fail/);
+  });
+
   it("does not ask for shared disks when they are copied", () => {
     assert.deepEqual(failed({ ...copies, sharing: new Map(), there: { ...there, pools: [pool] } }), []);
   });

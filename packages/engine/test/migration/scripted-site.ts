@@ -91,6 +91,8 @@ export class ScriptedSite {
       ...lookingAt(own, act),
       ...this.#standing(own, act),
       ...movingDisks(own, act),
+      unchanged: notAsked,
+      judgeAgain: notAsked,
       move: notAsked,
       forget: notAsked,
       ensureGenerationId: notAsked,

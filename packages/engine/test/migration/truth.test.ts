@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { settle } from "../../src/migration/truth.ts";
+import { settle, settleWithout } from "../../src/migration/truth.ts";
 import type { Sighting } from "../../src/ports/migration.ts";
 
 const sightings: readonly Sighting[] = [
@@ -74,6 +74,12 @@ describe("what to do after a move that ended in any way", () => {
       assert.equal(settle(other, { presence: "unknown", text: "" }).act, "wait");
     }
     assert.equal(settle({ presence: "running", moving: true }, { presence: "incoming" }).act, "wait");
+  });
+
+  it("lets the source answer for a silent destination only while it runs the guest, and when the server drove", () => {
+    const alone = sightings.filter((source) => settleWithout(source, { peerToPeer: false }));
+    assert.deepEqual(alone, [{ presence: "running", moving: false }]);
+    for (const source of sightings) assert.equal(settleWithout(source, { peerToPeer: true }), false);
   });
 
   it("touches nothing when both hosts run it", () => {

@@ -39,6 +39,21 @@ describe("balance", () => {
     assert.deepEqual(planBalance({ site: siteOf({ hosts, vms }), rest }).moves, []);
   });
 
+  it("goes to no host whose CPUs have nothing to give", () => {
+    const busy = [
+      { name: "alpha", cpuBusy: 0.5 },
+      { name: "bravo", cpuBusy: 0.95 },
+      { name: "charlie", cpuBusy: 0.2 },
+    ];
+    const vms = [...guests("alpha", 8), ...guests("charlie", 2)];
+    assert.deepEqual(moves(planBalance({ site: siteOf({ hosts: busy, vms }) })), ["alpha→charlie", "alpha→charlie"]);
+    const all = busy.map(({ name }) => ({ name, cpuBusy: 0.95 }));
+    assert.equal(moves(planBalance({ site: siteOf({ hosts: all, vms }) })).length, 2, "nowhere is it better than here");
+    const few = [{ name: "alpha" }, { name: "bravo", cpus: 1 }, { name: "charlie", cpus: 1 }];
+    const small = ["bravo", "charlie"].flatMap((on) => guests(on, 4, 1 / 8));
+    assert.deepEqual(moves(planBalance({ site: siteOf({ hosts: few, vms: [...guests("alpha", 8), ...small] }) })), []);
+  });
+
   it("comes to rest: balancing what was balanced moves nothing, and no rule is broken", () => {
     fc.assert(
       fc.property(randomSite({ hosts: 5, vms: 30 }), (site) => {

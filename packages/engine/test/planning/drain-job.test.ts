@@ -117,6 +117,29 @@ describe("a drain", () => {
     assert.deepEqual(world.moves.sort(), ["mail alpha>bravo", "web alpha>bravo"]);
   });
 
+  it("moves nobody who would be given up: goes where the guest converges, or says what a rule could allow", async () => {
+    const world = new DrainWorld(three, systemClock);
+    const options = [
+      { option: "raise-pause" as const, pauseMs: 900, totalMs: 2000, text: "" },
+      { option: "suspend-at-last" as const, pauseMs: 900, totalMs: 2000, text: "" },
+    ];
+    const figures = { totalMs: 2000, overheadMs: 500, pauseMs: 900, bytes: 1e9, rounds: 50, bandwidthBytesPerSecond: 1e8, reasons: [] };
+    const slow = { ...figures, converges: false, text: "cannot be done within a pause of 300 ms", options };
+    const fast = { ...figures, converges: true, text: "about 2 s", options: [] };
+    world.foretells = ({ vm, destinationId }) => (vm === "web" && destinationId !== "charlie" ? slow : fast);
+    const { entries } = await world.drains.plan("alpha", { signal: AbortSignal.timeout(5000) });
+    assert.deepEqual(entries.map(({ vm, destination }) => `${vm} ${destination}`).sort(), ["mail charlie", "web charlie"]);
+    world.foretells = ({ vm }) => (vm === "web" ? slow : fast);
+    const job = await run(world, "host.drain");
+    assert.equal(job.error?.kind, "refused");
+    assert.match(job.error?.checks?.[0]?.remedy ?? "", /say so in a rule for it: maximumPauseMs: 900, or pausePolicy: suspend-at-last/);
+    assert.deepEqual(world.moves, []);
+    const rules = [{ name: "web", vms: { names: ["web"] }, pausePolicy: "suspend-at-last" as const }];
+    await world.settings.put("cluster", { sites: {}, tags: [], rules, profiles: [] });
+    const { moves } = (await run(world, "host.drain")).result as MovesResult;
+    assert.match(moves.find(({ vm }) => vm === "web")?.why ?? "", /too fast for its pause \(suspend-at-last\): cannot be done within/);
+  });
+
   it("ends when every host failed, with the last reason for each VM", async () => {
     const world = new DrainWorld(three, systemClock);
     world.fails = ({ vm }) => (vm === "web" ? new EngineError("hypervisor", "it does not converge") : undefined);
@@ -155,6 +178,20 @@ describe("a resume", () => {
     assert.deepEqual(outcomes(job), ["mail alpha moved", "web alpha moved"]);
     assert.deepEqual((job.result as MovesResult).left, [{ vm: "fax", reason: "it is off" }]);
     assert.equal(world.maintenance.get("alpha"), undefined);
+  });
+
+  it("waits for what nobody knows of: it stays known, and is named", async () => {
+    const world = new DrainWorld(three, systemClock);
+    await run(world, "host.drain");
+    world.state.set("web", "unknown");
+    const job = await run(world, "host.resume");
+    assert.match(JSON.stringify(job.error?.checks), /web.*nobody knows how it is: bravo, where it was, does not answer/);
+    assert.deepEqual(
+      world.maintenance.get("alpha")?.moved.map(({ vm }) => vm),
+      ["web"],
+    );
+    world.state.set("web", "running");
+    assert.deepEqual(outcomes(await run(world, "host.resume")), ["web alpha moved"]);
   });
 
   it("with policy brings back what the rules want there, with none nothing; the host is open either way", async () => {

@@ -1,5 +1,5 @@
 import { CancelledError, type Clock, type JsonObject } from "@godwit/core";
-import type { HostView, JobRecord, MigrationInput, VmView } from "../../src/index.ts";
+import type { Forecast, HostView, JobRecord, MigrationInput, VmView } from "../../src/index.ts";
 import { type ChildJobs, Drains, EngineError, Maintenance, Placements, type PlacementSettings } from "../../src/index.ts";
 import { MemoryCollection } from "../network/support.ts";
 
@@ -18,6 +18,8 @@ export class DrainWorld {
   fails: (input: MigrationInput) => EngineError | undefined = () => undefined;
   /** Called when a migration begins. */
   begins: (input: MigrationInput) => void | Promise<void> = () => undefined;
+  /** What a preflight foretells of a move. */
+  foretells: (input: MigrationInput) => Forecast | undefined = () => undefined;
   readonly maintenance: Maintenance;
   readonly drains: Drains;
   readonly settings: MemoryCollection<PlacementSettings> = new MemoryCollection();
@@ -40,15 +42,17 @@ export class DrainWorld {
         interfaces: () => [],
       },
       migrations: {
+        measureAhead: () => undefined,
         resolve: (wish) => ({
           ...this.#names(wish.vm),
+          ...(wish.policy !== undefined && { policy: wish.policy }),
           destinationId: wish.to,
           destination: wish.to,
           peerToPeer: false,
           autoConverge: false,
         }),
         prepare: async (input) => ({
-          plan: { ...input, kind: "live", copies: [], networks: [], checks: [], possible: true },
+          plan: { ...input, kind: "live", copies: [], networks: [], checks: [], possible: true, ...this.#forecast(input) },
           copies: [],
           copyPaths: [],
           sourcePaths: [],
@@ -65,6 +69,11 @@ export class DrainWorld {
     };
     const hypervisor = (hostId: string): never => ({ listVms: async () => this.#vms().filter((vm) => vm.hostId === hostId) }) as never;
     this.drains = new Drains({ placements, networks, hypervisor, jobs: () => this.#childJobs(), clock });
+  }
+
+  #forecast(input: MigrationInput): { readonly forecast?: Forecast } {
+    const forecast = this.foretells(input);
+    return forecast ? { forecast } : {};
   }
 
   #childJobs(): ChildJobs {
@@ -94,6 +103,7 @@ export class DrainWorld {
       kind: "vm.migrate",
       state: "running",
       input,
+      waitingFor: [],
       createdAt: at,
       subject: { type: "vm", id: input.vmId, name: input.vm },
     };

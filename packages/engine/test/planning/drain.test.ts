@@ -11,7 +11,7 @@ import { complaint, randomSite, someWayExists } from "./random-site.ts";
 const request = (hostId: string): DrainRequest => ({
   hostId,
   limit: () => 2,
-  cost: (vm) => ({ overheadMs: 1000, bytes: vm.memoryBytes, dirtyBytesPerSecond: 0 }),
+  cost: (vm) => ({ overheadMs: 1000, bytes: vm.memoryBytes, dirtyBytesPerSecond: 0, bytesPerSecond: 1.25e9 }),
 });
 
 const drain = (site: Site, more: Partial<DrainRequest> = {}): DrainPlan => planDrain({ ...request(site.hosts[0]!.id), ...more, site });
@@ -108,7 +108,11 @@ describe("the plan of a drain", () => {
     const site = { hosts: [{ name: "alpha" }, { name: "bravo" }], vms };
     assert.equal(planned(site, { limit: () => 8 }).concurrency, 4, "fixed costs hide each other");
     assert.equal(planned(site, { limit: (host) => (host === "alpha" ? 8 : 1) }).concurrency, 1, "one host can take only one at a time");
-    const linkBound = planned(site, { limit: () => 8, cost: () => ({ overheadMs: 0, bytes: 1e9, dirtyBytesPerSecond: 0 }) });
+    assert.equal(planned(site, { limit: () => 8, contention: 1 }).concurrency, 1, "they wait for each other");
+    const linkBound = planned(site, {
+      limit: () => 8,
+      cost: () => ({ overheadMs: 0, bytes: 1e9, dirtyBytesPerSecond: 0, bytesPerSecond: 1.25e9 }),
+    });
     assert.equal(linkBound.concurrency, 1, "one link is not faster for being shared");
   });
 });

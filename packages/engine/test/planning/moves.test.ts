@@ -9,7 +9,7 @@ test("a move that does not end within its patience is cancelled, and its end is 
   const end = Promise.withResolvers<void>();
   let cancelled = false;
   const record = (state: string): JobRecord =>
-    ({ id: "j1", state, error: { kind: "cancelled", message: "cancelled; web runs on alpha" } }) as unknown as JobRecord;
+    ({ id: "j1", state, waitingFor: [], error: { kind: "cancelled", message: "cancelled; web runs on alpha" } }) as unknown as JobRecord;
   const jobs = {
     submit: async () => record("running"),
     get: async () => record(cancelled ? "cancelled" : "running"),
@@ -19,6 +19,7 @@ test("a move that does not end within its patience is cancelled, and its end is 
       return record("cancelling");
     },
     async *watch() {
+      yield { ...record("queued"), waitingFor: [{ code: "behind-job", text: "waits until job c1 (capture web) ended" }] };
       await end.promise;
       yield record("cancelled");
     },
@@ -51,5 +52,6 @@ test("a move that does not end within its patience is cancelled, and its end is 
   const [outcome] = await running;
   assert.deepEqual([outcome?.outcome, outcome?.error?.message], ["cancelled", "cancelled; web runs on alpha"]);
   assert.deepEqual([ended, [...notes.keys()]], [["cancelled"], ["migrate:1:v1"]]);
+  assert.match(log.join(), /web waits: waits until job c1 \(capture web\) ended/);
   assert.match(log.join(), /web has not moved within 50 minutes: given up/);
 });

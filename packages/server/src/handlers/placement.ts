@@ -43,16 +43,29 @@ function view(settings: PlacementSettings): Answer<PlacementView> {
   return { ...settings, builtInProfiles };
 }
 
+/** A live migration is promised what the VM's workload and rules say, unless something else was asked for. */
+async function withContract(
+  { placement }: Services,
+  vm: string,
+  body: z.output<typeof MigrationRequest>,
+): Promise<z.output<typeof MigrationRequest>> {
+  if (body.kind === "quick" || body.kind === "cold") return body;
+  const { maximumPauseMs, pausePolicy } = await placement.contract(vm);
+  const policy = body.policy ?? (body.autoConverge ? undefined : pausePolicy);
+  return { ...body, maximumPauseMs: body.maximumPauseMs ?? maximumPauseMs, policy };
+}
+
 /** Chooses the host of a migration that names none. Throws `refused` with every host's reasons when none takes the VM. */
 export async function withDestination(
-  { placement }: Services,
+  services: Services,
   vm: string,
   body: z.output<typeof MigrationRequest>,
   signal: AbortSignal,
 ): Promise<WantedMigration> {
-  if (body.to !== undefined) return { ...body, to: body.to };
-  const { hostId, storagePool, hosts, reason } = await placement.choose(vm, { signal });
-  if (hostId !== undefined) return { ...body, to: hostId, storagePool: body.storagePool ?? storagePool };
+  const wanted = await withContract(services, vm, body);
+  if (wanted.to !== undefined) return { ...wanted, to: wanted.to };
+  const { hostId, storagePool, hosts, reason } = await services.placement.choose(vm, { signal });
+  if (hostId !== undefined) return { ...wanted, to: hostId, storagePool: wanted.storagePool ?? storagePool };
   const checks = hosts.map(({ host, reasons, changes }): Check => ({
     id: host,
     verdict: "fail",

@@ -52,6 +52,7 @@ export function placementPart({ store, log, inventory, networks, maintenance, mi
       settings: () => placements.settings(),
       replaceSettings: (settings) => placements.replaceSettings(settings),
       choose: (vm, options) => placements.choose(vm, options),
+      contract: (vm) => placements.contract(vm),
       drainPlan: (host, { to, signal }) => drains.plan(inventory.host(host).id, { signal, to: to?.map((ref) => inventory.host(ref).id) }),
       balancePlan: (options) => drains.planBalance(options),
       maintenance: (hostId) => maintenance.get(hostId),

@@ -1,5 +1,6 @@
 import { BaselineCpuFlags, type Connection, type NodeGetInfoResult, NodeMemoryStatsAll } from "@godwit/libvirt";
 import type { Acceleration, HostFacts } from "../../model/host.ts";
+import { CpuTime } from "./cpu-time.ts";
 import { orElse } from "./errors.ts";
 import { type CapabilitiesXml, type CpuXml, type GuestXml, parseCapabilities, parseCpu, parseDomainCapabilities } from "./xml/index.ts";
 
@@ -15,6 +16,7 @@ export class FactsReader {
   readonly #connection: Connection;
   #capabilities: { readonly text: string; readonly parsed: CapabilitiesXml } | undefined;
   readonly #features = new Map<string, string[]>();
+  readonly #cpuTime = new CpuTime();
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -33,13 +35,14 @@ export class FactsReader {
   async read(uuid: string, shell: ShellFacts, signal: AbortSignal): Promise<HostFacts> {
     const { remote } = this.#connection;
     const capabilities = await this.capabilities(signal);
-    const [hostname, node, libvirt, hypervisor, type, freeMemoryBytes, features] = await Promise.all([
+    const [hostname, node, libvirt, hypervisor, type, freeMemoryBytes, busy, features] = await Promise.all([
       remote.connectGetHostname({ signal }),
       remote.nodeGetInfo({ signal }),
       orElse(remote.connectGetLibVersion({ signal }), undefined),
       orElse(remote.connectGetVersion({ signal }), undefined),
       orElse(remote.connectGetType({ signal }), "hypervisor"),
       this.#freeMemory(signal),
+      this.#cpuTime.busy(this.#connection, signal),
       this.#guestFeatures(capabilities, shell.acceleration.kind === "kvm" ? "kvm" : "qemu", signal),
     ]);
     const guest = nativeGuest(capabilities);
@@ -53,6 +56,7 @@ export class FactsReader {
         features,
         ...topology(node),
         mhz: node.mhz > 0 ? node.mhz : undefined,
+        busy,
       },
       memoryBytes: Number(node.memory) * 1024,
       freeMemoryBytes,

@@ -33,6 +33,16 @@ export async function judgeOn(host: LibvirtAccess, source: ComingVm, wanted: Wan
   return { ...identity, cpu, machine, freeMemoryBytes, nics, filesOfOthers, pools };
 }
 
+/** What changes soonest of what {@link judgeOn} says. */
+export async function judgeAgainOn(
+  connection: Connection,
+  source: ComingVm,
+  signal: AbortSignal,
+): Promise<Pick<DestinationFacts, "sameUuid" | "sameName" | "freeMemoryBytes">> {
+  const [identity, freeMemoryBytes] = await Promise.all([readIdentity(connection, source, signal), readFreeMemory(connection, signal)]);
+  return { sameUuid: undefined, sameName: undefined, ...identity, freeMemoryBytes };
+}
+
 async function readIdentity(
   connection: Connection,
   { vm }: ComingVm,

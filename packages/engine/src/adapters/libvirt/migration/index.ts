@@ -1,24 +1,17 @@
 import { type Clock, systemClock } from "@godwit/core";
 import { type Connection, DomainUndefineFlags, isLibvirtError } from "@godwit/libvirt";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
-import {
-  type HostMigration,
-  MoveError,
-  type MoveHooks,
-  type MoveProgress,
-  type MoveRequest,
-  type SourceFacts,
-} from "../../../ports/migration.ts";
+import { type HostMigration, MoveError, type MoveHooks, type MoveProgress, type MoveRequest } from "../../../ports/migration.ts";
 import { EngineError } from "../../../model/errors.ts";
 import { findDomain, type LibvirtAccess, needDomain, saying, unlessRefused } from "./access.ts";
 import { copyPathsIn, createImages, deleteImages } from "./copies.ts";
-import { judgeOn } from "./destination.ts";
+import { judgeAgainOn, judgeOn } from "./destination.ts";
 import { moveDomain } from "./move.ts";
 import { diskMoves } from "./disk-moves.ts";
 import { measure } from "./measure.ts";
 import { offlineMoves } from "./offline.ts";
 import { seeDomain } from "./sighting.ts";
-import { type Definition, readSource } from "./source.ts";
+import { type Definition, isUnchanged, readDefinition, readSource } from "./source.ts";
 import { throwawayGuests } from "./throwaway.ts";
 
 function libvirtHost(host: HypervisorHost): LibvirtAccess {
@@ -37,6 +30,8 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
   return {
     source: (vmId, { signal }) => readSource(host, vmId, signal),
     judge: (source, wanted, { signal }) => judgeOn(host, source, wanted, signal),
+    unchanged: (source, { signal }) => isUnchanged(connection, source, signal),
+    judgeAgain: (source, { signal }) => judgeAgainOn(connection, source, signal),
     move: (destination, request, hooks, { signal }) => move({ host, destination, request, hooks, signal, clock }),
     sighting: (vmId, { signal }) => seeDomain(connection, vmId, signal),
     async resume(vmId, { signal }) {
@@ -67,9 +62,9 @@ interface MoveCall {
 
 async function move({ host, destination, request, hooks, signal, clock }: MoveCall): Promise<MoveProgress> {
   if (!isLibvirt(destination)) throw new MoveError("libvirt moves VMs only between libvirt hosts", true);
-  const facts: SourceFacts = await readSource(host, request.vmId, signal);
-  const definition = facts.definition as Definition;
-  const copies = await createImages(destination.connection, facts, request.copies, signal).catch(refuse);
+  const copying = request.copies.length > 0 ? await readSource(host, request.vmId, signal) : undefined;
+  const definition = (copying?.definition as Definition | undefined) ?? (await readDefinition(host.connection, request.vmId, signal));
+  const copies = copying ? await createImages(destination.connection, copying, request.copies, signal).catch(refuse) : [];
   return moveDomain({
     source: host.connection,
     destination: destination.connection,

@@ -1,7 +1,7 @@
-import { type Connection, type Domain, DomainJobType, DomainXmlFlags } from "@godwit/libvirt";
+import { type Connection, type Domain, DomainJobType, DomainState, DomainXmlFlags } from "@godwit/libvirt";
 import type { MovableDisk, SnapshotFacts, SourceFacts } from "../../../ports/migration.ts";
 import { describeSource, type DiskXml, type DomainXml, parseDomain, parseSnapshot, parseVolume } from "../xml/index.ts";
-import { type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
+import { findDomain, type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
 import { lookUpVolume } from "./copies.ts";
 import { operationName } from "./stats.ts";
 
@@ -50,6 +50,43 @@ export async function readSource(host: LibvirtAccess, vmId: string, signal: Abor
     savedMemory: saved === 1,
     definition,
   };
+}
+
+const migratable = DomainXmlFlags.MIGRATABLE | DomainXmlFlags.SECURE;
+
+/** The definition alone. */
+export async function readDefinition(connection: Connection, vmId: string, signal: AbortSignal): Promise<Definition> {
+  const { remote } = connection;
+  const dom = await needDomain(connection, vmId, signal);
+  const [liveXml, persistent] = await Promise.all([
+    remote.domainGetXmlDesc({ dom, flags: migratable }, { signal }),
+    remote.domainIsPersistent({ dom }, { signal }),
+  ]);
+  const [live, persistentXml] = await Promise.all([
+    remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }),
+    persistent === 0 ? undefined : remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.INACTIVE | migratable }, { signal }),
+  ]);
+  return { live: parseDomain(live), liveXml, persistentXml };
+}
+
+/** Whether a running VM is still as it was described, and free to go. */
+export async function isUnchanged(
+  connection: Connection,
+  { vm, snapshots, definition }: SourceFacts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { remote } = connection;
+  const dom = await findDomain(connection, vm.id, signal);
+  if (!dom) return false;
+  const [liveXml, { state }, stats, listed] = await Promise.all([
+    remote.domainGetXmlDesc({ dom, flags: migratable }, { signal }),
+    remote.domainGetState({ dom, flags: 0 }, { signal }),
+    unlessRefused(remote.domainGetJobStats({ dom, flags: 0 }, { signal })),
+    unlessRefused(remote.domainListAllSnapshots({ dom, needResults: 0, flags: 0 }, { signal })),
+  ]);
+  const busy = stats?.type === DomainJobType.BOUNDED || stats?.type === DomainJobType.UNBOUNDED;
+  const same = liveXml === (definition as Definition).liveXml && (listed?.ret ?? 0) === snapshots.length;
+  return same && !busy && (state === DomainState.RUNNING || state === DomainState.BLOCKED);
 }
 
 async function readSnapshots({ remote }: Connection, dom: Domain, signal: AbortSignal): Promise<SnapshotFacts[]> {
