@@ -7,7 +7,6 @@ import {
   BaseLostError,
   type BackupFacts,
   type HostBackup,
-  type Moment,
   type MomentPlace,
   RouteLostError,
   type WriteStats,
