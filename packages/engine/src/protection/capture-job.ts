@@ -3,14 +3,7 @@ import type { Point, Vault, WarmThreads } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
-import {
-  BaseLostError,
-  type BackupFacts,
-  type HostBackup,
-  type MomentPlace,
-  RouteLostError,
-  type WriteStats,
-} from "../ports/backup.ts";
+import { BaseLostError, type BackupFacts, type HostBackup, type MomentPlace, RouteLostError, type WriteStats } from "../ports/backup.ts";
 import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
