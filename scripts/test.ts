@@ -5,6 +5,7 @@
  *   npm test                   static checks, unit tests, lab tests
  *   npm test -- --unit         unit tests only
  *   npm test -- --lab          lab tests only
+ *   npm test -- --long         only what takes too long for every change: *.long.test.ts
  *   npm test -- PATTERN …      only test files whose path contains a pattern
  *   GODWIT_SOAK_SECONDS=3600 npm test -- --lab soak      an hour of faults, captures and moves
  */
@@ -16,7 +17,13 @@ import { checks, node, root, run, runAll } from "./run.ts";
 const soakSeconds = 2 * Number(process.env["GODWIT_SOAK_SECONDS"] ?? 0);
 
 /** Longest times, in seconds; a hanging test or file fails by name when its time is up. */
-const limits = { unit: { test: 60, file: 180 }, lab: { test: 300 + soakSeconds, file: 900 + soakSeconds } } as const;
+const limits = {
+  unit: { test: 60, file: 180 },
+  lab: { test: 300 + soakSeconds, file: 900 + soakSeconds },
+  long: { test: 600, file: 1800 },
+} as const;
+
+type Kind = keyof typeof limits;
 
 interface Tally {
   readonly passed: number;
@@ -25,14 +32,18 @@ interface Tally {
   readonly files: readonly string[];
 }
 
-function testFiles(kind: "unit" | "lab", patterns: readonly string[]): string[] {
+function kindOf(path: string): Kind {
+  return path.endsWith(".lab.test.ts") ? "lab" : path.endsWith(".long.test.ts") ? "long" : "unit";
+}
+
+function testFiles(kind: Kind, patterns: readonly string[]): string[] {
   return globSync(["packages/*/test/**/*.test.ts", "test/**/*.test.ts"], { cwd: root })
-    .filter((path) => path.endsWith(".lab.test.ts") === (kind === "lab"))
+    .filter((path) => kindOf(path) === kind)
     .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
     .sort();
 }
 
-async function runTests(kind: "unit" | "lab", files: readonly string[]): Promise<Tally> {
+async function runTests(kind: Kind, files: readonly string[]): Promise<Tally> {
   const report = join(root, ".cache", `report-${kind}-${process.pid}.jsonl`);
   mkdirSync(join(root, ".cache"), { recursive: true });
   rmSync(report, { force: true });
@@ -98,8 +109,8 @@ async function main(args: readonly string[]): Promise<void> {
   if (everything && patterns.length === 0) await runAll(checks);
   let passed = 0;
   let failed = 0;
-  for (const kind of ["unit", "lab"] as const) {
-    if (!everything && !flags.includes(`--${kind}`)) continue;
+  for (const kind of ["unit", "lab", "long"] as const) {
+    if (everything ? kind === "long" : !flags.includes(`--${kind}`)) continue;
     const files = testFiles(kind, patterns);
     if (files.length === 0) continue;
     const tally = await runTests(kind, files);

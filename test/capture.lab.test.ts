@@ -229,6 +229,7 @@ describe("capturing a running guest", () => {
     await site.godwit.run(["vm", "stop", "web"]);
     await alpha.exec(["bash", "-euc", writePastQemu, "sh", bulk.path]);
     await site.godwit.run(["vm", "start", "web"]);
+    await guest.waitForAgent({ host: alpha });
     const blind = await capture(site, guest);
     assert.equal(modes(blind)["vdb"], "incremental");
     const checked = await capture(site, guest, "--check");

@@ -116,7 +116,7 @@ describe("every way to move a VM", () => {
   it("quick over shared storage: the guest stands still and goes on as it was", async () => {
     const boot = async (): Promise<string> => (await guest.exec(["cat", "/proc/sys/kernel/random/boot_id"])).toString();
     const before = await boot();
-    const result = await migrate(site.godwit, "web", "alpha", "--kind", "quick", "--network", "br-other=br-guests");
+    const result = await migrate(site.godwit, "web", "alpha", "--kind", "quick", "--carry-files", "--network", "br-other=br-guests");
     assert.equal(result.kind, "quick");
     assert.ok(result.pauseMs !== undefined && result.pauseMs > 0 && result.pauseMs <= result.totalMs);
     assert.equal(await assertOneWholeGuest(site.lab, guest), "alpha");
@@ -128,7 +128,7 @@ describe("every way to move a VM", () => {
 
   it("quick with all its disks: each file arrives as it was read", async () => {
     await site.godwit.run(["vm", "move-storage", "web", "--to", "local"]);
-    const result = await migrate(site.godwit, "web", "bravo", "--kind", "quick", "--storage", "local");
+    const result = await migrate(site.godwit, "web", "bravo", "--kind", "quick", "--carry-files", "--storage", "local");
     assert.equal(result.files?.length, 3);
     assert.ok(result.files?.every((file) => /^[0-9a-f]{64}$/.test(file.digest) && file.dataBytes <= file.bytes));
     assertCarried(result, "migration");
@@ -149,7 +149,7 @@ describe("every way to move a VM", () => {
     const [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
     await site.godwit.run(["vm", "stop", "web", "--off"]);
     await tag("{ vms: [web], tags: [domain-controller] }");
-    const result = await migrate(site.godwit, "web", "alpha", "--storage", "local", "--tls");
+    const result = await migrate(site.godwit, "web", "alpha", "--storage", "local", "--tls", "--carry-files");
     assert.equal(result.kind, "cold");
     assertCarried(result, "migration");
     await assertVariables(alpha, bravo);
@@ -173,7 +173,7 @@ describe("every way to move a VM", () => {
     assert.equal(live.code, 4);
     assert.match(live.stderr, /1 snapshot, which libvirt does not move while it runs/);
     await site.godwit.run(["vm", "stop", "web", "--off"]);
-    const result = await migrate(site.godwit, "web", "bravo", "--storage", "local");
+    const result = await migrate(site.godwit, "web", "bravo", "--storage", "local", "--carry-files");
     assertCarried(result, "migration");
     await assertNothingLeft(guest, alpha);
     assert.equal((await alpha.exec(["ls", "/srv/local"])).stdout, "", "files were left on alpha");

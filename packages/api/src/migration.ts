@@ -87,6 +87,11 @@ export const MigrationRequest = z.object({
   tls: z.boolean().default(false),
   /** Let the kernel send memory without copying it first: needs several streams, and that guests may lock memory. */
   zeroCopy: z.boolean().default(false),
+  /**
+   * Of a quick or cold move: let the hypervisors carry the files over the migration network, instead of the server. A
+   * libvirtd 9.0 whose carriage fails in the middle may end itself, and is to be started again.
+   */
+  carryFiles: z.boolean().default(false),
   /** Let a capture of the VM that runs end first, instead of parking it. */
   waitForCapture: z.boolean().optional(),
   /** Only say what would be done. */

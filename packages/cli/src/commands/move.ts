@@ -81,13 +81,29 @@ interface MigrateFlags extends JobFlags {
   readonly compression?: MigrationRequest["compression"];
   readonly tls: boolean;
   readonly zeroCopy: boolean;
+  readonly carryFiles: boolean;
   readonly waitForCapture?: boolean;
   readonly dryRun: boolean;
 }
 
 function requestOf(flags: MigrateFlags): MigrationRequest {
-  const { to, kind, storage, network, p2p, autoConverge, tls, zeroCopy, dryRun, bandwidth, maxPause, policy, parallel, compression } =
-    flags;
+  const {
+    to,
+    kind,
+    storage,
+    network,
+    p2p,
+    autoConverge,
+    tls,
+    zeroCopy,
+    carryFiles,
+    dryRun,
+    bandwidth,
+    maxPause,
+    policy,
+    parallel,
+    compression,
+  } = flags;
   return {
     ...(to !== undefined && { to }),
     peerToPeer: p2p,
@@ -95,6 +111,7 @@ function requestOf(flags: MigrateFlags): MigrationRequest {
     dryRun,
     tls,
     zeroCopy,
+    carryFiles,
     ...(flags.waitForCapture && { waitForCapture: true }),
     ...(policy !== undefined && { policy }),
     ...(parallel !== undefined && { parallelConnections: parallel }),
@@ -149,6 +166,7 @@ export function addMigrate(vm: Command, withContext: WithContext): void {
       ]),
     )
     .option("--tls", "encrypt what goes from host to host; both need certificates for it", false)
+    .option("--carry-files", "quick and cold: files go from host to host, not through the server (see the guide before)", false)
     .option("--zero-copy", "send memory without copying it first: needs --parallel, and hosts that let guests lock memory", false)
     .option("--wait-for-capture", "let a capture of it that runs end first, instead of parking it")
     .option("--dry-run", "only check and say what would be done", false);

@@ -26,10 +26,14 @@ export interface Carriage {
   readonly files: readonly FileProof[];
 }
 
-/** A copy that has not begun, or does not move, for so long is given up; one that was cancelled ends soon. */
+/** A copy that has not begun, or does not move, for so long is given up. */
 const startMs = 30_000;
 const stallMs = 12_000;
-const cancelMs = 2_000;
+/**
+ * A cancelled copy writes out what is on its way first. libvirtd 9.0 itself dies when the guest is ended while it
+ * cancels the copy of its disks, so that is the last resort.
+ */
+const cancelMs = 60_000;
 
 /** A pause means nothing to a guest that never runs. */
 const noHurry = { maximumPauseMs: 10_000, policy: "strict" } as const;
@@ -102,6 +106,7 @@ export class Carrier {
   async #ends(files: readonly CarriedFile[], chain: readonly NetworkVerdict[]): Promise<Ends | string> {
     const { hosts, open } = this.#migrations.options;
     const { sourceId, destinationId, source, destination } = this.#context.input;
+    if (this.#context.input.carryFiles !== true) return "nobody asked to have them carried from host to host (--carry-files)";
     if (chain.length === 0) return `no network may carry a migration from ${source} to ${destination}`;
     if (files.length > maximumThrowawayDisks) return `more than ${maximumThrowawayDisks} files are not carried at once`;
     const shells = { source: this.#migrations.shell(sourceId), destination: this.#migrations.shell(destinationId) };
@@ -139,7 +144,7 @@ export class Carrier {
     await this.#context.note("throwaway", { id: guest.id });
     this.#cleared.clear();
     let [sent, arrived] = [0, false];
-    const end = (): Promise<void> => ends.source.endThrowaway(guest.id, { signal: this.#context.stopping });
+    const end = (): Promise<void> => ends.source.killThrowaway(guest.id, ends.shells.source, { signal: this.#context.stopping });
     using stall = this.#watchForStall(end, ends.destinationHost.closed);
     const progress = (figures: MoveProgress): void => {
       if (figures.diskProcessedBytes > sent) stall.moved();
@@ -164,8 +169,8 @@ export class Carrier {
 
   /**
    * The hypervisor gives a copy of disks up only when the other end answers, or TCP does not wait any longer. This guest
-   * can simply be ended, and its move with it: when no byte moves any more, soon after a cancel, and when nobody is left
-   * who could take it in (`lost`).
+   * can simply be ended, and its move with it: when no byte moves any more, when a cancel does not come to an
+   * end, and when nobody is left who could take it in (`lost`).
    */
   #watchForStall(end: () => Promise<void>, lost: Promise<unknown>): { moved(): void } & Disposable {
     const { clock } = this.#migrations.options;
@@ -173,9 +178,9 @@ export class Carrier {
     const over = new AbortController();
     let giveUpAt = clock.monotonic() + startMs;
     let doomed = false;
-    const soon = (ms: number): void => {
+    const endIn = (ms: number): void => {
       doomed = true;
-      giveUpAt = Math.min(giveUpAt, clock.monotonic() + ms);
+      giveUpAt = clock.monotonic() + ms;
     };
     const watch = async (): Promise<void> => {
       for (let left = startMs; left > 0; left = giveUpAt - clock.monotonic())
@@ -184,8 +189,8 @@ export class Carrier {
       await end();
     };
     watch().catch(() => undefined); // It arrived before, or what ends it later says why not now.
-    const cancelled = (): void => soon(cancelMs);
-    void lost.then(() => soon(0));
+    const cancelled = (): void => endIn(cancelMs);
+    void lost.then(() => (signal.aborted ? undefined : endIn(0)));
     signal.addEventListener("abort", cancelled, { once: true });
     return {
       moved: () => void (giveUpAt = doomed ? giveUpAt : clock.monotonic() + stallMs),

@@ -34,6 +34,8 @@ export type MigrationInput = {
   readonly compression?: string;
   readonly tls?: boolean;
   readonly zeroCopy?: boolean;
+  /** Files of a VM that stands still go from host to host. */
+  readonly carryFiles?: boolean;
   /** A capture that runs ends first, instead of being parked. */
   readonly waitForCapture?: boolean;
 };
@@ -89,6 +91,7 @@ export interface MigrationWish {
   readonly compression?: string | undefined;
   readonly tls?: boolean | undefined;
   readonly zeroCopy?: boolean | undefined;
+  readonly carryFiles?: boolean | undefined;
   readonly waitForCapture?: boolean | undefined;
 }
 

@@ -127,6 +127,7 @@ export class Migrations {
       ...(wish.compression !== undefined && { compression: wish.compression }),
       ...(wish.tls !== undefined && { tls: wish.tls }),
       ...(wish.zeroCopy !== undefined && { zeroCopy: wish.zeroCopy }),
+      ...(wish.carryFiles === true && { carryFiles: true }),
       ...(wish.waitForCapture === true && { waitForCapture: true }),
     };
   }

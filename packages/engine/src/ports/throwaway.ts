@@ -1,3 +1,4 @@
+import type { HostShell } from "./shell.ts";
 interface Cancellable {
   readonly signal: AbortSignal;
 }
@@ -25,6 +26,11 @@ export interface ThrowawayGuests {
   startThrowaway(guest: Throwaway, options: Cancellable): Promise<void>;
   /** Ends it; nothing happens when it is not there. Files and images stay. */
   endThrowaway(id: string, options: Cancellable): Promise<void>;
+  /**
+   * Ends its process on the host while a move of it is under way that does not end by itself. A hypervisor asked to end
+   * it may wait for that very move.
+   */
+  killThrowaway(id: string, shell: HostShell, options: Cancellable): Promise<void>;
 }
 
 /** The target of its disk at a place, by which a move names it: `vda`, `vdb`… */

@@ -102,7 +102,7 @@ class World {
       },
     } as unknown as Migrations;
     const context = {
-      input: { vmId: "v", vm: "web", sourceId: "a", source: "alpha", destinationId: "b", destination: "bravo" },
+      input: { vmId: "v", vm: "web", sourceId: "a", source: "alpha", destinationId: "b", destination: "bravo", carryFiles: true },
       signal: AbortSignal.timeout(60_000),
       stopping: AbortSignal.timeout(60_000),
       note: async (name: string, output: unknown) => void this.notes.set(name, output),

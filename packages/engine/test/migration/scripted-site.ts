@@ -98,6 +98,7 @@ export class ScriptedSite {
       ensureGenerationId: notAsked,
       startThrowaway: notAsked,
       endThrowaway: notAsked,
+      killThrowaway: notAsked,
       resume: () =>
         act(() => {
           assert.equal(own.process, "paused");

@@ -59,7 +59,7 @@ describe("a freeze on a real guest", () => {
   });
 
   it("does not last when an agent that hung carries it out later", async () => {
-    const hang = "(sleep 1; kill -STOP $(pidof qemu-ga); sleep 9; kill -CONT $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &";
+    const hang = "(sleep 1; kill -STOP $(pidof qemu-ga); sleep 16; kill -CONT $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &";
     await guest.exec(["/bin/sh", "-c", hang]);
     while (await answers()) await sleep(100, undefined, { signal });
     const { value, freeze } = await whileFrozen(await freezing("hung"), signal, async () => "taken");

@@ -8,6 +8,11 @@ import { findDomain, type LibvirtAccess, needDomain, saying } from "./access.ts"
 /** Enough for any machine type to start; memory that nobody touches is not sent. */
 const memoryMiB = 16;
 
+/** Arguments are names of guests. libvirt's file holds the process id, without a line's end (qemu_process.c). */
+const killProcess = `for name; do
+  pid=$(cat "/run/libvirt/qemu/$name.pid" 2>/dev/null) && grep -aq "guest=$name" "/proc/$pid/cmdline" && kill -9 "$pid"
+done; true`;
+
 export function throwawayGuests(host: LibvirtAccess): ThrowawayGuests {
   const { remote } = host.connection;
   return {
@@ -20,6 +25,10 @@ export function throwawayGuests(host: LibvirtAccess): ThrowawayGuests {
         if (!isLibvirtError(error)) throw error;
         throw new EngineError("hypervisor", `it does not start a guest for it: ${saying(error)}`, {}, { cause: error });
       }
+    },
+    async killThrowaway(id, shell, { signal }) {
+      const names = (["copy", "trial"] as const).map((purpose) => nameOf({ id, purpose }));
+      await shell.run(["/bin/sh", "-c", killProcess, "sh", ...names], { signal });
     },
     async endThrowaway(id, { signal }) {
       const dom = await findDomain(host.connection, id, signal);
@@ -41,13 +50,13 @@ async function xmlOf(host: LibvirtAccess, vmId: string, signal: AbortSignal): Pr
 const prefix = "godwit-";
 
 /** A name that holds the guest's UUID collides with nobody's. */
-function nameOf({ id, purpose }: Throwaway): string {
+function nameOf({ id, purpose }: Pick<Throwaway, "id" | "purpose">): string {
   return `${prefix}${purpose}-${id.replaceAll("-", "")}`;
 }
 
 /** Whether a domain is one of these guests. */
 export function isThrowaway({ name, uuid }: { readonly name: string; readonly uuid: string }): boolean {
-  return name.startsWith(prefix) && (["copy", "trial"] as const).some((purpose) => name === nameOf({ id: uuid, purpose } as Throwaway));
+  return name.startsWith(prefix) && (["copy", "trial"] as const).some((purpose) => name === nameOf({ id: uuid, purpose }));
 }
 
 function throwawayXml(guest: Throwaway, like: DomainXml | undefined): string {
