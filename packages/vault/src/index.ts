@@ -13,7 +13,6 @@ export type { HoldRequest } from "./ops/holds.ts";
 export { diskOf, type PointList } from "./ops/points.ts";
 export type { PruneResult } from "./ops/prune/apply.ts";
 export { planPrune, type PruneFacts, type PrunePlan, type PrunePolicies, type PrunePolicy, type PruneVerdict } from "./ops/prune/plan.ts";
-export type { WarmThreads } from "./ops/warm.ts";
 export type { PutDisk, PutOptions, PutProgress, PutRequest } from "./ops/put.ts";
 export type { RestoreOptions, RestoreProgress, RestoreResult } from "./ops/restore.ts";
 export type { RepairResult } from "./ops/repair.ts";

@@ -23,7 +23,6 @@ import { lockPoint, type LockRequest, type LockResult } from "./ops/lock.ts";
 import { rewriteOldEpochs, type RewriteEpochsResult } from "./ops/rewrite-epochs.ts";
 import { status, type StatusOptions, type VaultStatus } from "./ops/status.ts";
 import { repair, type RepairResult } from "./ops/repair.ts";
-import { WarmThreads } from "./ops/warm.ts";
 import { verify, type VerifyOptions, type VerifyResult } from "./ops/verify.ts";
 import { defaultTuning, type Tuning, type VaultParts } from "./parts.ts";
 import type { BlobStore } from "./store/blob-store.ts";
@@ -90,11 +89,6 @@ export class Vault {
     const known = objectName.epoch(this.#parts.keys.current.epoch);
     for await (const { name } of this.#parts.store.list("epoch/", { signal })) if (name > known) return undefined;
     return new Vault(this.#fresh());
-  }
-
-  /** Starts the threads of a put to come; dispose them when none comes. */
-  warm(): WarmThreads {
-    return new WarmThreads(this.#parts);
   }
 
   /** All recovery points, oldest first; those of one VM where `name` is given. */

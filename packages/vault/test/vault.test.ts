@@ -42,10 +42,10 @@ test("a vault that is renewed sees what others put, and asks to be opened again 
   const content = sampleDisk(1);
   await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
   const other = await reopen(store);
-  await using warm = other.warm();
+  prepareThreads();
   const put = { name: "web2", disks: [{ name: "vda", source: new MemoryDisk(sampleDisk(5)) }] };
-  const point = await other.put(put, { signal, warm });
-  const again = await other.put({ ...put, name: "web3" }, { signal, warm });
+  const point = await other.put(put, { signal });
+  const again = await other.put({ ...put, name: "web3" }, { signal });
   assert.equal(again.figures["newChunks"], 0, "threads serve one put, and the next has its own");
   const renewed = await vault.renewed({ signal });
   assert.ok(renewed);

@@ -1,5 +1,5 @@
 import { CancelledError, describeError } from "@godwit/core";
-import type { Point, Vault, WarmThreads } from "@godwit/vault";
+import { type Point, prepareThreads, type Vault } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
@@ -43,7 +43,6 @@ interface Kept {
 interface Attempt {
   readonly vm: VmView;
   readonly vault: Vault;
-  readonly warm: WarmThreads;
   readonly backup: HostBackup;
   readonly planned: PlanInput;
   readonly before: string | undefined;
@@ -118,7 +117,7 @@ class Run {
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
     // Started now, they are there when the reading begins.
-    await using warm = vault.warm();
+    prepareThreads();
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = {
@@ -129,7 +128,7 @@ class Run {
       check: this.#input.check,
     };
     this.#refuse(healed.facts);
-    return await this.#byRoute(await routing, { vm, vault, warm, backup, planned, before: known.tracking?.checkpoint });
+    return await this.#byRoute(await routing, { vm, vault, backup, planned, before: known.tracking?.checkpoint });
   }
 
   /** By the best route that carries it to its end; what the vault got by another one is not sent again. */
@@ -153,11 +152,11 @@ class Run {
   }
 
   async #over(route: UsableRoute, attempt: Attempt): Promise<CaptureResult> {
-    const { vm, vault, warm, backup, planned, before } = attempt;
+    const { vm, vault, backup, planned, before } = attempt;
     const begun = await this.#begin(route, attempt);
     try {
       const verdict = await this.#judge(planned.facts, begun);
-      const stored = await this.#read({ vault, warm, backup, base: planned.base, begun, verdict, off: planned.facts.state === "off" });
+      const stored = await this.#read({ vault, backup, base: planned.base, begun, verdict, off: planned.facts.state === "off" });
       return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
@@ -226,14 +225,13 @@ class Run {
 
   async #read(of: {
     vault: Vault;
-    warm: WarmThreads;
     backup: HostBackup;
     base: Point | undefined;
     begun: Begun;
     verdict: Verdict;
     off: boolean;
   }): Promise<Read> {
-    const { vault, warm, backup, base, begun, verdict, off } = of;
+    const { vault, backup, base, begun, verdict, off } = of;
     const { vmId, vm, onMigration, check = false } = this.#input;
     const { options } = this.#captures;
     await using watch = guard({
@@ -266,7 +264,6 @@ class Run {
       { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
       {
         signal: watch.signal,
-        warm,
         progress: (progress) => this.#context.progress(progress),
         beforeCommit: async () => (off ? await needStillOff(backup, begun.moment, vmId, watch.signal) : undefined),
       },

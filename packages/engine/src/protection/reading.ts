@@ -1,5 +1,5 @@
 import type { BlockSource, Extent } from "@godwit/core";
-import type { Point, PutDisk, Vault, WarmThreads } from "@godwit/vault";
+import type { Point, PutDisk, Vault } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
@@ -23,7 +23,6 @@ export interface Reading {
 export interface ReadingOptions {
   readonly signal: AbortSignal;
   readonly progress: (progress: JobProgress) => void;
-  readonly warm?: WarmThreads;
   /** See `PutOptions`. */
   readonly beforeCommit: () => Promise<void>;
 }
@@ -58,7 +57,7 @@ export async function openDisks({ disks }: Moment, { signal }: { readonly signal
 
 /** Reads what a moment's exports hold into a vault. */
 export async function readInto(vault: Vault, reading: Reading, options: ReadingOptions): Promise<Stored> {
-  const { signal, progress, warm, beforeCommit } = options;
+  const { signal, progress, beforeCommit } = options;
   const { moment, base, name, verdict, machine, reasons, pace, check } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
@@ -75,7 +74,6 @@ export async function readInto(vault: Vault, reading: Reading, options: ReadingO
     { name, disks, time: moment.at, consistency: verdict, machine, reasons, ...(base && { base }) },
     {
       signal,
-      ...(warm && { warm }),
       beforeCommit,
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;

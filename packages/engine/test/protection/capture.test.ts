@@ -17,11 +17,11 @@ import {
   sshOnly,
   type TrackingRecord,
   type UsableRoute,
-  type VaultAccess,
   type VmView,
   type WaitingMove,
 } from "../../src/index.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
+import { soleVault } from "./sole-vault.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { chunkBytes, ScriptedGuest } from "./scripted-guest.ts";
 
@@ -48,13 +48,7 @@ class World {
 
   private constructor(vault: Vault) {
     this.vault = vault;
-    const record = { id: vault.id, name: "main", location: "", passphraseFile: "", addedAt: "" };
-    const vaults: VaultAccess = {
-      list: async () => [record],
-      find: async () => record,
-      open: async () => vault,
-      openApart: async () => ({ vault, [Symbol.asyncDispose]: () => Promise.resolve() }),
-    };
+    const vaults = soleVault(vault);
     const vm = { id: "v1", name: "web", hostId: "h1", host: "alpha", state: "running" } as VmView;
     const { tracking } = this;
     this.captures = new Captures({

@@ -13,10 +13,10 @@ import {
   type HostBackup,
   type HostGuestFiles,
   type HypervisorHost,
-  type VaultAccess,
   type VmView,
 } from "../../src/index.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
+import { soleVault } from "./sole-vault.ts";
 
 const signal = AbortSignal.timeout(60_000);
 const archive = Uint8Array.from({ length: 40 * 512 }, (_, at) => (at * 7) % 251);
@@ -32,13 +32,7 @@ class World {
   unpacked: Buffer | undefined;
 
   files(): GuestFiles {
-    const record = { id: vault.id, name: "main", location: "", passphraseFile: "", addedAt: "" };
-    const vaults: VaultAccess = {
-      list: async () => [record],
-      find: async () => record,
-      open: async () => vault,
-      openApart: async () => ({ vault, [Symbol.asyncDispose]: () => Promise.resolve() }),
-    };
+    const vaults = soleVault(vault);
     const vm = { id: "v1", name: "web", hostId: "h1", host: "alpha", state: "running" } as VmView;
     const captures = new Captures({
       hosts: {

@@ -19,9 +19,9 @@ import {
   Recoveries,
   recoverJob,
   type TrackingRecord,
-  type VaultAccess,
 } from "../../src/index.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
+import { soleVault } from "../protection/sole-vault.ts";
 
 const cost = { memoryKiB: 1024, passes: 1, lanes: 1 };
 const size = 16 * 4096;
@@ -106,13 +106,7 @@ class World {
   }
 
   recoveries(): Recoveries {
-    const record = { id: vault.id, name: "main", location: "", passphraseFile: "", addedAt: "" };
-    const vaults: VaultAccess = {
-      list: async () => [record],
-      find: async () => record,
-      open: async () => vault,
-      openApart: async () => ({ vault, [Symbol.asyncDispose]: () => Promise.resolve() }),
-    };
+    const vaults = soleVault(vault);
     const facts: BackupFacts = {
       vmId: "v1",
       name: "web",

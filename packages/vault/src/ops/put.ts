@@ -9,7 +9,6 @@ import { WorkPool } from "../work/pool.ts";
 import { whyNoBase } from "./base.ts";
 import { DiskWriter, type PutFigures } from "./disk-writer.ts";
 import { WriteSession } from "./session.ts";
-import type { WarmThreads } from "./warm.ts";
 
 export interface PutDisk {
   readonly name: string;
@@ -49,8 +48,6 @@ export interface PutProgress extends PutFigures {
 
 export interface PutOptions {
   readonly signal: AbortSignal;
-  /** Threads that were started beforehand. */
-  readonly warm?: WarmThreads;
   /** Called at most about ten times a second. */
   readonly onProgress?: (progress: PutProgress) => void;
   /** Called when all data is durable and before the point is listed: when it rejects, so does the put, and nothing is listed. */
@@ -68,7 +65,7 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
   const session = new WriteSession(parts, signal);
   const onPack = session.takePack.bind(session);
   try {
-    await using pool = options.warm?.take(parts, onPack) ?? new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, onPack });
+    await using pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, onPack });
     const { adoptedPacks } = await session.start(request.name);
     const marks = parts.index.condemned.marks.map(({ id }) => id);
     pool.begin(session.batch);
