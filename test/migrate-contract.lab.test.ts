@@ -87,7 +87,8 @@ describe("the pause that was promised, for a guest that changes memory faster th
       const job = await ended(site.godwit, id, 90_000);
       const result = job.result as MigrationResult | undefined;
       if (!result) {
-        assert.match(job.error?.detail ?? "", /although the guest was slowed by 80 %/);
+        // The hypervisor's own next step is 99 %: the move is ended when the bound did not do, or was passed.
+        assert.match(job.error?.detail ?? "", /although the guest was slowed by (80|99) %/);
         assert.equal(await assertOneWholeGuest(site.lab, writer), "alpha");
         continue;
       }

@@ -34,6 +34,8 @@ const patience = 2;
 export const maximumThrottlePercent = 80;
 /** Rounds without progress that a throttle may take to be felt. */
 const throttlePatience = 40;
+/** The round after the one in which the throttle reached its bound is the first that was written at it. */
+const roundsAtBound = 2;
 
 /**
  * Watches a live migration and says when the pause limit is raised, and when it is time for the policy. Fed
@@ -46,6 +48,7 @@ export class ContractWatch {
   /** What was left when the round before began. */
   #before = Infinity;
   #stalled = 0;
+  #stalledAtBound = 0;
   #over = false;
 
   constructor(contract: PauseContract) {
@@ -70,6 +73,7 @@ export class ContractWatch {
     if (!stalls) return { act: "none" };
     if (this.#step < steps.length - 1) return this.#raise();
     this.#stalled += 1;
+    if (progress.throttlePercent === maximumThrottlePercent) this.#stalledAtBound += 1;
     return this.#stalled > patience ? this.#atLast(progress) : { act: "none" };
   }
 
@@ -85,7 +89,7 @@ export class ContractWatch {
   #atLast({ throttlePercent = 0, rounds = 0 }: MoveProgress): ContractAct {
     const { policy, maximumPauseMs } = this.#contract;
     const why = `after ${rounds} rounds, what is left still takes longer than the ${maximumPauseMs} ms that were promised`;
-    if (policy === "auto-converge" && throttlePercent < maximumThrottlePercent && this.#stalled < throttlePatience) return { act: "none" };
+    if (policy === "auto-converge" && this.#mayStillBeFelt(throttlePercent)) return { act: "none" };
     this.#over = true;
     switch (policy) {
       case "strict":
@@ -97,5 +101,10 @@ export class ContractWatch {
       case "suspend-at-last":
         return { act: "suspend", text: `${why}: it is paused until the rest is there` };
     }
+  }
+
+  #mayStillBeFelt(throttlePercent: number): boolean {
+    if (throttlePercent > maximumThrottlePercent || this.#stalled >= throttlePatience) return false;
+    return throttlePercent < maximumThrottlePercent || this.#stalledAtBound < roundsAtBound;
   }
 }

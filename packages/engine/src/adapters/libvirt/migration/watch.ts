@@ -7,6 +7,8 @@ import { moveProgress } from "./stats.ts";
 
 /** How often the source is asked how far it is, milliseconds. */
 const pollMs = 250;
+/** The same while the guest may be slowed: only who looks in time ends it before the next step. */
+const throttledPollMs = 100;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
 
@@ -61,13 +63,14 @@ export class Watch {
   }
 
   async #poll(): Promise<void> {
-    const { source, dom, clock, signal } = this.#move;
+    const { source, dom, clock, signal, request } = this.#move;
+    const everyMs = request.contract.policy === "auto-converge" ? throttledPollMs : pollMs;
     while (!this.#ended.signal.aborted) {
       try {
         if (signal.aborted || this.#givenUp !== undefined) await unlessRefused(source.remote.domainAbortJob({ dom }));
         const stats = await unlessRefused(source.remote.domainGetJobStats({ dom, flags: 0 }));
         if (stats?.type === DomainJobType.UNBOUNDED || stats?.type === DomainJobType.BOUNDED) await this.#show(moveProgress(stats.params));
-        await clock.sleep(pollMs, { signal: this.#ended.signal });
+        await clock.sleep(everyMs, { signal: this.#ended.signal });
       } catch {
         return; // the connection is gone: the call under way says so
       }
