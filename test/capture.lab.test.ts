@@ -27,7 +27,7 @@ import {
   vmHost,
 } from "./support/site.ts";
 
-const bulkMiB = 96;
+const bulkMiB = 64;
 
 /** `$1` is a qcow2 image of a VM that is off: 4 KiB of its first data are overwritten in the file itself. */
 const writePastQemu = `offset=$(qemu-img map --output=json "$1" | grep -m 1 '"data": true' | sed 's/.*"offset": \\([0-9]*\\).*/\\1/')
@@ -294,7 +294,7 @@ describe("capturing a running guest", () => {
   /** Starts a capture and resolves with its job once the second disk is being read. */
   async function readingBulk(): Promise<string> {
     // Held back, so that there is a middle on a fast machine, too.
-    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "8M"])).trim();
+    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "10M"])).trim();
     await eventually("the second disk is being read", async () => {
       const job = await showJob(site.godwit, id);
       if (isEnded(job)) assert.fail(`the capture ended too early: ${JSON.stringify(job.error ?? job.result)}`);

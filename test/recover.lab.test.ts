@@ -20,7 +20,7 @@ describe("recovering a VM from a vault", () => {
     await startVault(site);
     guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }] });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
-    await guest.waitForRecords(30);
+    await guest.waitForRecords(10);
     point = await capture(site, guest);
     lastRecord = (await guest.acknowledgements()).acknowledged.at(-1)?.number ?? 0;
   });

@@ -8,7 +8,7 @@ type Options = Partial<Parameters<Site["lab"]["createGuest"]>[0]>;
 /** Memory that `busy` rewrites, far more than its slowed link carries. */
 const dirtyMiBPerSecond = 36;
 /** What is left of the way to bravo. */
-export const slowMbit = 100;
+export const slowMbit = 200;
 
 const guests: Readonly<Record<string, Options>> = {
   dc1: {},

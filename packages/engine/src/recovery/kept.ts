@@ -47,7 +47,7 @@ export interface KeptAsideOptions {
   readonly log: { warn(fields: object, text: string): void };
 }
 
-const lookMs = 30_000;
+const lookMs = 10_000;
 
 /** Images that were kept aside, until the VM that has new ones has proven itself. */
 export class KeptAside {

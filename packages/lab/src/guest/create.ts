@@ -36,9 +36,9 @@ export interface GuestOptions {
   readonly nics?: number;
   /** Whether it writes records to its data disk. Default true. */
   readonly workload?: boolean;
-  /** At most; an emulated guest on a busy machine writes fewer. Default 20. */
+  /** At most; an emulated guest on a busy machine writes fewer. Default 10. */
   readonly recordsPerSecond?: number;
-  /** How many records the disk holds before the oldest are overwritten. Default 8192: about 7 minutes. */
+  /** How many records the disk holds before the oldest are overwritten. Default 8192: about 14 minutes. */
   readonly recordSlots?: number;
   /** Memory that is rewritten every second, so that live migration has something to do; by 1 KiB at a time it takes all of the CPU. */
   readonly dirtyMemory?: { readonly MiBPerSecond: number; readonly bytesAtATime?: number };
@@ -94,7 +94,7 @@ export function guestRecord(options: GuestOptions): GuestRecord {
     vcpus: options.vcpus ?? 1,
     disks: guestDisks(options, diskMiB),
     nics: options.nics ?? 1,
-    records: (options.workload ?? true) ? { slots, perSecond: options.recordsPerSecond ?? 20 } : undefined,
+    records: (options.workload ?? true) ? { slots, perSecond: options.recordsPerSecond ?? 10 } : undefined,
     dirtyMiBPerSecond,
     dirtyGrain: options.dirtyMemory?.bytesAtATime ?? 1 << 20,
   };
