@@ -18,6 +18,14 @@ export interface PauseContract {
 /** As on oVirt's default schedule, the last step is what was promised. */
 export const defaultMaximumPauseMs = 300;
 
+/** Of a promised pause, at least so much is for what is left to send. */
+const leastRoom = 1 / 3;
+
+/** What of a promised pause is left for sending, when so much of it passes anyway; milliseconds. */
+export function roomOf(maximumPauseMs: number, switchoverMs: number): number {
+  return Math.max(maximumPauseMs * leastRoom, maximumPauseMs - switchoverMs);
+}
+
 export type ContractAct =
   | { readonly act: "none" }
   /** The pause that the hypervisor may aim at from now on. */
@@ -43,6 +51,7 @@ const roundsAtBound = 2;
  */
 export class ContractWatch {
   readonly #contract: PauseContract;
+  readonly #roomMs: number;
   #step = -1;
   #round = 0;
   /** What was left when the round before began. */
@@ -51,8 +60,10 @@ export class ContractWatch {
   #stalledAtBound = 0;
   #over = false;
 
-  constructor(contract: PauseContract) {
+  /** `switchoverMs`: what of a pause passes anyway; what is left to send may take the rest. */
+  constructor(contract: PauseContract, switchoverMs = 0) {
     this.#contract = contract;
+    this.#roomMs = roomOf(contract.maximumPauseMs, switchoverMs);
   }
 
   /** Milliseconds; undefined before the first reading. */
@@ -83,7 +94,7 @@ export class ContractWatch {
   }
 
   #limit(): number {
-    return Math.max(1, Math.round(this.#contract.maximumPauseMs * (steps[this.#step] ?? 1)));
+    return Math.max(1, Math.round(this.#roomMs * (steps[this.#step] ?? 1)));
   }
 
   #atLast({ throttlePercent = 0, rounds = 0 }: MoveProgress): ContractAct {

@@ -12,6 +12,11 @@ const throttledPollMs = 100;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
 
+/** What a guest may be paused for while it is another one's turn: no limit would end the sending at once. */
+const heldPauseMs = 1;
+/** When what is left takes so long, it is time to ask for the turn. */
+const askedAheadMs = 1000;
+
 /** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
 export class Watch {
   readonly #move: Move;
@@ -21,6 +26,7 @@ export class Watch {
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
   #moved = { bytes: -1, at: 0 };
+  #turn: "far" | "held" | "asked" | "taken" = "far";
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
@@ -33,7 +39,7 @@ export class Watch {
 
   constructor(move: Move) {
     this.#move = move;
-    this.#contract = new ContractWatch(move.request.contract);
+    this.#contract = new ContractWatch(move.request.contract, move.request.switchoverMs);
   }
 
   /** The pause that the hypervisor was last allowed to aim at, milliseconds. */
@@ -85,7 +91,24 @@ export class Watch {
     this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
     if (progress.throttlePercent !== undefined) this.throttlePercent = Math.max(this.throttlePercent ?? 0, progress.throttlePercent);
     hooks.progress(progress);
-    await this.#keep(this.#contract.next(progress));
+    if (await this.#hasItsTurn(progress)) await this.#keep(this.#contract.next(progress));
+  }
+
+  /** Until it is the guest's turn, the hypervisor may hardly pause it: it sends what is changed meanwhile. */
+  async #hasItsTurn({ memoryTotalBytes, memoryRemainingBytes, rounds = 0, bytesPerSecond = 0 }: MoveProgress): Promise<boolean> {
+    const { source, dom, hooks, signal } = this.#move;
+    if (hooks.turn?.before !== "switchover" || memoryTotalBytes === 0) return true;
+    if (this.#turn === "far") {
+      this.#turn = "held";
+      await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(heldPauseMs), flags: 0 }));
+    }
+    const near = rounds > 1 || memoryRemainingBytes < (bytesPerSecond * askedAheadMs) / 1000;
+    if (this.#turn === "held" && near) {
+      this.#turn = "asked";
+      const taken = (): void => void (this.#turn = "taken");
+      hooks.turn.take(AbortSignal.any([signal, this.#ended.signal])).then(taken, taken);
+    }
+    return this.#turn === "taken";
   }
 
   async #keep(what: ContractAct): Promise<void> {
