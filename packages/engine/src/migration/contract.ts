@@ -33,7 +33,7 @@ export type ContractAct =
   | { readonly act: "give-up" | "post-copy" | "suspend"; readonly text: string };
 
 /** Shares of the promised pause, one more after every round that did not get nearer. */
-const steps = [1 / 3, 1 / 2, 3 / 4, 1] as const;
+const steps = [1 / 8, 1 / 3, 2 / 3, 1] as const;
 /** A round gets nearer when it begins with this much less than the one before. */
 const nearer = 0.9;
 /** Rounds without progress that are waited for at the promised pause. */
@@ -69,6 +69,11 @@ export class ContractWatch {
   /** Milliseconds; undefined before the first reading. */
   get limitMs(): number | undefined {
     return this.#step < 0 ? undefined : this.#limit();
+  }
+
+  /** The first limit, before anything is sent: what is sent within no time is sent before the first reading. */
+  begin(): ContractAct {
+    return this.#raise();
   }
 
   next(progress: MoveProgress): ContractAct {

@@ -143,7 +143,7 @@ async function moveDirectly(move: Move, watch: Watch): Promise<void> {
   let failure: unknown;
   try {
     if (hooks.turn?.before === "perform") await hooks.turn.take(move.signal);
-    await hooks.phase("perform");
+    await Promise.all([hooks.phase("perform"), watch.begin()]);
     const performing = source.domainMigratePerform3Params({
       dom,
       dconnuri: null,
@@ -201,7 +201,7 @@ async function finish(move: Move, { params, performed, flags }: Performed, failu
 async function movePeerToPeer(move: Move, watch: Watch, peerUri: string): Promise<void> {
   const flags = flagsOf(move) | PEER2PEER;
   if (move.hooks.turn?.before === "perform") await move.hooks.turn.take(move.signal);
-  await move.hooks.phase("perform");
+  await Promise.all([move.hooks.phase("perform"), watch.begin()]);
   const performing = move.source.remote.domainMigratePerform3Params({
     dom: move.dom,
     dconnuri: peerUri,

@@ -26,7 +26,7 @@ export class Watch {
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
   #moved = { bytes: -1, at: 0 };
-  #turn: "far" | "held" | "asked" | "taken" = "far";
+  #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
@@ -50,6 +50,14 @@ export class Watch {
   /** Whether a byte of the guest was on its way. */
   get sawData(): boolean {
     return this.last !== undefined && this.last.memoryProcessedBytes + this.last.diskProcessedBytes > 0;
+  }
+
+  /** Before anything is sent: QEMU's own limit would be what a guest that is sent within no time is paused for. */
+  async begin(): Promise<void> {
+    const { hooks } = this.#move;
+    if (hooks.turn?.before === "switchover") {
+      await this.#allow(heldPauseMs);
+    } else await this.#keep(this.#contract.begin());
   }
 
   async during<T>(performing: Promise<T>): Promise<T> {
@@ -96,12 +104,8 @@ export class Watch {
 
   /** Until it is the guest's turn, the hypervisor may hardly pause it: it sends what is changed meanwhile. */
   async #hasItsTurn({ memoryTotalBytes, memoryRemainingBytes, rounds = 0, bytesPerSecond = 0 }: MoveProgress): Promise<boolean> {
-    const { source, dom, hooks, signal } = this.#move;
+    const { hooks, signal } = this.#move;
     if (hooks.turn?.before !== "switchover" || memoryTotalBytes === 0) return true;
-    if (this.#turn === "far") {
-      this.#turn = "held";
-      await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(heldPauseMs), flags: 0 }));
-    }
     const near = rounds > 1 || memoryRemainingBytes < (bytesPerSecond * askedAheadMs) / 1000;
     if (this.#turn === "held" && near) {
       this.#turn = "asked";
@@ -115,10 +119,7 @@ export class Watch {
     const { source, dom, hooks } = this.#move;
     const { remote } = source;
     if (what.act === "none") return;
-    if (what.act === "limit") {
-      await unlessRefused(remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(what.pauseMs), flags: 0 }));
-      return;
-    }
+    if (what.act === "limit") return await this.#allow(what.pauseMs);
     this.atLast = what.text;
     if (what.act === "give-up") this.#givenUp = what.text;
     else if (what.act === "post-copy") await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
@@ -126,6 +127,11 @@ export class Watch {
       await hooks.phase("suspend");
       await unlessRefused(remote.domainSuspend({ dom }));
     }
+  }
+
+  async #allow(pauseMs: number): Promise<void> {
+    const { source, dom } = this.#move;
+    await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(pauseMs), flags: 0 }));
   }
 
   #watchForStall({ memoryProcessedBytes, diskProcessedBytes }: MoveProgress): void {
