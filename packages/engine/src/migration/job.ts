@@ -16,7 +16,6 @@ import {
 } from "./model.ts";
 import { jobProgress } from "./progress.ts";
 import type { PauseContract } from "./contract.ts";
-import type { Forecast } from "./forecast.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
@@ -209,13 +208,18 @@ class Run {
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
     const shown = jobProgress(network.network);
-    const turn = this.#migrations.switchovers.turn(input.destinationId, sendingMs(ready.plan.forecast));
+    const turn = this.#migrations.switchovers.turn(input.destinationId, ready.plan.forecast);
     this.#turn = turn;
     await this.#smallFiles.carry(ready.smallFiles);
     return open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
-      { turn, phase: (phase) => this.#enter(phase), progress: (progress) => context.progress(shown(progress)) },
+      {
+        turn,
+        shell: this.#migrations.shell(input.sourceId),
+        phase: (phase) => this.#enter(phase),
+        progress: (progress) => context.progress(shown(progress)),
+      },
       { signal: input.peerToPeer ? unlessStopping(context) : context.signal },
     );
   }
@@ -332,7 +336,9 @@ class Run {
     const at = (phase: string): string | undefined =>
       (this.#context.recorded(`phase:${phase}`)?.output as { readonly at: string } | undefined)?.at;
     const [from, to] = [at("perform"), at("finish")];
-    return from === undefined || to === undefined ? {} : { sendMs: Date.parse(to) - Date.parse(from) };
+    if (from === undefined || to === undefined) return {};
+    const held = this.#turn?.before === "switchover" ? Math.round(this.#turn.waitedMs) : 0;
+    return { sendMs: Math.max(0, Date.parse(to) - Date.parse(from) - held) };
   }
 
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
@@ -350,10 +356,6 @@ class Run {
   #now(): string {
     return new Date(this.#migrations.options.clock.now()).toISOString();
   }
-}
-
-function sendingMs(forecast: Forecast | undefined): number | undefined {
-  return forecast && Math.max(0, forecast.totalMs - (forecast.overheadMs ?? 0));
 }
 
 function withoutReasons({ parallelConnections, compression, tls, zeroCopy }: ChosenTransport): MoveTransport {

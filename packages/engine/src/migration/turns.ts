@@ -1,4 +1,5 @@
 import { type Clock, Semaphore } from "@godwit/core";
+import type { Forecast } from "./forecast.ts";
 import type { SwitchoverTurn } from "../ports/migration.ts";
 
 /** Nobody waits longer for the others, milliseconds: a guest that is held back changes memory that has to be sent again. */
@@ -23,8 +24,9 @@ export class Switchovers {
     this.#clock = clock;
   }
 
-  /** `sendMs` is what the sending takes by the forecast, as far as there is one. */
-  turn(destinationId: string, sendMs = 0): TimedTurn {
+  /** Without a forecast it is sent within no time. */
+  turn(destinationId: string, forecast?: Pick<Forecast, "totalMs" | "overheadMs">): TimedTurn {
+    const sendMs = forecast ? forecast.totalMs - (forecast.overheadMs ?? 0) : 0;
     const turns = this.#turns.get(destinationId) ?? new Semaphore(1);
     this.#turns.set(destinationId, turns);
     return new Turn(turns, this.#clock, sendMs < shortSendMs ? "perform" : "switchover");

@@ -1,3 +1,4 @@
+import type { HostShell } from "./shell.ts";
 import type { PauseContract } from "../migration/contract.ts";
 import type { VmFacts } from "../model/vm.ts";
 import type { HypervisorHost } from "./hypervisor.ts";
@@ -165,6 +166,8 @@ export interface SwitchoverTurn {
 export interface MoveHooks {
   /** Absent: it need not wait for others. */
   readonly turn?: SwitchoverTurn | undefined;
+  /** Of the source: ends connections over a dead link, which the hypervisor itself would wait for. */
+  readonly shell?: HostShell | undefined;
   /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
   phase(phase: MovePhase): Promise<void>;
   progress(progress: MoveProgress): void;

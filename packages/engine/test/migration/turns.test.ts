@@ -46,7 +46,9 @@ describe("the turns of guests that are switched over", () => {
   it("are taken before what is sent within no time, and on the way otherwise", () => {
     const switchovers = new Switchovers(new FakeClock());
     assert.deepEqual(
-      [undefined, 900, 60_000].map((ms) => switchovers.turn("b", ms).before),
+      [undefined, 1900, 60_000].map(
+        (totalMs) => switchovers.turn("b", totalMs === undefined ? undefined : { totalMs, overheadMs: 700 }).before,
+      ),
       ["perform", "perform", "switchover"],
     );
   });

@@ -2,6 +2,7 @@ import { DomainJobType } from "@godwit/libvirt";
 import { type ContractAct, ContractWatch } from "../../../migration/contract.ts";
 import type { MoveProgress } from "../../../ports/migration.ts";
 import { unlessRefused } from "./access.ts";
+import { breakOff } from "./break-off.ts";
 import type { Move } from "./move.ts";
 import { moveProgress } from "./stats.ts";
 
@@ -11,6 +12,8 @@ const pollMs = 250;
 const throttledPollMs = 100;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
+/** What was given up and has not ended within this time waits for somebody who does not answer, milliseconds. */
+const lettingGoMs = 5000;
 
 /** What a guest may be paused for while it is another one's turn: no limit would end the sending at once. */
 const heldPauseMs = 1;
@@ -25,6 +28,7 @@ export class Watch {
   readonly #contract: ContractWatch;
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
+  #lettingGo = false;
   #moved = { bytes: -1, at: 0 };
   #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
@@ -62,13 +66,39 @@ export class Watch {
 
   async during<T>(performing: Promise<T>): Promise<T> {
     this.#polling = this.#poll();
+    const { signal } = this.#move;
+    const letGo = (): void => this.#letGo();
+    signal.addEventListener("abort", letGo, { once: true });
+    if (signal.aborted) letGo();
     try {
       return await performing;
     } catch (error) {
       throw this.#givenUp === undefined ? error : new Error(`given up: ${this.#givenUp}`, { cause: error });
     } finally {
       this.#ended.abort();
+      signal.removeEventListener("abort", letGo);
     }
+  }
+
+  #giveUp(text: string): void {
+    this.#givenUp ??= text;
+    this.#letGo();
+  }
+
+  /** What is given up ends by itself, unless the other end is out of reach. */
+  #letGo(): void {
+    const { hooks, dom, request, clock } = this.#move;
+    const { shell } = hooks;
+    if (!shell || this.#lettingGo) return;
+    this.#lettingGo = true;
+    const signal = this.#ended.signal;
+    const run = async (): Promise<void> => {
+      for (;;) {
+        await clock.sleep(lettingGoMs, { signal });
+        await breakOff(shell, { name: dom.name, address: request.destinationAddress }, signal).catch(() => undefined);
+      }
+    };
+    run().catch(() => undefined); // it has ended
   }
 
   async stop(): Promise<void> {
@@ -121,7 +151,7 @@ export class Watch {
     if (what.act === "none") return;
     if (what.act === "limit") return await this.#allow(what.pauseMs);
     this.atLast = what.text;
-    if (what.act === "give-up") this.#givenUp = what.text;
+    if (what.act === "give-up") this.#giveUp(what.text);
     else if (what.act === "post-copy") await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
     else {
       await hooks.phase("suspend");
@@ -138,6 +168,6 @@ export class Watch {
     const bytes = memoryProcessedBytes + diskProcessedBytes;
     const now = this.#move.clock.monotonic();
     if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
-    else if (now - this.#moved.at > stallMs) this.#givenUp = `no byte moved for ${stallMs / 1000} s`;
+    else if (now - this.#moved.at > stallMs) this.#giveUp(`no byte moved for ${stallMs / 1000} s`);
   }
 }
