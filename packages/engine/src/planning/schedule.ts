@@ -64,18 +64,20 @@ function simulate<T>(moves: readonly T[], concurrency: number, options: Schedule
   const share = options.bytesPerSecond / concurrency;
   /** When each place of the source, and of every destination, is free again: once a VM has arrived. */
   const source = new Places(concurrency);
-  const destinations = new Map<string, Places>();
+  const places = new Map<string, Places>();
   /** Who is sent within no time is sent when no other one is on its way to the same host. */
   const turns = new Map<string, number>();
+  const destinations = new Set(moves.map(options.destination)).size;
   let endMs = 0;
   const scheduled = moves.map((move) => {
     const id = options.destination(move);
-    const destination = destinations.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
-    destinations.set(id, destination);
+    const destination = places.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
+    places.set(id, destination);
     const startsAtMs = Math.max(source.free(), destination.free());
     const cost = options.cost(move);
-    const crowded = 1 + (options.contention ?? 0) * (concurrency - 1);
-    const beside = duration(cost, cost.bytesPerSecond) * crowded;
+    const alone = duration(cost, cost.bytesPerSecond);
+    const crowded = 1 + (options.contention ?? 0) * (activeOf(cost, { concurrency, destinations }) - 1);
+    const beside = alone * crowded;
     const takesMs = Math.ceil(Math.max(duration(cost, share), beside));
     const overheadMs = Math.min(takesMs, cost.overheadMs * crowded);
     const sendMs = takesMs - overheadMs;
@@ -88,6 +90,16 @@ function simulate<T>(moves: readonly T[], concurrency: number, options: Schedule
     return { move, startsAtMs, arrivesAtMs: sentMs, takesMs };
   });
   return { moves: scheduled, concurrency, totalMs: Math.ceil(endMs) };
+}
+
+/**
+ * How many are at work at the same time. Of those that are sent within no time, one is sent to each destination, and as
+ * many are prepared as that takes; who waits for its turn holds nobody up.
+ */
+function activeOf(cost: MoveCost, { concurrency, destinations }: { readonly concurrency: number; readonly destinations: number }): number {
+  const sendMs = duration(cost, cost.bytesPerSecond) - cost.overheadMs;
+  if (sendMs >= shortSendMs) return concurrency;
+  return Math.min(concurrency, destinations * (1 + (cost.overheadMs * shareBefore) / Math.max(1, sendMs)));
 }
 
 /** Whole milliseconds. Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */
