@@ -3,14 +3,16 @@
  * other, and by `virsh migrate` all at once. Whole commands by the wall clock; pauses as libvirt measured them;
  * how far the forecasts were off. Between the rounds everything goes back.
  *
- *   npm run bench -- drain [--rounds N] [--guests N] [--parallel N]
+ *   npm run bench -- drain [--rounds N] [--guests N] [--parallel N] [--timeline]
  */
 import type { Job, MovesResult } from "@godwit/api";
 import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
 import { execFile } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
+import { cpuUse, sampleCpu } from "./cpu-use.ts";
 import { median, printRows } from "./report.ts";
 
 const exec = promisify(execFile);
@@ -57,13 +59,35 @@ async function allAtOnce(lab: Lab, guests: readonly LabGuest[], from: LabHost, t
 
 interface DrainRound extends Round {
   readonly result: MovesResult;
+  /** The drain's own job, and those of its moves. */
+  readonly jobs: readonly Job[];
+  readonly cpu: string;
 }
 
 async function byGodwit(godwit: Godwit, from: LabHost): Promise<DrainRound> {
+  const before = await sampleCpu();
   const began = performance.now();
   const job = await godwit.json<Job>(["host", "drain", from.name]);
+  const wallMs = performance.now() - began;
+  const cpu = cpuUse(before, await sampleCpu(), availableParallelism());
   const result = job.result as MovesResult;
-  return { wallMs: performance.now() - began, pausesMs: result.moves.map(({ pauseMs }) => pauseMs ?? Number.NaN), result };
+  const ids = [job.id, ...result.moves.flatMap(({ jobId }) => jobId ?? [])];
+  const jobs = await Promise.all(ids.map((id) => godwit.json<Job>(["job", "show", id])));
+  return { wallMs, pausesMs: result.moves.map(({ pauseMs }) => pauseMs ?? Number.NaN), result, jobs, cpu };
+}
+
+/** What each job did when, milliseconds since the drain was asked for. */
+function printTimeline({ result, jobs: [drain, ...moves], cpu }: DrainRound): void {
+  process.stdout.write(`drain: ${cpu}\n`);
+  const zero = Date.parse(drain?.createdAt ?? "");
+  const at = (time: string | undefined): number => (time === undefined ? Number.NaN : Date.parse(time) - zero);
+  for (const { id, title, createdAt, startedAt, endedAt, steps } of [...(drain ? [drain] : []), ...moves]) {
+    const told = steps.map(({ name, startedAt: from, endedAt: to }) => `${name} ${at(from)}${to === from ? "" : `–${at(to)}`}`);
+    const outcome = result.moves.find(({ jobId }) => jobId === id);
+    if (outcome)
+      told.push(`foretold ${outcome.predictedMs} took ${outcome.totalMs} waited ${outcome.waitedMs ?? 0} paused ${outcome.pauseMs}`);
+    process.stdout.write(`${title}: asked ${at(createdAt)}, began ${at(startedAt)}, ${told.join(", ")}, ended ${at(endedAt)}\n`);
+  }
 }
 
 /** After virsh moved guests behind the server's back: all of them home again, and seen there. */
@@ -89,7 +113,9 @@ export default async function main(args: readonly string[]): Promise<void> {
     options: {
       rounds: { type: "string", default: "3" },
       guests: { type: "string", default: "8" },
-      parallel: { type: "string", default: "4" },
+      // As many as virsh moves all at once; how many do is Godwit's choice.
+      parallel: { type: "string", default: "8" },
+      timeline: { type: "boolean", default: false },
     },
   });
   await using stack = new AsyncDisposableStack();
@@ -116,15 +142,27 @@ export default async function main(args: readonly string[]): Promise<void> {
   await oneByOne(lab, guests.slice(0, 2), alpha, others); // every host's first migration is slow
   await home(lab, godwit, guests, alpha);
   for (let round = 0; round < Number(values.rounds); round += 1) {
-    drains.push(await byGodwit(godwit, alpha));
+    const told = values.timeline ? tellCpu : quietly;
+    const drain = await byGodwit(godwit, alpha);
+    if (values.timeline) printTimeline(drain);
+    drains.push(drain);
     await godwit.run(["host", "resume", "alpha", "--failback", "now"]);
     await seenOn(godwit, guests, alpha);
-    sequential.push(await oneByOne(lab, guests, alpha, others));
+    sequential.push(await told("one by one", () => oneByOne(lab, guests, alpha, others)));
     await home(lab, godwit, guests, alpha);
-    together.push(await allAtOnce(lab, guests, alpha, others));
+    together.push(await told("all at once", () => allAtOnce(lab, guests, alpha, others)));
     await home(lab, godwit, guests, alpha);
   }
   report(drains, sequential, together);
+}
+
+const quietly = <T>(_what: string, body: () => Promise<T>): Promise<T> => body();
+
+async function tellCpu<T>(what: string, body: () => Promise<T>): Promise<T> {
+  const before = await sampleCpu();
+  const result = await body();
+  process.stdout.write(`${what}: ${cpuUse(before, await sampleCpu(), availableParallelism())}\n`);
+  return result;
 }
 
 function report(drains: readonly DrainRound[], sequential: readonly Round[], together: readonly Round[]): void {

@@ -116,10 +116,39 @@ export async function assertOneWholeGuest(lab: Lab, guest: LabGuest): Promise<st
     const elsewhere = states.filter(([, state]) => state !== undefined && state !== "running" && state !== "shut off");
     return running.length === 1 && elsewhere.length === 0 && running[0]?.[0];
   });
-  await guest.waitForRecords(3, { timeoutMs: 30_000 });
+  try {
+    await guest.waitForRecords(3, { timeoutMs: 30_000 });
+  } catch (cause) {
+    assert.fail(`${guest.name} does not go on writing on ${host.name}: ${await looks(guest, host)}\n${String(cause)}`);
+  }
   const report = await guest.verifyLive({ host });
   assert.ok(report.ok, report.summary);
   return host.name;
+}
+
+/** Tells a guest that stands still from one that nobody let run on: the hypervisor's word, its CPU time, its console. */
+async function looks(guest: LabGuest, host: LabHost): Promise<string> {
+  const said = async (...argv: readonly string[]): Promise<string> => (await host.virsh(argv, { check: false })).stdout.trim();
+  const cpu = async (): Promise<number> =>
+    Number(
+      /cpu_time\s+([\d.]+)/.exec(await said("cpu-stats", guest.name, "--total"))?.[1] ??
+        /cpu\.time=(\d+)/.exec(await said("domstats", guest.name, "--cpu-total"))?.[1],
+    );
+  const before = await cpu();
+  await sleep(2000);
+  const status = await said("qemu-monitor-command", guest.name, '{"execute":"query-status"}');
+  const registers = await said("qemu-monitor-command", guest.name, "--hmp", "info registers");
+  const console = await host.exec(["tail", "-n", "30", `/var/log/libvirt/${guest.name}-serial.log`], { check: false });
+  return [
+    await said("domstate", guest.name, "--reason"),
+    status,
+    `CPU time ${before} to ${await cpu()} within 2 s`,
+    registers
+      .split("\n")
+      .filter((line) => /RIP|HLT/.test(line))
+      .join(" "),
+    `console: ${console.stdout}`,
+  ].join("\n");
 }
 
 /** The named host keeps nothing of the guest: no process and no definition. */

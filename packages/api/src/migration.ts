@@ -25,6 +25,8 @@ export const Forecast = z.object({
   /** Of a move that stands still: what the rule says before past moves correct it. */
   ruleMs: z.number().optional(),
   pauseMs: z.number(),
+  /** Of the pause, what passes whatever is left to send, as past moves between these hosts had it. */
+  switchoverMs: z.number().optional(),
   bytes: z.int(),
   /** Of a live move: what the hypervisor kept of the guest's memory then. */
   residentBytes: z.int().optional(),
@@ -164,8 +166,10 @@ export const MigrationResult = z.object({
   attempts: z.array(MigrationAttempt),
   startedAt: Timestamp,
   endedAt: Timestamp,
-  /** From the first phase to the last, milliseconds. */
+  /** From the first phase to the last, without `waitedMs`; milliseconds. */
   totalMs: z.number(),
+  /** So long it waited, running on, until the pauses of other guests that go to the same host were over; milliseconds. */
+  waitedMs: z.number().optional(),
   /** While the hypervisor sent memory and disks, the pause included. */
   sendMs: z.number().optional(),
   /** The pause that was promised, whether it was held, and what had to be done for it. */

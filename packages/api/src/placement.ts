@@ -171,7 +171,11 @@ export const MoveOutcome = z.object({
   network: z.string().optional(),
   totalMs: z.number().optional(),
   predictedMs: z.number().optional(),
+  /** Besides, it waited for so long, running on, for the pauses of others that go to the same host. */
+  waitedMs: z.number().optional(),
   pauseMs: z.number().optional(),
+  /** The pause that was promised. */
+  promisedPauseMs: z.number().optional(),
   memoryBytes: z.int().optional(),
   /** Why it went there. */
   why: z.string().optional(),

@@ -73,6 +73,7 @@ export function migrationTable(result: MigrationResult): string {
     ],
     ["network", result.network && `${result.network}, to ${result.destinationAddress ?? ""}`],
     ["time", formatDuration(result.totalMs)],
+    ["waited", result.waitedMs === undefined ? undefined : `${formatDuration(result.waitedMs)}, for the pauses of others`],
     ["pause", result.pauseMs === undefined ? "not reported" : formatDuration(result.pauseMs)],
     ["promised", result.contract && promise(result.contract)],
     ["forecast", result.forecast?.text],

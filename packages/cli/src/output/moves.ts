@@ -20,7 +20,10 @@ export function movesTable(result: MovesResult): string {
     result.moves,
   );
   const atLast = result.moves.flatMap((row) => (row.atLast === undefined ? [] : [`${row.vm}: ${row.atLast}\n`])).join("");
+  const broken = result.moves.flatMap(({ vm, pauseMs = 0, promisedPauseMs = Infinity }) =>
+    pauseMs > promisedPauseMs ? [`${vm}: promised at most ${formatDuration(promisedPauseMs)}, NOT held\n`] : [],
+  );
   const left = result.left.map(({ vm, reason }) => `${vm} was left: ${reason}\n`).join("");
   const foretold = result.predictedMs === undefined ? "" : `, foretold ${formatDuration(result.predictedMs)}`;
-  return `${table}${atLast}${left}all in ${formatDuration(result.totalMs)}${foretold}\n`;
+  return `${table}${atLast}${broken.join("")}${left}all in ${formatDuration(result.totalMs)}${foretold}\n`;
 }

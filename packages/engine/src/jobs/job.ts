@@ -112,6 +112,8 @@ export interface JobContext<Input extends JsonObject> {
   /** Shown to watchers at once, persisted at most every second. */
   progress(progress: JobProgress): void;
   reason(reason: Reason): Promise<void>;
+  /** Gives the job's slots to others before its end: what is left to do takes none. Its locks stay. */
+  freeSlots(): void;
   log(level: JobLogLine["level"], text: string): void;
 }
 

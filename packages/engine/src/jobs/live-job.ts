@@ -17,6 +17,8 @@ export interface LiveJobEnvironment {
   readonly clock: Clock;
   readonly log: JobLog;
   publish(record: JobRecord): void;
+  /** A job gave its slots back before its end. */
+  freed(): void;
 }
 
 /** Progress and log lines reach the store at most this often. */
@@ -39,6 +41,7 @@ export class LiveJob {
   #lazy = false;
   /** Its end is being saved, or is saved. */
   #ending = false;
+  #slotsFreed = false;
 
   constructor(record: JobRecord, kind: JobKind, environment: LiveJobEnvironment) {
     this.#record = record;
@@ -50,6 +53,10 @@ export class LiveJob {
 
   get record(): JobRecord {
     return this.#record;
+  }
+
+  get slotsFreed(): boolean {
+    return this.#slotsFreed;
   }
 
   /** Fired once this server may no longer act for the job. */
@@ -136,6 +143,10 @@ export class LiveJob {
       recorded: (name) => this.#record.steps.find((step) => step.name === name),
       note: (name, output) => this.#note(name, output),
       progress: (progress) => this.#progress(progress),
+      freeSlots: () => {
+        this.#slotsFreed = true;
+        this.#environment.freed();
+      },
       reason: (reason) => this.#commit({ reasons: [...this.#record.reasons, reason] }),
       log: (level, text) => this.#log(level, text),
     };

@@ -194,7 +194,7 @@ export class JobRunner implements AsyncDisposable {
 
   get #environment(): ConstructorParameters<typeof LiveJob>[2] {
     const { store, clock, log } = this.#options;
-    return { store, clock, log, publish: (record) => this.#watchers.publish(record) };
+    return { store, clock, log, publish: (record) => this.#watchers.publish(record), freed: () => this.nudge() };
   }
 
   async *#once(id: string): AsyncGenerator<JobRecord, void, undefined> {
@@ -327,9 +327,10 @@ function unknownKind(record: JobRecord): JobKind {
   };
 }
 
-function applicantOf({ kind, record, resumed }: LiveJob): Applicant | Error {
+function applicantOf({ kind, record, resumed, slotsFreed }: LiveJob): Applicant | Error {
   try {
-    return { id: record.id, title: record.title, locks: kind.locks(record.input), slots: kind.slots(record.input), resumed };
+    const slots = slotsFreed ? [] : kind.slots(record.input);
+    return { id: record.id, title: record.title, locks: kind.locks(record.input), slots, resumed };
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }

@@ -18,6 +18,14 @@ export interface PauseContract {
 /** As on oVirt's default schedule, the last step is what was promised. */
 export const defaultMaximumPauseMs = 300;
 
+/** Of a promised pause, at least so much is for what is left to send. */
+const leastRoom = 1 / 3;
+
+/** What of a promised pause is left for sending, when so much of it passes anyway; milliseconds. */
+export function roomOf(maximumPauseMs: number, switchoverMs: number): number {
+  return Math.max(maximumPauseMs * leastRoom, maximumPauseMs - switchoverMs);
+}
+
 export type ContractAct =
   | { readonly act: "none" }
   /** The pause that the hypervisor may aim at from now on. */
@@ -25,7 +33,7 @@ export type ContractAct =
   | { readonly act: "give-up" | "post-copy" | "suspend"; readonly text: string };
 
 /** Shares of the promised pause, one more after every round that did not get nearer. */
-const steps = [1 / 3, 1 / 2, 3 / 4, 1] as const;
+const steps = [1 / 8, 1 / 3, 2 / 3, 1] as const;
 /** A round gets nearer when it begins with this much less than the one before. */
 const nearer = 0.9;
 /** Rounds without progress that are waited for at the promised pause. */
@@ -43,6 +51,7 @@ const roundsAtBound = 2;
  */
 export class ContractWatch {
   readonly #contract: PauseContract;
+  readonly #roomMs: number;
   #step = -1;
   #round = 0;
   /** What was left when the round before began. */
@@ -51,13 +60,20 @@ export class ContractWatch {
   #stalledAtBound = 0;
   #over = false;
 
-  constructor(contract: PauseContract) {
+  /** `switchoverMs`: what of a pause passes anyway; what is left to send may take the rest. */
+  constructor(contract: PauseContract, switchoverMs = 0) {
     this.#contract = contract;
+    this.#roomMs = roomOf(contract.maximumPauseMs, switchoverMs);
   }
 
   /** Milliseconds; undefined before the first reading. */
   get limitMs(): number | undefined {
     return this.#step < 0 ? undefined : this.#limit();
+  }
+
+  /** The first limit, before anything is sent: what is sent within no time is sent before the first reading. */
+  begin(): ContractAct {
+    return this.#raise();
   }
 
   next(progress: MoveProgress): ContractAct {
@@ -83,7 +99,7 @@ export class ContractWatch {
   }
 
   #limit(): number {
-    return Math.max(1, Math.round(this.#contract.maximumPauseMs * (steps[this.#step] ?? 1)));
+    return Math.max(1, Math.round(this.#roomMs * (steps[this.#step] ?? 1)));
   }
 
   #atLast({ throttlePercent = 0, rounds = 0 }: MoveProgress): ContractAct {

@@ -5,6 +5,8 @@ const alikeSizes = 1.3;
 /** Beside fewer others than this, on average, a move ran on its own; beside more than that it did not. */
 const alone = 0.25;
 const together = 0.75;
+/** Until such were seen: hosts share their processors among them. */
+const assumedContention = 0.3;
 /** More than this is something else than moves that wait for each other. */
 const mostContention = 1.5;
 
@@ -29,7 +31,7 @@ export function withCrowds(moves: readonly PastLiveMove[]): PastLiveMove[] {
 /**
  * By how much each further move at the same time makes a move take longer, as a fraction of what it takes on its own: 0
  * when they hide each other's waits, 1 when they wait for each other. The middle of how alike moves compare that ran
- * on their own and together; 0 while no two such were seen.
+ * on their own and together; an assumption while no two such were seen.
  */
 export function contentionOf(moves: readonly PastLiveMove[]): number {
   const single = moves.filter(({ crowd }) => crowd !== undefined && crowd < alone);
@@ -41,7 +43,7 @@ export function contentionOf(moves: readonly PastLiveMove[]): number {
       return [((one.sendMs + one.otherMs) / Math.max(1, other.sendMs + other.otherMs) - 1) / (one.crowd ?? 1)];
     }),
   );
-  return Math.min(mostContention, Math.max(0, middle(slopes) ?? 0));
+  return Math.min(mostContention, Math.max(0, middle(slopes) ?? assumedContention));
 }
 
 /** The same moves with the times that each would have taken on its own. */

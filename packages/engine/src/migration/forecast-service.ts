@@ -4,7 +4,7 @@ import type { DirtyRates } from "./dirty-rates.ts";
 import type { NetworkVerdict, NetworkView } from "../model/network.ts";
 import type { CopyWish, HostMigration, SourceFacts } from "../ports/migration.ts";
 import { type Estimate, type Forecast, forecastLive, forecastStandstill } from "./forecast.ts";
-import { type PastLiveMove, type PastMove, pathOf, sentShare, standstillRatio } from "./history.ts";
+import { type PastLiveMove, type PastMove, pathOf, sentShare, standstillRatio, switchoverOf } from "./history.ts";
 import type { MigrationInput } from "./model.ts";
 import { contractOf } from "./model.ts";
 
@@ -78,6 +78,7 @@ async function ofLive(from: HostMigration, wish: ForecastWish): Promise<Forecast
     diskBytes: diskBytes(wish),
     maximumPauseMs: contract.maximumPauseMs,
     policy: contract.policy,
+    switchover: switchoverOf(moves, [input.sourceId, input.destinationId]),
   });
   return { ...forecast, residentBytes: resident };
 }

@@ -1,5 +1,5 @@
 import type { PausePolicy } from "./contract.ts";
-import { maximumThrottlePercent } from "./contract.ts";
+import { maximumThrottlePercent, roomOf } from "./contract.ts";
 
 /** A figure with where it comes from, for people. */
 export interface Estimate {
@@ -20,6 +20,8 @@ export interface ForecastFacts {
   readonly diskBytes: number;
   readonly maximumPauseMs: number;
   readonly policy: PausePolicy;
+  /** What of a pause passes whatever is left to send; absent: the state of the devices alone. */
+  readonly switchover?: Estimate | undefined;
 }
 
 /** Another way to do it, and what that would cost. */
@@ -35,6 +37,8 @@ export interface Forecast {
   /** Of a move that stands still: what the rule alone says, for later ones to learn from. */
   readonly ruleMs?: number;
   readonly pauseMs: number;
+  /** Of `pauseMs`, what passes whatever is left to send, as past moves had it. */
+  readonly switchoverMs?: number;
   readonly bytes: number;
   /** Of a live move: what the hypervisor kept of the guest's memory, for later ones to learn how much of it is sent. */
   readonly residentBytes?: number;
@@ -59,6 +63,8 @@ export interface Forecast {
 const leastPauseMs = 20;
 const maximumRounds = 50;
 
+const leastOf = ({ switchover }: ForecastFacts): number => Math.max(leastPauseMs, switchover?.value ?? 0);
+
 interface Rounds {
   readonly bytes: number;
   readonly ms: number;
@@ -72,9 +78,9 @@ interface Rounds {
  * Sends the memory, then what was changed meanwhile, and so on, until the rest fits the pause. What can change
  * in a round is bounded by the memory itself.
  */
-function simulate({ residentBytes, bandwidth, maximumPauseMs }: ForecastFacts, dirtyBytesPerSecond: number): Rounds {
+function simulate({ residentBytes, bandwidth, maximumPauseMs, switchover }: ForecastFacts, dirtyBytesPerSecond: number): Rounds {
   const perMs = bandwidth.value / 1000;
-  const threshold = perMs * maximumPauseMs;
+  const threshold = perMs * roomOf(maximumPauseMs, switchover?.value ?? 0);
   let [bytes, ms, left, rounds] = [0, 0, residentBytes, 0];
   while (rounds < maximumRounds) {
     const took = left / perMs;
@@ -103,14 +109,15 @@ export function forecastLive(facts: ForecastFacts): Forecast {
   const diskMs = (diskBytes / bandwidth.value) * 1000;
   const plain = simulate(facts, rate);
   const carried = plain.converges ? plain : byPolicy(facts, plain, policy);
-  const pauseMs = leastPauseMs + (carried.left / bandwidth.value) * 1000;
+  const pauseMs = leastOf(facts) + (carried.left / bandwidth.value) * 1000;
   const converges = plain.converges || (policy === "auto-converge" && carried.converges) || policy === "post-copy";
   const done = converges || policy === "suspend-at-last";
   const totalMs = overhead.value + diskMs + carried.ms + pauseMs;
   const bytes = Math.round(diskBytes + carried.bytes + carried.left);
   return {
     totalMs: Math.round(totalMs),
-    pauseMs: Math.round(policy === "post-copy" && !plain.converges ? leastPauseMs * 2 : pauseMs),
+    pauseMs: Math.round(policy === "post-copy" && !plain.converges ? leastOf(facts) * 2 : pauseMs),
+    ...(facts.switchover && { switchoverMs: Math.round(facts.switchover.value) }),
     bytes,
     firstBytes: residentBytes,
     diskBytes,
@@ -129,6 +136,7 @@ export function forecastLive(facts: ForecastFacts): Forecast {
         ? "nobody has measured yet how fast it changes memory: taken as not at all"
         : `it changes ${mib(rate)}/s: ${dirty.text}`,
       `${span(overhead.value)} besides: ${overhead.text}`,
+      ...(facts.switchover ? [`${span(facts.switchover.value)} of the pause pass anyway: ${facts.switchover.text}`] : []),
     ],
     options: done ? [] : optionsOf(facts, plain),
   };
@@ -155,7 +163,7 @@ function throttled(facts: ForecastFacts): Rounds {
 function optionsOf(facts: ForecastFacts, plain: Rounds): ForecastOption[] {
   const { overhead, bandwidth, residentBytes, diskBytes } = facts;
   const base = overhead.value + (diskBytes / bandwidth.value) * 1000;
-  const rest = leastPauseMs + (plain.left / bandwidth.value) * 1000;
+  const rest = leastOf(facts) + (plain.left / bandwidth.value) * 1000;
   const slowed = throttled(facts);
   const copied = byPolicy(facts, plain, "post-copy");
   const whole = (residentBytes / bandwidth.value) * 1000;
@@ -164,7 +172,7 @@ function optionsOf(facts: ForecastFacts, plain: Rounds): ForecastOption[] {
     option("suspend-at-last", rest, base + plain.ms + rest, `pause it at last for about ${span(rest)} (--policy suspend-at-last)`),
   ];
   if (slowed.converges) {
-    const pause = leastPauseMs + (slowed.left / bandwidth.value) * 1000;
+    const pause = leastOf(facts) + (slowed.left / bandwidth.value) * 1000;
     options.push(
       option(
         "auto-converge",
@@ -177,7 +185,7 @@ function optionsOf(facts: ForecastFacts, plain: Rounds): ForecastOption[] {
   options.push(
     option(
       "post-copy",
-      leastPauseMs * 2,
+      leastOf(facts) * 2,
       base + copied.ms,
       "let it go on there while its memory follows; a lost link would end it (--policy post-copy)",
     ),

@@ -23,6 +23,7 @@ export interface PastLiveMove {
   readonly sendMs: number;
   readonly otherMs: number;
   readonly dirtyBytesPerSecond?: number | undefined;
+  readonly pauseMs?: number | undefined;
   /** Absent: one. */
   readonly streams?: number | undefined;
   /** How much of what the hypervisor kept of the memory was sent: at most 1. Zero pages take next to nothing. */
@@ -120,6 +121,17 @@ function lately(known: Learned | undefined, moves: readonly PastLiveMove[]): Lea
   return { bandwidth: { value: bandwidth.value / factor, text }, overhead: { value: overhead.value * factor, text } };
 }
 
+/**
+ * What of a pause passes between two hosts whatever is left to send: the quarter of their last pauses that was shorter,
+ * as others had more to send. Undefined until some were seen.
+ */
+export function switchoverOf(moves: readonly PastLiveMove[], ends: readonly [string, string]): Estimate | undefined {
+  const pair = endsOf({ sourceId: ends[0], destinationId: ends[1] });
+  const pauses = moves.flatMap((move) => (endsOf(move) === pair ? (move.pauseMs ?? []) : [])).slice(0, pairMoves);
+  const value = pauses.toSorted((a, b) => a - b)[Math.floor((pauses.length - 1) / 4)];
+  return value === undefined ? undefined : { value, text: `as the shorter ones of the last ${pauses.length} between these hosts` };
+}
+
 export interface PathFacts {
   readonly network: string;
   /** The hosts at both ends, by id: moves between them tell more than others over the same network. */
@@ -197,8 +209,8 @@ function streamsOf(transport: unknown): { readonly streams?: number } {
 /** What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. */
 export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undefined {
   if (typeof result !== "object" || result === null || input["bandwidthBytesPerSecond"] !== undefined) return undefined;
-  const { vmId, networkId, startedAt, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs, dirtyBytesPerSecond, forecast, transport } =
-    result as Record<string, unknown>;
+  const { vmId, networkId, startedAt, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs } = result as Record<string, unknown>;
+  const { dirtyBytesPerSecond, pauseMs, forecast, transport } = result as Record<string, unknown>;
   if (kind === "quick" || kind === "cold") return pastStandstill(kind, result as Record<string, unknown>);
   if (kind !== "live" && kind !== "shared-nothing") return undefined;
   if (typeof vmId !== "string" || typeof networkId !== "string" || typeof endedAt !== "string") return undefined;
@@ -220,5 +232,6 @@ export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undef
     sendMs,
     otherMs: Math.max(0, totalMs - sendMs),
     ...(typeof dirtyBytesPerSecond === "number" && { dirtyBytesPerSecond }),
+    ...(typeof pauseMs === "number" && { pauseMs }),
   };
 }

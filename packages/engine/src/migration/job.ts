@@ -3,7 +3,7 @@ import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping 
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Reason } from "../model/reason.ts";
-import { MoveError, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
+import { MoveError, type MovePhase, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
 import {
   contractOf,
   copiesDisks,
@@ -22,7 +22,7 @@ import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
 import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
-import { reaches } from "./sharing.ts";
+import type { TimedTurn } from "./turns.ts";
 import type { ChosenTransport } from "./transport.ts";
 
 /** How long a silent host is asked again after a move, milliseconds. */
@@ -80,6 +80,7 @@ class Run {
   readonly #patienceMs: number;
   readonly #evidence: Evidence;
   readonly #smallFiles: SmallFiles;
+  #turn: TimedTurn | undefined;
   /** The inventory's look at both hosts, which what is left to do need not wait for. */
   #looking: Promise<void> = Promise.resolve();
 
@@ -181,7 +182,10 @@ class Run {
   async #unreachable({ sourceAddress, destinationAddress }: NetworkVerdict): Promise<{ code: string; text: string } | undefined> {
     const shell = this.#migrations.shell(this.#input.sourceId);
     if (!shell || sourceAddress === undefined || destinationAddress === undefined) return undefined;
-    const answer = await reaches(shell, sourceAddress, destinationAddress, this.#context.signal);
+    const answer = await this.#migrations.reach.ask(shell, sourceAddress, destinationAddress, {
+      sourceId: this.#input.sourceId,
+      signal: this.#context.signal,
+    });
     if (answer !== "silent") return undefined;
     return { code: "silent", text: `${destinationAddress} does not answer ${sourceAddress}` };
   }
@@ -198,18 +202,32 @@ class Run {
       networks: input.networkMap ?? {},
       sharingProven: ready.sharingProven,
       contract: contractOf(input),
+      switchoverMs: ready.plan.forecast?.switchoverMs,
       transport: ready.plan.transport ?? transportOf(input),
       bandwidthBytesPerSecond: input.bandwidthBytesPerSecond,
       peerUri: input.peerToPeer ? peerUri(hosts.host(input.destinationId).uri, input.destination) : undefined,
     };
     const shown = jobProgress(network.network);
+    const turn = this.#migrations.switchovers.turn(input.destinationId, ready.plan.forecast);
+    this.#turn = turn;
     await this.#smallFiles.carry(ready.smallFiles);
     return open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
-      { phase: (phase) => context.note(`phase:${phase}`, { at: this.#now() }), progress: (progress) => context.progress(shown(progress)) },
+      {
+        turn,
+        shell: this.#migrations.shell(input.sourceId),
+        phase: (phase) => this.#enter(phase),
+        progress: (progress) => context.progress(shown(progress)),
+      },
       { signal: input.peerToPeer ? unlessStopping(context) : context.signal },
     );
+  }
+
+  async #enter(phase: MovePhase): Promise<void> {
+    // The guest runs there: what is left takes next to nothing of the hosts.
+    if (phase === "confirm") this.#context.freeSlots();
+    await this.#context.note(`phase:${phase}`, { at: this.#now() });
   }
 
   async #settle(): Promise<Settled> {
@@ -275,6 +293,7 @@ class Run {
     const ended = this.#now();
     const move = this.#context.recorded("move")?.output as { readonly startedAt: string } | undefined;
     const startedAt = move?.startedAt ?? ended;
+    const waitedMs = Math.round(this.#turn?.waitedMs ?? 0);
     const [interfaces] = await Promise.all([this.#evidence.interfaces(), this.#looking]);
     await deleteDisks(this.#migrations, this.#context, { hostId: input.sourceId, paths: ready.sourcePaths, name: "the original" });
     await this.#smallFiles.finish();
@@ -292,7 +311,8 @@ class Run {
       attempts,
       startedAt,
       endedAt: ended,
-      totalMs: Date.parse(ended) - Date.parse(startedAt),
+      totalMs: Math.max(0, Date.parse(ended) - Date.parse(startedAt) - waitedMs),
+      ...(waitedMs > 0 && { waitedMs }),
       ...this.#sendMs(),
       ...(figures?.pauseMs !== undefined && { pauseMs: figures.pauseMs }),
       ...(figures && { contract: keptContract(contractOf(input), figures) }),
@@ -316,7 +336,9 @@ class Run {
     const at = (phase: string): string | undefined =>
       (this.#context.recorded(`phase:${phase}`)?.output as { readonly at: string } | undefined)?.at;
     const [from, to] = [at("perform"), at("finish")];
-    return from === undefined || to === undefined ? {} : { sendMs: Date.parse(to) - Date.parse(from) };
+    if (from === undefined || to === undefined) return {};
+    const held = this.#turn?.before === "switchover" ? Math.round(this.#turn.waitedMs) : 0;
+    return { sendMs: Math.max(0, Date.parse(to) - Date.parse(from) - held) };
   }
 
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */

@@ -193,6 +193,8 @@ export interface MigrationResult {
   readonly startedAt: string;
   readonly endedAt: string;
   readonly totalMs: number;
+  /** Besides, it waited for so long until other guests' pauses were over, running on. */
+  readonly waitedMs?: number;
   /** While the hypervisor sent memory and disks, the pause included. */
   readonly sendMs?: number;
   readonly pauseMs?: number;

@@ -16,8 +16,9 @@ import { learn, type PastMove } from "./history.ts";
 import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
 import { preflight, type Sharing, type YieldingJob } from "./preflight.ts";
 import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
-import { findInterfaces, ProvenFolders, proveSharing } from "./sharing.ts";
+import { findInterfaces, ProvenFolders, proveSharing, RecentReach } from "./sharing.ts";
 import type { Forecast } from "./forecast.ts";
+import { Switchovers } from "./turns.ts";
 import { chooseTransport, transportChecks, type TransportFacts } from "./transport.ts";
 import { readTransportAbility } from "./transport-ability.ts";
 
@@ -95,12 +96,16 @@ export class Migrations {
   readonly #rates: DirtyRates;
   readonly #kept: KeptFacts;
   readonly #folders: ProvenFolders;
+  readonly switchovers: Switchovers;
+  readonly reach: RecentReach;
 
   constructor(options: MigrationsOptions) {
     this.options = { clock: systemClock, ...options };
     this.#rates = new DirtyRates(this.options.clock);
     this.#kept = new KeptFacts(this.options.clock);
     this.#folders = new ProvenFolders(this.options.clock);
+    this.reach = new RecentReach(this.options.clock);
+    this.switchovers = new Switchovers(this.options.clock);
   }
 
   /** Names become ids. Throws `not-found` or `ambiguous`. */

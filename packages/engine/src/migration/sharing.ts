@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Clock } from "@godwit/core";
+import { type Clock, raceAbort } from "@godwit/core";
 import { dirname } from "node:path";
 import type { HostShell } from "../ports/shell.ts";
 import type { Sharing } from "./preflight.ts";
@@ -141,9 +141,50 @@ if command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
 fi
 command -v ping >/dev/null 2>&1 && echo silent || echo unknown`;
 
+export type Reach = "reached" | "silent" | "unknown";
+
 /** Whether the source reaches an address of the destination right now; within about three seconds. */
-export async function reaches(shell: HostShell, from: string, to: string, signal: AbortSignal): Promise<"reached" | "silent" | "unknown"> {
+export async function reaches(shell: HostShell, from: string, to: string, signal: AbortSignal): Promise<Reach> {
   const { stdout } = await shell.run(["/bin/sh", "-c", reach, "sh", from, to], { signal });
   const answer = stdout.trim();
   return answer === "reached" || answer === "silent" ? answer : "unknown";
+}
+
+/** Moves of one drain begin within moments of each other; milliseconds. */
+const reachedMs = 2000;
+
+/** Shares a good answer of {@link reaches} among moves between the same hosts that begin within moments. */
+export class RecentReach {
+  readonly #clock: Clock;
+  readonly #known = new Map<string, { readonly at: number; readonly answer: Promise<Reach> }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  async ask(
+    shell: HostShell,
+    from: string,
+    to: string,
+    options: { readonly sourceId: string; readonly signal: AbortSignal },
+  ): Promise<Reach> {
+    const { sourceId, signal } = options;
+    const now = this.#clock.monotonic();
+    for (const [key, { at }] of this.#known) if (now - at > reachedMs) this.#known.delete(key);
+    const key = `${sourceId} ${from} ${to}`;
+    const known = this.#known.get(key);
+    // Whoever asked first may have been cancelled since, and bad news may be over.
+    if (
+      known &&
+      (await raceAbort(
+        known.answer.catch(() => "unknown"),
+        signal,
+      )) === "reached"
+    )
+      return "reached";
+    const answer = reaches(shell, from, to, signal);
+    answer.catch(() => undefined);
+    this.#known.set(key, { at: now, answer });
+    return await answer;
+  }
 }

@@ -27,7 +27,11 @@ export interface MoveOutcome {
   readonly network?: string | undefined;
   readonly totalMs?: number | undefined;
   readonly predictedMs?: number | undefined;
+  /** Besides, it waited for so long, running on, for the pauses of others. */
+  readonly waitedMs?: number | undefined;
   readonly pauseMs?: number | undefined;
+  /** The pause that was promised. */
+  readonly promisedPauseMs?: number | undefined;
   readonly memoryBytes?: number | undefined;
   /** Why it went there. */
   readonly why?: string | undefined;
@@ -54,7 +58,7 @@ export interface MovesOptions {
   readonly concurrency: number;
   /** Tells this batch from others of the same job. */
   readonly batch: string;
-  /** Persists what a move came to, before the next one of its place starts. */
+  /** Persists what a move came to. */
   readonly ended: (outcome: MoveOutcome) => Promise<void>;
 }
 
@@ -63,9 +67,12 @@ type Context = Pick<JobContext<JsonObject>, "id" | "signal" | "stopping" | "reco
 /** A move that takes longer than this, and than several times what was foretold, is given up; milliseconds. */
 const patienceMs = 30 * 60_000;
 const patienceFactor = 5;
+/** A migration's job has got so far when its VM runs on the destination. */
+const arrivedStep = "phase:confirm";
 
 /**
- * Runs migrations as jobs of their own, some at a time, in order, and waits for the end of each. May run again
+ * Runs migrations as jobs of their own, some at a time, in order, and waits for the end of each: the next one begins
+ * when a VM has arrived, as tidying up behind it takes time, but little else. May run again
  * after a crash: what was submitted is found again under its key. A cancel cancels those that run, and waits
  * until they have let go. Rejects only when this server must stop, or on a cancel.
  */
@@ -76,27 +83,42 @@ export async function runMoves(context: Context, moves: readonly WantedMove[], o
     const phase = `${outcomes.size} of ${moves.length} VMs have moved or tried to`;
     context.progress({ phase, fraction: moves.length === 0 ? 1 : outcomes.size / moves.length });
   };
+  const ends: Promise<void>[] = [];
+  const follow = async (move: WantedMove, arrived: () => void): Promise<void> => {
+    const outcome = await one(context, move, { ...options, arrived });
+    outcomes.set(move.vmId, outcome);
+    context.log(outcome.outcome === "moved" ? "info" : "warn", outcomeText(outcome));
+    await options.ended(outcome);
+    show();
+  };
   const worker = async (): Promise<void> => {
     for (let move = waiting.shift(); move && !context.signal.aborted; move = waiting.shift()) {
-      const outcome = await one(context, move, options);
-      outcomes.set(move.vmId, outcome);
-      context.log(outcome.outcome === "moved" ? "info" : "warn", outcomeText(outcome));
-      await options.ended(outcome);
-      show();
+      const there = Promise.withResolvers<void>();
+      const end = follow(move, there.resolve);
+      end.catch(() => undefined); // whoever waits for all ends hears of it
+      ends.push(end);
+      await Promise.race([there.promise, end]);
     }
   };
   show();
   await Promise.all(Array.from({ length: Math.max(1, options.concurrency) }, worker));
+  await Promise.all(ends);
   context.signal.throwIfAborted();
   return moves.flatMap(({ vmId }) => outcomes.get(vmId) ?? []);
 }
 
-async function one(context: Context, move: WantedMove, { jobs, batch, clock }: MovesOptions): Promise<MoveOutcome> {
+interface OneOptions extends MovesOptions {
+  /** The VM runs there: the next one may go, while this one's source is tidied up. */
+  readonly arrived: () => void;
+}
+
+async function one(context: Context, move: WantedMove, options: OneOptions): Promise<MoveOutcome> {
+  const { jobs, batch } = options;
   const { vmId, vm, destinationId, destination, predictedMs, why } = move;
   const made = { vmId, vm, destinationId, destination, predictedMs, why };
   try {
     const child = await submit(context, move, { jobs, batch });
-    return { ...made, jobId: child.id, ...ended(await toItsEnd(context, child, move, { jobs, clock })) };
+    return { ...made, jobId: child.id, ...ended(await toItsEnd(context, child, move, options)) };
   } catch (error) {
     context.stopping.throwIfAborted();
     return { ...made, outcome: "failed", error: { kind: kindOf(error), message: describeError(error) } };
@@ -116,7 +138,7 @@ async function toItsEnd(
   context: Context,
   child: JobRecord,
   { vm, input, predictedMs = 0 }: WantedMove,
-  { jobs, clock }: Pick<MovesOptions, "jobs" | "clock">,
+  { jobs, clock, arrived }: Pick<OneOptions, "jobs" | "clock" | "arrived">,
 ): Promise<JobRecord> {
   const over = new AbortController();
   const limit = Math.max(patienceMs, predictedMs * patienceFactor);
@@ -144,6 +166,7 @@ async function toItsEnd(
       for await (const record of jobs.watch(child.id, { signal: context.stopping })) {
         if (record.state !== "queued") count();
         if (isFinal(record.state)) return record;
+        if (record.steps.some(({ name }) => name === arrivedStep)) arrived();
         waiting.tell(record);
       }
       const record = await jobs.get(child.id);
@@ -178,23 +201,31 @@ function ended({ state, result, error }: JobRecord): Pick<MoveOutcome, "outcome"
     const { kind = state, message = state } = error ?? {};
     return { outcome: state === "cancelled" ? "cancelled" : "failed", error: { kind, message } };
   }
-  const { network, totalMs, pauseMs, memoryBytes, proof, contract } = result as MigrationResult;
+  const { network, totalMs, waitedMs, pauseMs, memoryBytes, proof, contract } = result as MigrationResult;
   return {
     outcome: "moved",
     network,
     totalMs,
+    ...(waitedMs !== undefined && { waitedMs }),
     pauseMs,
+    ...(contract && { promisedPauseMs: contract.maximumPauseMs }),
     memoryBytes,
     proof,
     ...(contract?.atLast !== undefined && { atLast: contract.atLast }),
   };
 }
 
+function isOver({ pauseMs, promisedPauseMs }: Pick<MoveOutcome, "pauseMs" | "promisedPauseMs">): boolean {
+  return pauseMs !== undefined && promisedPauseMs !== undefined && pauseMs > promisedPauseMs;
+}
+
 function kindOf(error: unknown): string {
   return error instanceof Error && "kind" in error && typeof error.kind === "string" ? error.kind : "failed";
 }
 
-function outcomeText({ vm, destination, outcome, network, totalMs, error, proof }: MoveOutcome): string {
-  if (outcome === "moved") return `${vm} moved to ${destination} over ${network} in ${((totalMs ?? 0) / 1000).toFixed(1)} s: ${proof}`;
+function outcomeText({ vm, destination, outcome, network, totalMs, pauseMs, promisedPauseMs, error, proof }: MoveOutcome): string {
+  const broken = isOver({ pauseMs, promisedPauseMs }) ? `, paused for ${pauseMs} ms although ${promisedPauseMs} ms were promised` : "";
+  if (outcome === "moved")
+    return `${vm} moved to ${destination} over ${network} in ${((totalMs ?? 0) / 1000).toFixed(1)} s${broken}: ${proof}`;
   return `${vm} did not move to ${destination}: ${error?.message}`;
 }

@@ -1,3 +1,5 @@
+import { shortSendMs } from "../migration/index.ts";
+
 /** What one move costs: time that passes whatever the link, and bytes that must go over it. */
 export interface MoveCost {
   readonly overheadMs: number;
@@ -11,6 +13,9 @@ export interface MoveCost {
 export interface ScheduledMove<T> {
   readonly move: T;
   readonly startsAtMs: number;
+  /** When it runs there, and leaves its place to the next one. */
+  readonly arrivesAtMs: number;
+  /** On its own; what it waits for others' pauses is not counted. */
   readonly takesMs: number;
 }
 
@@ -35,6 +40,8 @@ export interface ScheduleOptions<T> {
 
 /** A plan that is less than this much faster is not worth one more guest that is slowed down at the same time. */
 const worthwhile = 0.97;
+/** Of what passes besides the sending, so much comes before it: the destination's process is started. The rest tidies up. */
+const shareBefore = 0.6;
 /** Below this share of the link over the dirty rate a guest would take too long to converge. */
 const convergence = 1.25;
 
@@ -55,23 +62,44 @@ export function schedule<T>(moves: readonly T[], options: ScheduleOptions<T>): S
 
 function simulate<T>(moves: readonly T[], concurrency: number, options: ScheduleOptions<T>): Schedule<T> {
   const share = options.bytesPerSecond / concurrency;
-  /** When each place of the source, and of every destination, is free again. */
+  /** When each place of the source, and of every destination, is free again: once a VM has arrived. */
   const source = new Places(concurrency);
-  const destinations = new Map<string, Places>();
+  const places = new Map<string, Places>();
+  /** Who is sent within no time is sent when no other one is on its way to the same host. */
+  const turns = new Map<string, number>();
+  const destinations = new Set(moves.map(options.destination)).size;
+  let endMs = 0;
   const scheduled = moves.map((move) => {
     const id = options.destination(move);
-    const destination = destinations.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
-    destinations.set(id, destination);
+    const destination = places.get(id) ?? new Places(Math.max(1, options.destinationLimit(id)));
+    places.set(id, destination);
     const startsAtMs = Math.max(source.free(), destination.free());
     const cost = options.cost(move);
-    const beside = duration(cost, cost.bytesPerSecond) * (1 + (options.contention ?? 0) * (concurrency - 1));
+    const alone = duration(cost, cost.bytesPerSecond);
+    const crowded = 1 + (options.contention ?? 0) * (activeOf(cost, { concurrency, destinations }) - 1);
+    const beside = alone * crowded;
     const takesMs = Math.ceil(Math.max(duration(cost, share), beside));
-    source.take(startsAtMs + takesMs);
-    destination.take(startsAtMs + takesMs);
-    return { move, startsAtMs, takesMs };
+    const overheadMs = Math.min(takesMs, cost.overheadMs * crowded);
+    const sendMs = takesMs - overheadMs;
+    const readyMs = startsAtMs + overheadMs * shareBefore;
+    const sentMs = Math.ceil((sendMs < shortSendMs ? Math.max(readyMs, turns.get(id) ?? 0) : readyMs) + sendMs);
+    if (sendMs < shortSendMs) turns.set(id, sentMs);
+    source.take(sentMs);
+    destination.take(sentMs);
+    endMs = Math.max(endMs, sentMs + overheadMs * (1 - shareBefore));
+    return { move, startsAtMs, arrivesAtMs: sentMs, takesMs };
   });
-  const totalMs = Math.max(0, ...scheduled.map(({ startsAtMs, takesMs }) => startsAtMs + takesMs));
-  return { moves: scheduled, concurrency, totalMs };
+  return { moves: scheduled, concurrency, totalMs: Math.ceil(endMs) };
+}
+
+/**
+ * How many are at work at the same time. Of those that are sent within no time, one is sent to each destination, and as
+ * many are prepared as that takes; who waits for its turn holds nobody up.
+ */
+function activeOf(cost: MoveCost, { concurrency, destinations }: { readonly concurrency: number; readonly destinations: number }): number {
+  const sendMs = duration(cost, cost.bytesPerSecond) - cost.overheadMs;
+  if (sendMs >= shortSendMs) return concurrency;
+  return Math.min(concurrency, destinations * (1 + (cost.overheadMs * shareBefore) / Math.max(1, sendMs)));
 }
 
 /** Whole milliseconds. Memory that is dirtied while it is sent is sent again; a guest that dirties more than its share is stopped at last. */

@@ -1,3 +1,4 @@
+import type { HostShell } from "./shell.ts";
 import type { PauseContract } from "../migration/contract.ts";
 import type { VmFacts } from "../model/vm.ts";
 import type { HypervisorHost } from "./hypervisor.ts";
@@ -120,6 +121,8 @@ export interface MoveRequest {
   readonly sharingProven: boolean;
   readonly bandwidthBytesPerSecond?: number | undefined;
   readonly contract: PauseContract;
+  /** What of the pause passes whatever is left to send, as far as past moves tell; milliseconds. */
+  readonly switchoverMs?: number | undefined;
   readonly transport: MoveTransport;
   /** How the source reaches the destination's hypervisor; absent: the server drives. */
   readonly peerUri?: string | undefined;
@@ -147,7 +150,24 @@ export interface MoveProgress {
 /** `suspend`: the guest is paused on the source, for the rest to fit. */
 export type MovePhase = "prepare" | "perform" | "suspend" | "finish" | "confirm";
 
+/**
+ * The last phase of a move, in which the guest stands still for what is left, is short only while the hosts have time
+ * for it: guests take turns.
+ */
+export interface SwitchoverTurn {
+  /** When it has to be this guest's turn: all its memory is sent within no time, or there is time to ask on the way. */
+  readonly before: "perform" | "switchover";
+  /** Resolves when it is, or after so long that it does not matter any more. */
+  take(signal: AbortSignal): Promise<void>;
+  /** It runs there, or stays. May be repeated. */
+  end(): void;
+}
+
 export interface MoveHooks {
+  /** Absent: it need not wait for others. */
+  readonly turn?: SwitchoverTurn | undefined;
+  /** Of the source: ends connections over a dead link, which the hypervisor itself would wait for. */
+  readonly shell?: HostShell | undefined;
   /** Awaited before the phase begins, so that it is on record; `finish` alone begins beside it, as the guest stands still. */
   phase(phase: MovePhase): Promise<void>;
   progress(progress: MoveProgress): void;

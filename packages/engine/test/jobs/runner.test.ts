@@ -154,6 +154,28 @@ test("a changed limit counts at the next look", async () => {
   await runner.stop();
 });
 
+test("a job may give its slots to others before its end", async () => {
+  const slot = { name: "live", label: "live migrations on alpha", limit: async () => 1 };
+  const arrived = Promise.withResolvers<void>();
+  const run = async (context: JobContext<JsonObject>): Promise<unknown> => {
+    if (context.input["n"] === 1) {
+      await arrived.promise;
+      context.freeSlots();
+    }
+    return await untilAborted(context);
+  };
+  const { runner } = await rig(kindOf(run, { slots: () => [slot], locks: () => [] }));
+  for (const n of [1, 2, 3]) await runner.submit("try", { n });
+  const states = async (): Promise<string[]> => {
+    await settle();
+    return runner.unfinished().map(({ state }) => state);
+  };
+  assert.deepEqual(await states(), ["running", "queued", "queued"]);
+  arrived.resolve();
+  assert.deepEqual(await states(), ["running", "running", "queued"]);
+  await runner.stop();
+});
+
 test("after a cancel the undoing can still be written down", async () => {
   const { runner } = await rig(async (context) => {
     try {

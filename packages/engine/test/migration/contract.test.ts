@@ -28,15 +28,25 @@ const never = Array.from({ length: 60 }, () => 500);
 
 describe("the pause that was promised", () => {
   it("begins with a part of it and stays there while every round gets nearer", () => {
-    assert.deepEqual(play("strict", [1000, 500, 250, 120, 60, 30]), ["100 ms"]);
+    assert.deepEqual(play("strict", [1000, 500, 250, 120, 60, 30]), ["38 ms"]);
   });
 
   it("goes up to the promise in steps, and not beyond, when rounds get no nearer", () => {
-    assert.deepEqual(play("strict", [1000, 500, 500, 500, 500]), ["100 ms", "150 ms", "225 ms", "300 ms"]);
+    assert.deepEqual(play("strict", [1000, 500, 500, 500, 500]), ["38 ms", "100 ms", "200 ms", "300 ms"]);
+  });
+
+  it("leaves room for what of a pause passes anyway, but a third for the sending", () => {
+    const last = (switchoverMs: number): number | undefined => {
+      const watch = new ContractWatch({ maximumPauseMs: 300, policy: "strict" }, switchoverMs);
+      assert.equal(watch.begin().act, "limit");
+      for (let round = 1; round < 8; round += 1) watch.next(progress(round, 500));
+      return watch.limitMs;
+    };
+    assert.deepEqual([0, 90, 290].map(last), [300, 210, 100]);
   });
 
   it("gives the move up when the promise itself is not enough", () => {
-    assert.deepEqual(play("strict", never), ["100 ms", "150 ms", "225 ms", "300 ms", "give-up"]);
+    assert.deepEqual(play("strict", never), ["38 ms", "100 ms", "200 ms", "300 ms", "give-up"]);
   });
 
   it("does what the policy says instead", () => {
@@ -45,7 +55,7 @@ describe("the pause that was promised", () => {
   });
 
   it("waits for a throttle to be felt, and gives up at its bound", () => {
-    assert.deepEqual(play("auto-converge", never.slice(0, 20), { throttlePercent: 40 }), ["100 ms", "150 ms", "225 ms", "300 ms"]);
+    assert.deepEqual(play("auto-converge", never.slice(0, 20), { throttlePercent: 40 }), ["38 ms", "100 ms", "200 ms", "300 ms"]);
     assert.equal(play("auto-converge", never.slice(0, 20), { throttlePercent: 80 }).at(-1), "give-up");
     assert.equal(play("auto-converge", never, { throttlePercent: 0 }).at(-1), "give-up");
   });

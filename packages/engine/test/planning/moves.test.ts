@@ -9,7 +9,13 @@ test("a move that does not end within its patience is cancelled, and its end is 
   const end = Promise.withResolvers<void>();
   let cancelled = false;
   const record = (state: string): JobRecord =>
-    ({ id: "j1", state, waitingFor: [], error: { kind: "cancelled", message: "cancelled; web runs on alpha" } }) as unknown as JobRecord;
+    ({
+      id: "j1",
+      state,
+      waitingFor: [],
+      steps: [],
+      error: { kind: "cancelled", message: "cancelled; web runs on alpha" },
+    }) as unknown as JobRecord;
   const jobs = {
     submit: async () => record("running"),
     get: async () => record(cancelled ? "cancelled" : "running"),
@@ -54,4 +60,57 @@ test("a move that does not end within its patience is cancelled, and its end is 
   assert.deepEqual([ended, [...notes.keys()]], [["cancelled"], ["migrate:1:v1"]]);
   assert.match(log.join(), /web waits: waits until job c1 \(capture web\) ended/);
   assert.match(log.join(), /web has not moved within 50 minutes: given up/);
+});
+
+test("the next move begins when a VM has arrived, while its source is tidied up; all ends are waited for", async () => {
+  const clock = new FakeClock();
+  const tidied = Promise.withResolvers<void>();
+  const submitted: string[] = [];
+  const record = (id: string, more: Partial<JobRecord>): JobRecord =>
+    ({ id, state: "running", waitingFor: [], steps: [], result: { network: "migration" }, ...more }) as unknown as JobRecord;
+  const jobs = {
+    submit: async (_kind: string, input: JobRecord["input"]) => {
+      submitted.push(input["vmId"] as string);
+      return record(input["vmId"] as string, {});
+    },
+    get: async (id: string) => record(id, {}),
+    cancel: async (id: string) => record(id, {}),
+    async *watch(id: string) {
+      yield record(id, { steps: [{ name: "phase:confirm", state: "done", startedAt: "" }] });
+      if (id === "v1") await tidied.promise;
+      yield record(id, { state: "done" });
+    },
+    list: async () => [],
+  };
+  const signal = new AbortController().signal;
+  const context = {
+    id: "drain",
+    signal,
+    stopping: signal,
+    recorded: () => undefined,
+    note: async () => undefined,
+    progress: () => undefined,
+    log: () => undefined,
+  };
+  const moves = ["v1", "v2"].map((vmId) => ({ vmId, vm: vmId, destinationId: "h2", destination: "bravo", input: { vmId } }));
+  const ended: string[] = [];
+  const second = Promise.withResolvers<void>();
+  const running = runMoves(context, moves, {
+    jobs,
+    clock,
+    concurrency: 1,
+    batch: "1",
+    ended: async ({ vmId }) => {
+      ended.push(vmId);
+      if (vmId === "v2") second.resolve();
+    },
+  });
+  await second.promise;
+  assert.deepEqual([submitted, ended], [["v1", "v2"], ["v2"]]);
+  tidied.resolve();
+  assert.deepEqual(
+    (await running).map(({ vmId, outcome }) => `${vmId} ${outcome}`),
+    ["v1 moved", "v2 moved"],
+  );
+  assert.deepEqual(ended, ["v2", "v1"]);
 });

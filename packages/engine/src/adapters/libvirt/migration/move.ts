@@ -89,6 +89,7 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
   } catch (error) {
     throw error instanceof MoveError ? error : new MoveError(saying(error), watch.sawData, { cause: error });
   } finally {
+    move.hooks.turn?.end();
     await watch.stop();
   }
   const { last = moveProgress([]) } = watch;
@@ -141,7 +142,8 @@ async function moveDirectly(move: Move, watch: Watch): Promise<void> {
   let performed: Uint8Array | undefined;
   let failure: unknown;
   try {
-    await hooks.phase("perform");
+    if (hooks.turn?.before === "perform") await hooks.turn.take(move.signal);
+    await Promise.all([hooks.phase("perform"), watch.begin()]);
     const performing = source.domainMigratePerform3Params({
       dom,
       dconnuri: null,
@@ -177,6 +179,7 @@ async function finish(move: Move, { params, performed, flags }: Performed, failu
   } catch (error) {
     refusal = error;
   }
+  hooks.turn?.end();
   await recorded;
   const runsThere = cancelled === 0 && cookieOut !== undefined;
   if (runsThere) await hooks.phase("confirm");
@@ -197,7 +200,8 @@ async function finish(move: Move, { params, performed, flags }: Performed, failu
 
 async function movePeerToPeer(move: Move, watch: Watch, peerUri: string): Promise<void> {
   const flags = flagsOf(move) | PEER2PEER;
-  await move.hooks.phase("perform");
+  if (move.hooks.turn?.before === "perform") await move.hooks.turn.take(move.signal);
+  await Promise.all([move.hooks.phase("perform"), watch.begin()]);
   const performing = move.source.remote.domainMigratePerform3Params({
     dom: move.dom,
     dconnuri: peerUri,

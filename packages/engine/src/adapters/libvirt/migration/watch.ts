@@ -2,6 +2,7 @@ import { DomainJobType } from "@godwit/libvirt";
 import { type ContractAct, ContractWatch } from "../../../migration/contract.ts";
 import type { MoveProgress } from "../../../ports/migration.ts";
 import { unlessRefused } from "./access.ts";
+import { breakOff } from "./break-off.ts";
 import type { Move } from "./move.ts";
 import { moveProgress } from "./stats.ts";
 
@@ -11,6 +12,13 @@ const pollMs = 250;
 const throttledPollMs = 100;
 /** A stream that does not move for this long is given up: TCP alone would wait for a quarter of an hour. */
 const stallMs = 10_000;
+/** What was given up and has not ended within this time waits for somebody who does not answer, milliseconds. */
+const lettingGoMs = 5000;
+
+/** What a guest may be paused for while it is another one's turn: no limit would end the sending at once. */
+const heldPauseMs = 1;
+/** When what is left takes so long, it is time to ask for the turn. */
+const askedAheadMs = 1000;
 
 /** Asks the source how far it is while it performs, hands the figures on, and gives the move up when asked to. */
 export class Watch {
@@ -20,7 +28,9 @@ export class Watch {
   readonly #contract: ContractWatch;
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
+  #lettingGo = false;
   #moved = { bytes: -1, at: 0 };
+  #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
@@ -33,7 +43,7 @@ export class Watch {
 
   constructor(move: Move) {
     this.#move = move;
-    this.#contract = new ContractWatch(move.request.contract);
+    this.#contract = new ContractWatch(move.request.contract, move.request.switchoverMs);
   }
 
   /** The pause that the hypervisor was last allowed to aim at, milliseconds. */
@@ -46,15 +56,49 @@ export class Watch {
     return this.last !== undefined && this.last.memoryProcessedBytes + this.last.diskProcessedBytes > 0;
   }
 
+  /** Before anything is sent: QEMU's own limit would be what a guest that is sent within no time is paused for. */
+  async begin(): Promise<void> {
+    const { hooks } = this.#move;
+    if (hooks.turn?.before === "switchover") {
+      await this.#allow(heldPauseMs);
+    } else await this.#keep(this.#contract.begin());
+  }
+
   async during<T>(performing: Promise<T>): Promise<T> {
     this.#polling = this.#poll();
+    const { signal } = this.#move;
+    const letGo = (): void => this.#letGo();
+    signal.addEventListener("abort", letGo, { once: true });
+    if (signal.aborted) letGo();
     try {
       return await performing;
     } catch (error) {
       throw this.#givenUp === undefined ? error : new Error(`given up: ${this.#givenUp}`, { cause: error });
     } finally {
       this.#ended.abort();
+      signal.removeEventListener("abort", letGo);
     }
+  }
+
+  #giveUp(text: string): void {
+    this.#givenUp ??= text;
+    this.#letGo();
+  }
+
+  /** What is given up ends by itself, unless the other end is out of reach. */
+  #letGo(): void {
+    const { hooks, dom, request, clock } = this.#move;
+    const { shell } = hooks;
+    if (!shell || this.#lettingGo) return;
+    this.#lettingGo = true;
+    const signal = this.#ended.signal;
+    const run = async (): Promise<void> => {
+      for (;;) {
+        await clock.sleep(lettingGoMs, { signal });
+        await breakOff(shell, { name: dom.name, address: request.destinationAddress }, signal).catch(() => undefined);
+      }
+    };
+    run().catch(() => undefined); // it has ended
   }
 
   async stop(): Promise<void> {
@@ -85,19 +129,29 @@ export class Watch {
     this.dirtyBytesPerSecond = progress.dirtyBytesPerSecond ?? this.dirtyBytesPerSecond;
     if (progress.throttlePercent !== undefined) this.throttlePercent = Math.max(this.throttlePercent ?? 0, progress.throttlePercent);
     hooks.progress(progress);
-    await this.#keep(this.#contract.next(progress));
+    if (await this.#hasItsTurn(progress)) await this.#keep(this.#contract.next(progress));
+  }
+
+  /** Until it is the guest's turn, the hypervisor may hardly pause it: it sends what is changed meanwhile. */
+  async #hasItsTurn({ memoryTotalBytes, memoryRemainingBytes, rounds = 0, bytesPerSecond = 0 }: MoveProgress): Promise<boolean> {
+    const { hooks, signal } = this.#move;
+    if (hooks.turn?.before !== "switchover" || memoryTotalBytes === 0) return true;
+    const near = rounds > 1 || memoryRemainingBytes < (bytesPerSecond * askedAheadMs) / 1000;
+    if (this.#turn === "held" && near) {
+      this.#turn = "asked";
+      const taken = (): void => void (this.#turn = "taken");
+      hooks.turn.take(AbortSignal.any([signal, this.#ended.signal])).then(taken, taken);
+    }
+    return this.#turn === "taken";
   }
 
   async #keep(what: ContractAct): Promise<void> {
     const { source, dom, hooks } = this.#move;
     const { remote } = source;
     if (what.act === "none") return;
-    if (what.act === "limit") {
-      await unlessRefused(remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(what.pauseMs), flags: 0 }));
-      return;
-    }
+    if (what.act === "limit") return await this.#allow(what.pauseMs);
     this.atLast = what.text;
-    if (what.act === "give-up") this.#givenUp = what.text;
+    if (what.act === "give-up") this.#giveUp(what.text);
     else if (what.act === "post-copy") await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
     else {
       await hooks.phase("suspend");
@@ -105,10 +159,15 @@ export class Watch {
     }
   }
 
+  async #allow(pauseMs: number): Promise<void> {
+    const { source, dom } = this.#move;
+    await unlessRefused(source.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(pauseMs), flags: 0 }));
+  }
+
   #watchForStall({ memoryProcessedBytes, diskProcessedBytes }: MoveProgress): void {
     const bytes = memoryProcessedBytes + diskProcessedBytes;
     const now = this.#move.clock.monotonic();
     if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
-    else if (now - this.#moved.at > stallMs) this.#givenUp = `no byte moved for ${stallMs / 1000} s`;
+    else if (now - this.#moved.at > stallMs) this.#giveUp(`no byte moved for ${stallMs / 1000} s`);
   }
 }
