@@ -29,6 +29,17 @@ describe("a move of disks that is hit", () => {
     await struck.assertUndone(job);
   });
 
+  it("on their way to the other host while it runs, by a cut of the link: given up within bounds", async () => {
+    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    await struck.site.lab.faults.cutLink(struck.bravo, "migration");
+    try {
+      await struck.assertUndone(await ended(struck.site.godwit, id, 90_000));
+    } finally {
+      await struck.site.lab.faults.restoreLink(struck.bravo, "migration");
+      await struck.site.godwit.run(["network", "probe"]);
+    }
+  });
+
   it("by a cancel, and by a kill -9 of the guest's QEMU: the copy goes, the disk stays", async () => {
     const id = await struck.begin(storage, /copying/);
     await struck.site.godwit.run(["job", "cancel", id]);

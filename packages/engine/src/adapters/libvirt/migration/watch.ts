@@ -29,6 +29,8 @@ export class Watch {
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
   #lettingGo = false;
+  /** A part of its memory is only there: without the connection the guest would be lost. */
+  #postCopy = false;
   #moved = { bytes: -1, at: 0 };
   #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
@@ -95,6 +97,7 @@ export class Watch {
     const run = async (): Promise<void> => {
       for (;;) {
         await clock.sleep(lettingGoMs, { signal });
+        if (this.#postCopy) return;
         await breakOff(shell, { name: dom.name, address: request.destinationAddress }, signal).catch(() => undefined);
       }
     };
@@ -152,8 +155,10 @@ export class Watch {
     if (what.act === "limit") return await this.#allow(what.pauseMs);
     this.atLast = what.text;
     if (what.act === "give-up") this.#giveUp(what.text);
-    else if (what.act === "post-copy") await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
-    else {
+    else if (what.act === "post-copy") {
+      this.#postCopy = true;
+      await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
+    } else {
       await hooks.phase("suspend");
       await unlessRefused(remote.domainSuspend({ dom }));
     }
