@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type ConsistencyLevel, type Point, pointToJson, prepareThreads, type Vault, VaultError } from "@godwit/vault";
+import { type Compression, type ConsistencyLevel, type Point, pointToJson, prepareThreads, type Vault, VaultError } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
@@ -14,6 +14,7 @@ export interface PutFlags extends AccessFlags {
   readonly consistency: ConsistencyLevel;
   readonly evidence: readonly string[];
   readonly definition?: string;
+  readonly compression: Compression;
 }
 
 /** `godwit vault put`. */
@@ -26,7 +27,7 @@ export async function putImages(images: readonly string[], flags: PutFlags, cont
   const definition = flags.definition === undefined ? undefined : await readDefinition(flags.definition);
   // They start on one core while another works the passphrase out.
   prepareThreads();
-  await using opened = await openVault(flags, context);
+  await using opened = await openVault(flags, context, { compression: flags.compression });
   await using stack = new AsyncDisposableStack();
   const disks = await openDisks(wishes, stack, signal);
   const base = await baseOf(opened.vault, flags, signal);
