@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { promisify } from "node:util";
 import { mountNew } from "../packages/vault/test/support/mounts.ts";
 import { mib, VaultCli } from "../packages/cli/test/support/vault-cli.ts";
 
+const execute = promisify(execFile);
 const image = randomBytes(12 * mib);
 
-describe("godwit vault restore to a file system that becomes full", () => {
+describe("godwit vault restore to a target that fails", () => {
   for (const inPlace of [false, true]) {
-    it(`says where it stopped, leaves nothing beside the target, and goes on when there is room${inPlace ? ", in place" : ""}`, async () => {
+    it(`says of a full file system where it stopped, leaves nothing beside the target, and goes on when there is room${inPlace ? ", in place" : ""}`, async () => {
       await using cli = await VaultCli.make();
       await using mounted = await mountNew("tmpfs", 16);
       const at = (name: string): string => join(mounted.path, name);
@@ -39,4 +42,29 @@ describe("godwit vault restore to a file system that becomes full", () => {
       assert.deepEqual(await readFile(target), image);
     });
   }
+
+  it("does not trust a device that took what it could not store, and goes on from what is really there", async () => {
+    await using cli = await VaultCli.make();
+    await using mounted = await mountNew("tmpfs", 16);
+    const at = (name: string): string => join(mounted.path, name);
+    await writeFile(cli.at("vda.raw"), image);
+    await cli.json("put", "--name", "web", `vda=${cli.at("vda.raw")}`);
+    await writeFile(at("ballast"), Buffer.alloc(8 * mib, 1));
+    await writeFile(at("backing"), "");
+    await truncate(at("backing"), image.length);
+    await using loop = await loopDevice(at("backing"));
+
+    const stopped = await cli.run(["restore", "web", loop.path]);
+    assert.equal(stopped.code, 1);
+    assert.match(stopped.err, /cannot (make durable what was written|write) to \/dev\/loop\d+/);
+    await rm(at("ballast"));
+    await cli.json("restore", "web", loop.path, "--in-place");
+    assert.deepEqual(await readFile(at("backing")), image);
+  });
 });
+
+async function loopDevice(backing: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const { stdout } = await execute("losetup", ["--find", "--show", backing]);
+  const path = stdout.trim();
+  return { path, [Symbol.asyncDispose]: async () => void (await execute("losetup", ["--detach", path])) };
+}
