@@ -25,11 +25,11 @@ export async function putImages(images: readonly string[], flags: PutFlags, cont
     throw new CliError(exitCode.usage, "--changed needs --base: the recovery point that the list of changes starts from");
   }
   const definition = flags.definition === undefined ? undefined : await readDefinition(flags.definition);
-  // They start on one core while another works the passphrase out.
-  prepareThreads();
-  await using opened = await openVault(flags, context, { compression: flags.compression });
   await using stack = new AsyncDisposableStack();
   const disks = await openDisks(wishes, stack, signal);
+  // They start, as the search for holes does, on one core while another works the passphrase out.
+  prepareThreads();
+  await using opened = await openVault(flags, context, { compression: flags.compression });
   const base = await baseOf(opened.vault, flags, signal);
   const point = await withMeter(
     context,
