@@ -38,11 +38,13 @@ export class GodwitTool implements Tool {
   readonly location: string;
   readonly env: NodeJS.ProcessEnv;
   readonly #grid: string;
+  readonly #compression: string;
 
-  constructor({ folder, passphraseFile }: Places, grid = "64K") {
-    this.name = grid === "64K" ? "godwit" : `godwit ${grid}`;
+  constructor({ folder, passphraseFile }: Places, { grid = "64K", compression = "fast" } = {}) {
+    this.name = ["godwit", ...(grid === "64K" ? [] : [grid]), ...(compression === "fast" ? [] : [compression])].join(" ");
     this.#grid = grid;
-    this.location = join(folder, `godwit-${grid}`);
+    this.#compression = compression;
+    this.location = join(folder, `godwit-${grid}-${compression}`);
     this.env = { GODWIT_VAULT: this.location, GODWIT_PASSPHRASE_FILE: passphraseFile };
   }
 
@@ -56,7 +58,7 @@ export class GodwitTool implements Tool {
   }
 
   async put(image: string): Promise<Ran> {
-    return await this.vault("put", "--name", "disk", image);
+    return await this.vault("put", "--name", "disk", "--compression", this.#compression, image);
   }
 
   async restore(target: string): Promise<Ran> {

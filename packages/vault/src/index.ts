@@ -17,7 +17,7 @@ export type { PutDisk, PutOptions, PutProgress, PutRequest } from "./ops/put.ts"
 export type { RestoreOptions, RestoreProgress, RestoreResult } from "./ops/restore.ts";
 export type { RepairResult } from "./ops/repair.ts";
 export type { HurtDisk, VerifyOptions, VerifyProgress, VerifyResult } from "./ops/verify.ts";
-export type { Tuning } from "./parts.ts";
+export { type Compression, compressions, type Tuning } from "./parts.ts";
 export {
   type BlobInfo,
   type BlobStore,

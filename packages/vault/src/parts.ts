@@ -19,6 +19,17 @@ export interface Tuning {
 
 export const defaultTuning: Tuning = { threads: 2, level: 1, packBytes: 16 << 20, recordBytes: 256 << 10, batchEntries: 1 << 17 };
 
+export type Compression = "fast" | "small";
+
+/**
+ * The tuning for how small new chunks should be stored. `small` takes about half as much CPU time again for some 7 % fewer
+ * bytes; as its records are four times as large, reads here and there of a mapped point unpack four times as much.
+ */
+export const compressions: Readonly<Record<Compression, Partial<Tuning>>> = {
+  fast: {},
+  small: { level: 3, recordBytes: 1 << 20 },
+};
+
 /** What every operation on an opened vault works with. */
 export interface VaultParts {
   readonly store: BlobStore;

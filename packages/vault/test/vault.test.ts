@@ -3,8 +3,9 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import type { Extent } from "@godwit/core";
-import { prepareThreads, Vault } from "@godwit/vault";
-import { MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
+import { type Compression, compressions, prepareThreads, Vault } from "@godwit/vault";
+import { cheap, MemoryDisk, newVault, noise, reopen, secret, signal, tuning } from "./support/disks.ts";
+import { MemoryStore } from "./support/memory-store.ts";
 
 const kib = 1024;
 
@@ -157,4 +158,22 @@ test("an in-place restore writes zeros only where the target holds data", async 
   await vault.restore(point, "vda", sink, { signal, present: target });
   assert.deepEqual(target.content, content);
   assert.ok(zeroed.reduce((sum, length) => sum + length, 0) < 128 * kib, String(zeroed));
+});
+
+test("smaller compression stores fewer bytes, and what it stored is given back by any vault", async () => {
+  // The same twice, at a distance that is larger than a record is otherwise, and not on the grid.
+  const text = Buffer.concat([noise(300 * kib, 1), Buffer.alloc(777, 1), noise(300 * kib, 1)]);
+  const disks = [{ name: "vda", source: new MemoryDisk(new Uint8Array(text)) }];
+  const stored = async (compression: Compression): Promise<number> => {
+    const own = new MemoryStore();
+    await Vault.init(own, { signal, secret, label: "test", cost: cheap });
+    const vault = await Vault.open(own, secret, { signal, tuning: { ...compressions[compression], threads: 0 } });
+    const point = await vault.put({ name: "web1", disks }, { signal });
+    const plain = await Vault.open(own, secret, { signal, tuning: { threads: 0 } });
+    const target = new MemoryDisk(text.length);
+    await plain.restore(point, "vda", target, { signal, blank: true });
+    assert.equal(Buffer.compare(target.content, text), 0);
+    return [...own.objects].reduce((sum, [name, bytes]) => sum + (name.startsWith("data/") ? bytes.length : 0), 0);
+  };
+  assert.ok((await stored("small")) < (await stored("fast")));
 });

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { type FileHandle, open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { BlockError, type BlockSource, type Extent } from "@godwit/core";
+import { BlockError, type BlockSource, type Extent, raceAbort } from "@godwit/core";
 
 const run = promisify(execFile);
 const mapLimits = { timeout: 120_000, maxBuffer: 512 << 20 };
@@ -12,6 +12,8 @@ export class FileImage implements BlockSource {
   readonly size: number;
   readonly #file: FileHandle;
   readonly #sparse: boolean;
+  readonly #closed = new AbortController();
+  #mapping: Promise<readonly Mapped[] | undefined> | undefined;
 
   private constructor(path: string, file: FileHandle, size: number, sparse: boolean) {
     this.path = path;
@@ -41,13 +43,21 @@ export class FileImage implements BlockSource {
     return this.#file.fd;
   }
 
+  /** Begins to find the holes, for {@link extents} to have them at once: for who has something else to do before. */
+  lookAhead(): void {
+    this.#mapping ??= this.#sparse ? mapOf(this.path, this.#closed.signal) : Promise.resolve(undefined);
+    this.#mapping.catch(() => undefined);
+  }
+
   /**
    * Holes come from `qemu-img map`, as Node cannot ask the file system. Without that tool everything counts
    * as data, which is slower and otherwise the same.
    */
   async *extents({ signal }: { signal: AbortSignal }): AsyncGenerator<Extent> {
     signal.throwIfAborted();
-    const holes = this.#sparse ? await mapOf(this.path, signal) : undefined;
+    const ahead = this.#mapping && raceAbort(this.#mapping, signal);
+    this.#mapping = undefined;
+    const holes = this.#sparse ? await (ahead ?? mapOf(this.path, signal)) : undefined;
     let at = 0;
     for (const { start, length, zero } of holes ?? []) {
       if (start !== at || length <= 0 || start + length > this.size) break;
@@ -70,6 +80,7 @@ export class FileImage implements BlockSource {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort();
     await this.#file.close();
   }
 }

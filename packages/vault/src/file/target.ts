@@ -12,6 +12,14 @@ const zeros = new Uint8Array(1 << 20);
 /** What may be written before the file system is told to begin storing it. */
 const syncEvery = 128 << 20;
 
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: "the file system is full",
+  EDQUOT: "a quota is reached",
+  EFBIG: "the file may not become so large",
+  EIO: "the device or the file system reports an error",
+  EROFS: "the file system became read-only",
+};
+
 /** A file or block device, for writing a disk to. Close it. */
 export class FileTarget implements BlockSink {
   readonly path: string;
@@ -60,10 +68,25 @@ export class FileTarget implements BlockSink {
   async write(offset: number, data: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
     for (let done = 0; done < data.length;) {
-      const { bytesWritten } = await this.#file.write(data, done, data.length - done, offset + done);
-      done += bytesWritten;
+      try {
+        done += (await this.#file.write(data, done, data.length - done, offset + done)).bytesWritten;
+      } catch (error) {
+        throw this.failed(offset + done, error);
+      }
     }
     this.wrote(data.length);
+  }
+
+  /** What to tell of a write that failed, here or by who writes to {@link descriptor}: what was written so far stays. */
+  failed(offset: number, cause: unknown): BlockError {
+    const { code = "" } = cause as NodeJS.ErrnoException;
+    const wayOut = code in reasons ? `: ${reasons[code]}; run it again when that is mended, and it goes on from what is there` : "";
+    return new BlockError("io", `cannot write to ${this.path} at offset ${offset}${wayOut}`, { path: this.path, offset, code }, { cause });
+  }
+
+  /** Something that was written could not be stored: what reads well now may not be there after a restart. */
+  get doubtful(): boolean {
+    return this.#failure !== undefined;
   }
 
   /** Somebody has written so many bytes to {@link descriptor}. */
@@ -96,8 +119,19 @@ export class FileTarget implements BlockSink {
     signal.throwIfAborted();
     await this.#syncing;
     // An error is told once: to whoever synced first.
-    if (this.#failure) throw this.#failure.error;
-    await this.#file.datasync();
+    if (!this.#failure) {
+      this.#begin();
+      await this.#syncing;
+    }
+    if (!this.#failure) return;
+    const { code = "" } = this.#failure.error as NodeJS.ErrnoException;
+    const why = `${reasons[code] ?? "the system refused"}; what reads well there may not be stored, so restore to another file or device`;
+    throw new BlockError(
+      "io",
+      `cannot make durable what was written to ${this.path}: ${why}`,
+      { path: this.path, code },
+      { cause: this.#failure.error },
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -137,13 +137,16 @@ export class Delivery {
     const wanted = batch.flatMap(([, chunks]) => chunks);
     const names = new Uint8Array(wanted.length * nameLength);
     wanted.forEach(({ name }, i) => names.set(name, i * nameLength));
-    const { writtenBytes, lost } = await this.#pool.carry({
+    const order = {
       pack: batch[0]![0].pack,
       from,
       records: batch.map(([{ offset, length }, chunks]) => ({ offset, length, count: chunks.length })),
       names,
       chunks: wanted.map(({ chunk }) => chunk),
       to: { fd: target.descriptor, size: this.#options.disk.size },
+    };
+    const { writtenBytes, lost } = await this.#pool.carry(order).catch((error: Error & { readonly offset?: number }) => {
+      throw error.offset === undefined ? error : target.failed(error.offset, error);
     });
     target.wrote(writtenBytes);
     const failureOf = (kind: VaultError["kind"] | "", message: string): unknown =>

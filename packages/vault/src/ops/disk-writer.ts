@@ -1,5 +1,6 @@
 import { type BlockSource, describeError, type Extent } from "@godwit/core";
 import { isDamage } from "../errors.ts";
+import { FileImage } from "../file/image.ts";
 import { hex, isZeroName, nameLength, sameName, zeroName } from "../format/names.ts";
 import { fanOut, levelsFor } from "../format/node.ts";
 import type { Point, PointDisk } from "../format/point.ts";
@@ -7,7 +8,7 @@ import type { VaultParts } from "../parts.ts";
 import { TreeEditor } from "../tree/editor.ts";
 import { childOf, type Tree, walkLeaves } from "../tree/nodes.ts";
 import { MemoryPool } from "../work/memory.ts";
-import type { WorkPool } from "../work/pool.ts";
+import type { HashedRun, WorkPool } from "../work/pool.ts";
 import type { PutDisk, PutProgress } from "./put.ts";
 import { type Run, runsOf } from "./runs.ts";
 import type { WriteSession } from "./session.ts";
@@ -128,15 +129,28 @@ export class DiskWriter {
 
   /** Reads a run, has it named, and what is new of it stored; its names. */
   async #hand(source: BlockSource, run: Run, base: Uint8Array | undefined): Promise<Uint8Array> {
-    const { pool, signal, figures } = this.#options;
+    const { figures } = this.#options;
     const memory = this.#memory.take();
-    await source.read(run.offset, new Uint8Array(memory, 0, run.length), { signal });
+    const hashed = await this.#hash(source, run, memory, base);
     figures.readBytes += run.length;
-    const hashed = await pool.hash(memory, run.length, base, true);
     for (let at = 0; at < hashed.names.length; at += nameLength) if (!isZeroName(hashed.names, at)) figures.chunks += 1;
     if (hashed.kept) await hashed.store(await this.#decide(hashed.names, base));
     this.#memory.give(memory);
     return hashed.names;
+  }
+
+  /** A thread reads what is a file by itself, and hashes it from its core's cache; what it cannot read is read here, which says why. */
+  async #hash(source: BlockSource, { offset, length }: Run, memory: SharedArrayBuffer, base: Uint8Array | undefined): Promise<HashedRun> {
+    const { pool, signal } = this.#options;
+    if (source instanceof FileImage) {
+      try {
+        return await pool.hash(memory, length, { base, from: { fd: source.descriptor, offset }, keep: true });
+      } catch (error) {
+        if (signal.aborted || (error as NodeJS.ErrnoException).code === undefined) throw error;
+      }
+    }
+    await source.read(offset, new Uint8Array(memory, 0, length), { signal });
+    return await pool.hash(memory, length, { base, keep: true });
   }
 
   /** Which chunks of a run are to be stored: those that neither the base, this put nor the vault has. */

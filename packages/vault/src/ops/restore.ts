@@ -185,7 +185,7 @@ class Restore {
     if (present instanceof FileImage) return await this.#pool.compare(present.descriptor, offset, length, Uint8Array.from(names));
     const memory = this.#memory.take(length);
     await present!.read(offset, new Uint8Array(memory, 0, length), { signal });
-    const held = await this.#pool.hash(memory, length, undefined, false);
+    const held = await this.#pool.hash(memory, length, { keep: false });
     this.#memory.give(memory);
     return Uint8Array.from({ length: names.length / nameLength }, (_, i) =>
       sameName(held.names, i * nameLength, names, i * nameLength) ? 0 : 1,

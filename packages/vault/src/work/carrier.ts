@@ -101,5 +101,11 @@ function findItem(items: readonly Item[], names: Uint8Array, at: number, likely:
 }
 
 function writeFully(fd: number, data: Uint8Array, offset: number): void {
-  for (let done = 0; done < data.length;) done += writeSync(fd, data, done, data.length - done, offset + done);
+  for (let done = 0; done < data.length;) {
+    try {
+      done += writeSync(fd, data, done, data.length - done, offset + done);
+    } catch (error) {
+      throw Object.assign(error as Error, { offset: offset + done });
+    }
+  }
 }

@@ -1,9 +1,6 @@
 import { isZero, isZeroName, type Namer, nameLength, sameName } from "../format/names.ts";
-import { readFully } from "./pack-reader.ts";
+import { pieceBytes, readWhole } from "./pack-reader.ts";
 import type { Order } from "./protocol.ts";
-
-/** Small enough that what was read is still in the core's cache when it is hashed. */
-const pieceBytes = 256 << 10;
 
 /** For each chunk, 1 where the file holds something else than what has that name. */
 export function compareFile(
@@ -15,10 +12,7 @@ export function compareFile(
   const piece = new Uint8Array(Math.min(length, Math.max(grid, pieceBytes)));
   for (let at = 0; at < length; at += piece.length) {
     const part = piece.subarray(0, Math.min(piece.length, length - at));
-    if (readFully(fd, part, offset + at) < part.length) {
-      const message = `the target ends before byte ${offset + at + part.length}: it was cut while it was read`;
-      throw Object.assign(new Error(message), { code: "EIO" });
-    }
+    readWhole(fd, part, offset + at);
     for (let start = 0; start < part.length; start += grid) {
       const content = part.subarray(start, start + grid);
       const number = (at + start) / grid;

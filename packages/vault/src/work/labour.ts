@@ -5,7 +5,7 @@ import type { FinishedPack } from "../format/pack.ts";
 import { release } from "../format/release.ts";
 import { Carrier } from "./carrier.ts";
 import { compareFile } from "./compare.ts";
-import { PackReader } from "./pack-reader.ts";
+import { PackReader, pieceBytes, readWhole } from "./pack-reader.ts";
 import type { Order, Report, WorkerSetup } from "./protocol.ts";
 import { Sealer } from "./sealer.ts";
 
@@ -42,19 +42,28 @@ export class Labour {
       this.#obey(order);
     } catch (error) {
       const id = "id" in order ? order.id : -1;
-      const { code } = error as NodeJS.ErrnoException;
+      const { code, offset } = error as NodeJS.ErrnoException & { offset?: number };
       const known = error instanceof VaultError;
       const message = known || code !== undefined ? (error as Error).message : String((error as Error).stack);
-      this.#report({ type: "failed", id, kind: known ? error.kind : "", message, ...(code === undefined ? {} : { code }) }, []);
+      const file = { ...(code === undefined ? {} : { code }), ...(offset === undefined ? {} : { offset }) };
+      this.#report({ type: "failed", id, kind: known ? error.kind : "", message, ...file }, []);
     }
   }
 
-  #hash({ id, memory, length, base, keep }: Extract<Order, { type: "hash" }>): void {
-    const count = Math.ceil(length / this.#setup.grid);
+  #hash({ id, memory, length, from, base, keep }: Extract<Order, { type: "hash" }>): void {
+    const { grid } = this.#setup;
+    const count = Math.ceil(length / grid);
     const names = new Uint8Array(count * nameLength);
+    const bytes = new Uint8Array(memory, 0, length);
+    let there = from ? 0 : length;
     let same = true;
     for (let i = 0; i < count; i += 1) {
-      const content = new Uint8Array(memory, i * this.#setup.grid, Math.min(this.#setup.grid, length - i * this.#setup.grid));
+      const content = bytes.subarray(i * grid, (i + 1) * grid);
+      if (from && there < content.byteOffset + content.length) {
+        const piece = bytes.subarray(there, there + Math.max(grid, pieceBytes));
+        readWhole(from.fd, piece, from.offset + there);
+        there += piece.length;
+      }
       if (!isZero(content)) names.set(this.#namer.name(content), i * nameLength);
       same &&= base !== undefined && sameName(names, i * nameLength, base, i * nameLength);
     }

@@ -84,6 +84,16 @@ export class PackReader {
   }
 }
 
+/** Small enough that what was read is still in the core's cache when it is hashed. */
+export const pieceBytes: number = 256 << 10;
+
+/** Fills `into`. Throws with the code `EIO` where the file ends before. */
+export function readWhole(fd: number, into: Uint8Array, offset: number): void {
+  if (readFully(fd, into, offset) === into.length) return;
+  const message = `the file ends before byte ${offset + into.length}: it was cut while it was read`;
+  throw Object.assign(new Error(message), { code: "EIO" });
+}
+
 /** The bytes that were read: fewer only where the file ends. */
 export function readFully(fd: number, into: Uint8Array, offset: number): number {
   let done = 0;

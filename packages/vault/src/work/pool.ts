@@ -2,7 +2,7 @@ import { toError } from "@godwit/core";
 import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
-import type { CarryOrder, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
+import type { CarryOrder, FilePlace, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
 import { takeThread } from "./threads.ts";
 
 export interface SealedPack {
@@ -12,6 +12,12 @@ export interface SealedPack {
   readonly tableOffset: number;
   readonly tableLength: number;
   readonly entries: Uint8Array<ArrayBuffer>;
+}
+
+export interface HashOptions {
+  readonly base?: Uint8Array | undefined;
+  readonly from?: FilePlace | undefined;
+  readonly keep: boolean;
 }
 
 export interface HashedRun {
@@ -81,11 +87,15 @@ export class WorkPool implements AsyncDisposable {
     return hand;
   }
 
-  /** Names the chunks of a run, the first `length` bytes of `memory`. */
-  async hash(memory: SharedArrayBuffer, length: number, base: Uint8Array | undefined, keep: boolean): Promise<HashedRun> {
+  /**
+   * Names the chunks of a run, the first `length` bytes of `memory`; with `from` they are read into it first, and what cannot
+   * be read throws with Node's `code`.
+   */
+  async hash(memory: SharedArrayBuffer, length: number, { base, from, keep }: HashOptions): Promise<HashedRun> {
     const hand = this.#idlest();
     const id = this.#id();
-    const report = await this.#call(hand, { type: "hash", id, memory, length, keep, ...(base ? { base } : {}) });
+    const what = { ...(base ? { base } : {}), ...(from ? { from } : {}) };
+    const report = await this.#call(hand, { type: "hash", id, memory, length, keep, ...what });
     if (report.type !== "hashed") throw new Error(`unexpected report ${report.type}`);
     return {
       names: report.names,
@@ -111,7 +121,7 @@ export class WorkPool implements AsyncDisposable {
 
   /**
    * Opens records of a pack and writes what is wanted of them to a file that is open here. Damage, and what cannot
-   * be read, is told chunk by chunk; a write that fails throws, with Node's `code`.
+   * be read, is told chunk by chunk; a write that fails throws, with Node's `code` and the `offset`.
    */
   async carry(order: Omit<CarryOrder, "type" | "id">): Promise<{ readonly writtenBytes: number; readonly lost: readonly LostChunk[] }> {
     const report = await this.#call(this.#idlest(), { type: "carry", id: this.#id(), ...order });
@@ -189,7 +199,7 @@ export class WorkPool implements AsyncDisposable {
   }
 }
 
-function errorOf({ kind, message, code }: Extract<Report, { type: "failed" }>): Error {
+function errorOf({ kind, message, code, offset }: Extract<Report, { type: "failed" }>): Error {
   if (kind !== "") return new VaultError(kind, message);
-  return Object.assign(new Error(message), code === undefined ? {} : { code });
+  return Object.assign(new Error(message), code === undefined ? {} : { code }, offset === undefined ? {} : { offset });
 }

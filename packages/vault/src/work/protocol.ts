@@ -26,12 +26,16 @@ export function workerKeys(keys: KeyRing): Pick<WorkerSetup, "keys" | "current" 
  * copied, and nothing left for the garbage collector.
  */
 export type Order =
-  /** Name the chunks of a run that starts on the grid. With `keep`, a run that differs from `base` awaits a `store`. */
+  /**
+   * Name the chunks of a run that starts on the grid, which is in the memory, or is read into it from a file that the sender
+   * has open. With `keep`, a run that differs from `base` awaits a `store`.
+   */
   | {
       readonly type: "hash";
       readonly id: number;
       readonly memory: SharedArrayBuffer;
       readonly length: number;
+      readonly from?: FilePlace;
       readonly base?: Uint8Array;
       readonly keep: boolean;
     }
@@ -87,6 +91,12 @@ export type PackSource =
   | { readonly path: string }
   | { readonly memory: SharedArrayBuffer; readonly start: number; readonly length: number; readonly header: Uint8Array };
 
+/** A place in a file that the sender has open. */
+export interface FilePlace {
+  readonly fd: number;
+  readonly offset: number;
+}
+
 /** A part of shared memory. */
 export interface Room {
   readonly memory: SharedArrayBuffer;
@@ -127,5 +137,12 @@ export type Report =
   | { readonly type: "carried"; readonly id: number; readonly writtenBytes: number; readonly lost: readonly LostChunk[] }
   /** For each chunk, 1 where it differs. */
   | { readonly type: "compared"; readonly id: number; readonly differs: Uint8Array }
-  /** `kind` is empty for a fault of the program, or of a file: then there is a `code`. */
-  | { readonly type: "failed"; readonly id: number; readonly kind: VaultErrorKind | ""; readonly message: string; readonly code?: string };
+  /** `kind` is empty for a fault of the program, or of a file: then there is a `code`, and the `offset` of a write. */
+  | {
+      readonly type: "failed";
+      readonly id: number;
+      readonly kind: VaultErrorKind | "";
+      readonly message: string;
+      readonly code?: string;
+      readonly offset?: number;
+    };

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { buffer } from "node:stream/consumers";
-import { type BlobStore, openStore, type Secret, Vault } from "@godwit/vault";
+import { type BlobStore, type Compression, compressions, openStore, type Secret, Vault } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import type { AccessFlags, VaultContext } from "./context.ts";
 
@@ -52,19 +52,18 @@ export interface OpenedVault extends AsyncDisposable {
   readonly store: BlobStore;
 }
 
-/** Opens the vault that flags and environment name. */
-/** `cacheBytes` is of the store, as in {@link openStore}: for reading here and there. */
+/** Opens the vault that flags and environment name. `cacheBytes` is of the store, as in {@link openStore}: for reading here and there. */
 export async function openVault(
   flags: AccessFlags,
   context: VaultContext,
-  options: { readonly cacheBytes?: number } = {},
+  { compression = "fast", ...options }: { readonly cacheBytes?: number; readonly compression?: Compression } = {},
 ): Promise<OpenedVault> {
   const { signal } = context;
   const location = locationOf(flags, context);
   const secret = await secretOf(flags, context);
   const store = await openStore(location, { signal, ...options });
   try {
-    const vault = await Vault.open(store, secret, { signal });
+    const vault = await Vault.open(store, secret, { signal, tuning: compressions[compression] });
     return { vault, store, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
   } catch (error) {
     await store[Symbol.asyncDispose]();

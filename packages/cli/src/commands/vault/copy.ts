@@ -1,4 +1,4 @@
-import { copyPoints, type CopyProgress, type CopyResult, type Point } from "@godwit/vault";
+import { type Compression, copyPoints, type CopyProgress, type CopyResult, type Point } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { renderTable } from "../../output/table.ts";
 import { formatBytes } from "../../output/units.ts";
@@ -11,6 +11,7 @@ export interface CopyFlags extends AccessFlags {
   readonly to: string;
   readonly toPassphraseFile?: string;
   readonly toKeyFile?: string;
+  readonly compression: Compression;
 }
 
 /** `godwit vault copy`. */
@@ -22,7 +23,7 @@ export async function copyVault(points: readonly string[], flags: CopyFlags, con
     ? { ...flags, vault }
     : { vault, ...(passphraseFile === undefined ? {} : { passphraseFile }), ...(keyFile === undefined ? {} : { keyFile }) };
   await using from = await openVault(flags, context);
-  await using to = await openVault(there, context);
+  await using to = await openVault(there, context, { compression: flags.compression });
   const chosen: Point[] = [];
   for (const text of points) chosen.push(await from.vault.point(text, { signal }));
   const result = await withMeter(context, (onProgress) =>

@@ -28,6 +28,9 @@ function addInit(vault: Command, enter: Enter): void {
     );
 }
 
+const compressionOption = (): Option =>
+  new Option("--compression <how>", "small takes more CPU time and fewer bytes").choices(["fast", "small"]).default("fast");
+
 function addPut(vault: Command, enter: Enter): void {
   accessOptions(vault.command("put <image...>"))
     .description("store images as one recovery point; an image is [DISK=]FILE, [DISK=]DEVICE or [DISK=]NBD-URI")
@@ -39,6 +42,7 @@ function addPut(vault: Command, enter: Enter): void {
     )
     .option("--evidence <text>", "how that is known; may be repeated", collect, [])
     .option("--definition <path>", "file with the machine's definition, to be kept along")
+    .addOption(compressionOption())
     .action(async (images: string[], flags: PutFlags) => await (await import("./put.ts")).putImages(images, flags, enter()));
 }
 
@@ -149,6 +153,7 @@ function addPruning(vault: Command, enter: Enter): void {
     .requiredOption("--to <location>", "the other vault")
     .option("--to-passphrase-file <path>", "its passphrase; the first vault's secret unless given")
     .option("--to-key-file <path>", "its key file")
+    .addOption(compressionOption())
     .action(async (points: string[], flags: CopyFlags) => await (await import("./copy.ts")).copyVault(points, flags, enter()));
 }
 

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type ConsistencyLevel, type Point, pointToJson, prepareThreads, type Vault, VaultError } from "@godwit/vault";
+import { type Compression, type ConsistencyLevel, type Point, pointToJson, prepareThreads, type Vault, VaultError } from "@godwit/vault";
 import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
@@ -14,6 +14,7 @@ export interface PutFlags extends AccessFlags {
   readonly consistency: ConsistencyLevel;
   readonly evidence: readonly string[];
   readonly definition?: string;
+  readonly compression: Compression;
 }
 
 /** `godwit vault put`. */
@@ -24,11 +25,11 @@ export async function putImages(images: readonly string[], flags: PutFlags, cont
     throw new CliError(exitCode.usage, "--changed needs --base: the recovery point that the list of changes starts from");
   }
   const definition = flags.definition === undefined ? undefined : await readDefinition(flags.definition);
-  // They start on one core while another works the passphrase out.
-  prepareThreads();
-  await using opened = await openVault(flags, context);
   await using stack = new AsyncDisposableStack();
   const disks = await openDisks(wishes, stack, signal);
+  // They start, as the search for holes does, on one core while another works the passphrase out.
+  prepareThreads();
+  await using opened = await openVault(flags, context, { compression: flags.compression });
   const base = await baseOf(opened.vault, flags, signal);
   const point = await withMeter(
     context,

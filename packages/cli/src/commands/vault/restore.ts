@@ -1,4 +1,4 @@
-import { open, rename, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BlockSink, BlockSource, Extent } from "@godwit/core";
 import { FileImage, FileTarget, type Point, type PointDisk, diskOf, prepareThreads } from "@godwit/vault";
@@ -148,6 +148,8 @@ async function openNew(path: string, { point, disk }: Restoring): Promise<Place>
   const part = `${path}.${shortId(point.id)}.part`;
   await using stack = new AsyncDisposableStack();
   const begun = (await kindOf(part)) === "file" && (await stat(part)).size === disk.size;
+  // Nobody may go on from what the system could not store, however well it reads.
+  stack.defer(async () => void (sink.doubtful && (await rm(part, { force: true }))));
   const sink = stack.use(await FileTarget.open(part, disk.size, { keep: true }));
   const present = begun && disk.size > 0 ? stack.use(await FileImage.open(part)) : undefined;
   const owned = stack.move();

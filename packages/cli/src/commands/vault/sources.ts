@@ -41,6 +41,7 @@ export async function openDisks(wishes: readonly Wish[], stack: AsyncDisposableS
       continue;
     }
     const source = stack.use(await openImage(image, signal));
+    if (map === undefined && source instanceof FileImage) source.lookAhead();
     disks.push({ name, source, ...(map === undefined ? {} : { changed: await readChangeList(map) }) });
   }
   return disks;
