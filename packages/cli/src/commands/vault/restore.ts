@@ -148,9 +148,10 @@ async function openNew(path: string, { point, disk }: Restoring): Promise<Place>
   const part = `${path}.${shortId(point.id)}.part`;
   await using stack = new AsyncDisposableStack();
   const begun = (await kindOf(part)) === "file" && (await stat(part)).size === disk.size;
+  const sink = await FileTarget.open(part, disk.size, { keep: true });
   // Nobody may go on from what the system could not store, however well it reads.
   stack.defer(async () => void (sink.doubtful && (await rm(part, { force: true }))));
-  const sink = stack.use(await FileTarget.open(part, disk.size, { keep: true }));
+  stack.use(sink);
   const present = begun && disk.size > 0 ? stack.use(await FileImage.open(part)) : undefined;
   const owned = stack.move();
   const finish = async (): Promise<void> => {
