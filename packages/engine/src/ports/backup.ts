@@ -165,9 +165,14 @@ export interface HostBackup {
   writeStats(vmId: string, options: Cancellable): Promise<WriteStats | undefined>;
   /**
    * Takes away what `begin` made on the host: freeze, job, export, scratch files; with `forget` the checkpoint, too,
-   * whose changes then count to the checkpoint before it. Safe to repeat, also when nothing was begun or the VM is gone.
+   * whose changes then count to the checkpoint before it; else with the checkpoint `before` it, as `deleteCheckpoint` would.
+   * Safe to repeat, also when nothing was begun or the VM is gone.
    */
-  end(vmId: string, place: MomentPlace, options: Cancellable & { readonly forget: boolean }): Promise<void>;
+  end(
+    vmId: string,
+    place: MomentPlace,
+    options: Cancellable & { readonly forget: boolean; readonly before?: string | undefined },
+  ): Promise<void>;
   /** Makes the hypervisor know a checkpoint again; false when the disks no longer hold what it needs. */
   restoreCheckpoint(vmId: string, xml: string, options: Cancellable): Promise<boolean>;
   /**

@@ -4,6 +4,7 @@ import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
 import { BaseLostError, type BackupFacts, type HostBackup, type MomentPlace, RouteLostError, type WriteStats } from "../ports/backup.ts";
+import { serverSlot } from "./at-once.ts";
 import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
@@ -16,6 +17,7 @@ import {
   levels,
   planCapture,
   type PlanInput,
+  readsMuch,
   scratchNeeded,
   scratchStartBytes,
   type Verdict,
@@ -54,19 +56,19 @@ interface Attempt {
  * away what that one left, and takes a new moment. What the vault got is never sent again.
  */
 export function captureJob(captures: Captures): JobKind<CaptureInput> {
-  const { hosts, perHost } = captures.options;
+  const { hosts, perHost, atOnce } = captures.options;
   return {
     kind: "vm.capture",
     title: ({ vm, vault }) => `capture ${vm} into ${vault}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: ({ vmId }) => slots(hosts, vmId, perHost),
+    slots: ({ vmId }) => [...hostSlot(hosts, vmId, perHost), serverSlot(atOnce)],
     run: (context) => new Run(captures, context).run(),
   };
 }
 
-/** A VM that nobody sees, as right after the server's start, takes no place; the job itself says what is the matter. */
-function slots(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
+/** A VM that nobody sees, as right after the server's start, takes no place there; the job itself says what is the matter. */
+function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
   try {
     const { hostId, host } = hosts.vm(vmId);
     return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: () => Promise.resolve(perHost) }];
@@ -116,8 +118,6 @@ class Run {
     const asking = backup.facts(vm.id, { signal });
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
-    // Started now, they are there when the reading begins.
-    prepareThreads();
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = {
@@ -187,6 +187,8 @@ class Run {
     const { facts, base } = planned;
     const context = this.#context;
     const place = this.#newPlace(vm);
+    // Started now, they are there when the reading begins; for little they are not worth it.
+    if (readsMuch(planned, plan)) prepareThreads();
     await Promise.all([context.note("moment", place), context.note("plan", plan)]);
     const freeze = facts.state === "running" && facts.agent === "connected";
     const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base), route, facts };
@@ -297,10 +299,10 @@ class Run {
     if (tracking) await this.#captures.track(tracking);
     try {
       const vm = this.#captures.place(this.#input.vmId);
-      await this.#captures.backup(place.hostId).end(vm.id, place, { signal: stopping, forget: false });
-      if (before !== undefined && before !== tracking?.checkpoint) {
-        await this.#captures.backup(vm.hostId).deleteCheckpoint(vm.id, before, { signal: stopping });
-      }
+      const useless = before === tracking?.checkpoint ? undefined : before;
+      const here = vm.hostId === place.hostId;
+      await this.#captures.backup(place.hostId).end(vm.id, place, { signal: stopping, forget: false, before: here ? useless : undefined });
+      if (useless !== undefined && !here) await this.#captures.backup(vm.hostId).deleteCheckpoint(vm.id, useless, { signal: stopping });
     } catch (error) {
       stopping.throwIfAborted();
       await this.#context.reason({

@@ -13,14 +13,17 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
 import { operationName } from "../migration/stats.ts";
 import { describeSource, type DiskXml, parseDomain } from "../xml/index.ts";
+import { lookAtHost, type Rooms } from "./rooms.ts";
 
 /** Every name that a capture leaves on a host begins with it, so that leftovers are known as ours. */
 export const MARK = "godwit-";
 
-/** Paths come one a line: the version of each qcow2 image, big-endian behind its magic number (qcow2.txt, "Header"). */
-const versions = `while IFS= read -r path; do set -- $(od -An -tu1 -N8 "$path" 2>/dev/null); echo "$8"; done`;
+/** What a capture needs to know besides what it shows: read along, as each command on a host takes its time. */
+export interface LibvirtFacts extends BackupFacts {
+  readonly rooms: Rooms;
+}
 
-export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmId: string, signal: AbortSignal): Promise<BackupFacts> {
+export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmId: string, signal: AbortSignal): Promise<LibvirtFacts> {
   const { connection } = host;
   const { remote } = connection;
   const dom = await needDomain(connection, vmId, signal);
@@ -34,7 +37,8 @@ export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmI
   const domain = parseDomain(xml);
   const drives = domain.disks.map((disk) => [disk, whyLeftOut(disk)] as const);
   const disks = drives.flatMap(([disk, reason]) => (reason === undefined ? [disk] : []));
-  const old = await oldImages(shell, disks, signal);
+  const { versions, rooms } = await lookAtHost(shell, dom.id, disks, signal);
+  const old = oldImages(disks, versions);
   return {
     vmId,
     name: domain.name,
@@ -46,6 +50,7 @@ export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmI
     agent: domain.agent,
     ...job,
     checkpoints,
+    rooms,
   };
 }
 
@@ -66,13 +71,10 @@ interface Of {
 }
 
 /** Disks whose images are of a version that keeps no lists of changes. libvirt makes such ones unless it is told otherwise. */
-async function oldImages(shell: HostShell, disks: readonly DiskXml[], signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const files = disks.filter(({ format, source }) => format === "qcow2" && source?.path?.startsWith("/") === true);
-  if (files.length === 0) return new Set();
-  const stdin = files.map(({ source }) => `${source?.path ?? ""}\n`).join("");
-  const { stdout } = await shell.run(["/bin/sh", "-c", versions], { signal, stdin });
-  const found = stdout.split("\n");
-  return new Set(files.flatMap(({ target }, at) => (found[at]?.trim() === "2" ? [target] : [])));
+function oldImages(disks: readonly DiskXml[], versions: ReadonlyMap<string, number>): ReadonlySet<string> {
+  return new Set(
+    disks.flatMap(({ format, source, target }) => (format === "qcow2" && versions.get(source?.path ?? "") === 2 ? [target] : [])),
+  );
 }
 
 async function readDisk(of: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
