@@ -3,7 +3,15 @@ import { type Point, prepareThreads, type Vault } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
-import { BaseLostError, type BackupFacts, type HostBackup, type MomentPlace, RouteLostError, type WriteStats } from "../ports/backup.ts";
+import {
+  BaseLostError,
+  type BackupFacts,
+  type HostBackup,
+  type MomentPlace,
+  RouteLostError,
+  VmBusyError,
+  type WriteStats,
+} from "../ports/backup.ts";
 import { serverSlot } from "./at-once.ts";
 import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
@@ -31,6 +39,10 @@ import type { TrafficMeter } from "./traffic.ts";
 import { guard, needStillOff, Parked } from "./watch.ts";
 
 type Context = JobContext<CaptureInput>;
+
+/** How often it is tried again when the hypervisor was busy with the VM, which each time took half a minute to say so. */
+const busyTries = 3;
+const busyPauseMs = 5000;
 
 /** A point that is in the vault, and what is left to do about it. */
 interface Kept {
@@ -97,13 +109,23 @@ class Run {
     const kept = this.#recorded("point") as Kept | undefined;
     if (kept) return await this.#finish(kept);
     await this.#undoEarlier();
-    this.#context.signal.throwIfAborted();
-    try {
-      return await this.#capture();
-    } catch (error) {
-      if (!(error instanceof Parked)) throw error;
-      return await this.#park(error);
+    for (let busy = 1; ; busy += 1) {
+      this.#context.signal.throwIfAborted();
+      try {
+        return await this.#capture();
+      } catch (error) {
+        if (error instanceof Parked) return await this.#park(error);
+        if (!(error instanceof VmBusyError) || busy > busyTries) throw error;
+        await this.#waitForVm(error);
+      }
     }
+  }
+
+  /** Nothing of the attempt is left, and no guest is frozen meanwhile. */
+  async #waitForVm(error: VmBusyError): Promise<void> {
+    const text = `${describeError(error)}; another try in ${busyPauseMs / 1000} s`;
+    await this.#context.reason({ code: "vm-busy", text });
+    await this.#captures.options.clock.sleep(busyPauseMs, { signal: this.#context.signal });
   }
 
   async #capture(): Promise<CaptureResult> {
@@ -257,13 +279,25 @@ class Run {
     await using following = await pacing({ signal: watch.signal, clock: options.clock, pace, stats });
     const disks = await opened;
     const machine = await describing;
+    const { leftOut = [] } = machine;
+    await Promise.all(leftOut.map((text) => this.#context.reason({ code: "left-out", text })));
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
-    const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
+    const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), ...leftOut, `read ${begun.route.reason.text}`];
     const both = together(this.#captures.sharedPace(this.#input), pace);
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
+      {
+        name: vm,
+        moment: begun.moment,
+        disks,
+        base,
+        verdict,
+        reasons,
+        pace: both,
+        check,
+        machine: { definition: machine.definition, files },
+      },
       {
         signal: watch.signal,
         progress: (progress) => this.#context.progress(progress),

@@ -53,10 +53,9 @@ const muchBytes = 16 << 20;
 /** Whole disks; of lists of changes, what changed between the last points tells. */
 export function readsMuch({ facts, base, check }: PlanInput, { disks }: CapturePlan): boolean {
   const whole = disks.filter(({ mode }) => mode !== "incremental" || check === true);
-  const bytes = facts.disks.reduce(
-    (sum, { target, capacityBytes }) => sum + (whole.some((disk) => disk.target === target) ? capacityBytes : 0),
-    0,
-  );
+  const bytes = facts.disks
+    .filter(({ target }) => whole.some((disk) => disk.target === target))
+    .reduce((sum, { capacityBytes, allocatedBytes = capacityBytes }) => sum + Math.min(capacityBytes, allocatedBytes), 0);
   return Math.max(bytes, base?.parent === undefined ? 0 : (base.figures["readBytes"] ?? 0)) > muchBytes;
 }
 

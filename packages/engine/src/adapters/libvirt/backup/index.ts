@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
-import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError } from "../../../ports/backup.ts";
+import { isLibvirtError } from "@godwit/libvirt";
+import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError, VmBusyError } from "../../../ports/backup.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
@@ -66,6 +67,10 @@ async function explained<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    throw error instanceof BaseLostError || error instanceof RouteLostError ? error : engineError(error, what);
+    if (error instanceof BaseLostError || error instanceof RouteLostError) throw error;
+    // After 30 s libvirt gives up waiting for what it does with the VM already.
+    if (isLibvirtError(error, "OPERATION_TIMEOUT") && /state change lock/.test(error.message))
+      throw new VmBusyError(what, { cause: error });
+    throw engineError(error, what);
   }
 }
