@@ -48,7 +48,7 @@ function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput
 }
 
 /** What is worth threads of its own. */
-const muchBytes = 16 << 20;
+export const muchBytes = 16 << 20;
 
 /** Whole disks; of lists of changes, what changed between the last points tells. */
 export function readsMuch({ facts, base, check }: PlanInput, { disks }: CapturePlan): boolean {
