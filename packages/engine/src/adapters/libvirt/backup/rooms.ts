@@ -51,10 +51,11 @@ export function parseLook(stdout: string, images: readonly string[]): HostLook {
   );
   // "Filesystem 1024-blocks Used Available Capacity Mounted on": names may have blanks, so it is read from the percentage on.
   const free = lines.flatMap((line) => /\s(\d{1,15})\s+\d{1,3}%\s+\/.*$/.exec(line)?.[1] ?? []);
-  const folders = told("folder").flatMap((directory, at) => {
-    const kib = free[at];
-    return kib === undefined ? [] : [{ directory, freeBytes: Number(kib) * 1024 }];
-  });
+  const directories = told("folder");
+  // Should df have left one out, nobody knows which: the least of all is safe.
+  const freeBytes = (at: number): number =>
+    Number(free.length === directories.length ? free[at] : (free.toSorted((a, b) => Number(a) - Number(b))[0] ?? 0)) * 1024;
+  const folders = directories.map((directory, at) => ({ directory, freeBytes: freeBytes(at) }));
   const listening = new Set(told("listening").map((digits) => Number.parseInt(digits, 16)));
   return { versions, rooms: { own: told("own")[0], folders, listening } };
 }
