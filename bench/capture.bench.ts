@@ -2,9 +2,10 @@
  * The same running guest captured by `godwit protect` and by Debian's virtnbdbackup: all of a disk, nothing changed,
  * about 100 MiB changed, and the disk brought back. Whole commands by the wall clock. virtnbdbackup runs on the host
  * itself and copies; Godwit reads from elsewhere (through SSH, over plain TCP and over TLS), and deduplicates, compresses
- * and encrypts.
+ * and encrypts. Then what the guest's own writes take during a full capture over before, as QEMU counts them, of both;
+ * and a capture after a live migration beside one without.
  *
- *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls]
+ *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls] [--only speed,guest,moved]
  */
 import type { BackupRoute, CaptureResult, Job, Network } from "@godwit/api";
 import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
@@ -13,6 +14,7 @@ import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
+import { firstDisk, type Writes, writesAtRest, writesDuring } from "./capture/latency.ts";
 import { printRows } from "./report.ts";
 
 const changedMiB = 100;
@@ -34,7 +36,7 @@ async function timed(what: string, run: () => Promise<unknown>): Promise<number>
 
 /** A guest whose second disk holds what machines hold: programs and texts, as far as the machine has some. */
 async function startGuest(lab: Lab, host: LabHost, mib: number): Promise<LabGuest> {
-  const guest = await lab.createGuest({ name: "bench", host, extraDisks: [{ sizeMiB: mib }] });
+  const guest = await lab.createGuest({ name: "bench", host, recordsPerSecond: 20, extraDisks: [{ sizeMiB: mib }] });
   const path = guest.record.disks.find(({ target }) => target === "vdb")?.path ?? "";
   const fill = `(tar -c /usr/lib /usr/share 2>/dev/null | head -c $((${mib} * 1048576 * 3 / 4)) >"$1.raw") || true
 truncate -s ${mib}M "$1.raw"; qemu-img convert -f raw -O qcow2 "$1.raw" "$1"; rm "$1.raw"`;
@@ -97,21 +99,24 @@ async function choose({ lab, godwit }: Bench, way: Way): Promise<void> {
   await godwit.run(["backup-traffic", "set", "--unencrypted", flags[0] ?? "", "--tls-credentials", flags[1] ?? ""]);
 }
 
-async function ours(bench: Bench, way: Way): Promise<Timings & Felt> {
-  const { lab, godwit, guest, host, rounds } = bench;
+async function makeVault({ lab, godwit }: Bench, name: string): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
-  await choose(bench, way);
-  const passphraseFile = join(lab.dir, "passphrase");
+  const [location, passphraseFile] = [join(lab.dir, name), join(lab.dir, "passphrase")];
   await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
+  {
+    await using store = await openStore(location, { signal, create: true });
+    await Vault.init(store, { secret: { kind: "passphrase", passphrase: "bench" }, label: "bench", signal });
+  }
+  await godwit.run(["vault-location", "add", name, location, "--passphrase-file", passphraseFile]);
+}
+
+async function ours(bench: Bench, way: Way): Promise<Timings & Felt> {
+  const { godwit, guest, host, rounds } = bench;
+  await choose(bench, way);
   const taken: Timings & Felt = { full: [], nothing: [], some: [], restore: [], frozenMs: [], writes: [] };
   for (let round = 0; round < rounds; round += 1) {
     const name = `vault-${way}-${round}`;
-    const location = join(lab.dir, name);
-    {
-      await using store = await openStore(location, { signal, create: true });
-      await Vault.init(store, { secret: { kind: "passphrase", passphrase: "bench" }, label: "bench", signal });
-    }
-    await godwit.run(["vault-location", "add", name, location, "--passphrase-file", passphraseFile]);
+    await makeVault(bench, name);
     let last: CaptureResult | undefined;
     const capture = async (): Promise<void> => {
       last = (await godwit.json<Job>(["protect", guest.name, "--vault", name])).result as CaptureResult;
@@ -167,26 +172,59 @@ async function dropCheckpoints(guest: LabGuest, host: LabHost): Promise<void> {
   for (const name of names.toReversed()) await host.virsh(["checkpoint-delete", guest.name, name]);
 }
 
-export default async function main(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      rounds: { type: "string", default: "3" },
-      mib: { type: "string", default: "1024" },
-      ways: { type: "string", default: ways.join(",") },
-    },
-  });
-  const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
-  const wanted = ways.filter((way) => values.ways.split(",").includes(way));
-  await using lab = await startLab({ hosts: 1 });
-  const [host] = lab.hosts;
-  if (!host) throw new Error("the lab has no host");
-  await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
-  const godwit = new Godwit({ socket: server.socket });
-  await godwit.run(["host", "add", host.name, lab.uri(host)]);
-  await godwit.run(["network", "probe"]);
-  const guest = await startGuest(lab, host, mib);
-  const bench: Bench = { lab, godwit, guest, host, rounds, mib };
+const restMs = 8000;
+
+/** What full captures did to the 99th percentile of the guest's writes, of both tools: during over just before. */
+async function guestWrites(bench: Bench): Promise<void> {
+  const { godwit, guest, host, rounds } = bench;
+  await choose(bench, "ssh");
+  const ratios = { ours: [] as number[], theirs: [] as number[] };
+  const round = async (who: keyof typeof ratios, capture: () => Promise<unknown>): Promise<void> => {
+    await dropCheckpoints(guest, host);
+    const disk = await firstDisk(host, guest.name);
+    const before = await writesAtRest(disk, restMs);
+    const { writes: during } = await writesDuring(disk, capture);
+    ratios[who].push(during.p99Ms / before.p99Ms);
+    const told = ({ count, p99Ms }: Writes): string => `${p99Ms.toFixed(2)} ms of ${count}`;
+    process.stdout.write(`${who}: p99 of the guest's writes ${told(before)} → ${told(during)}\n`);
+  };
+  for (let at = 0; at < rounds; at += 1) {
+    const folder = `/srv/shared/felt-${at}`;
+    await round("theirs", () => host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", "full", "-o", folder], { timeoutMs: 120_000 }));
+    await host.exec(["rm", "-rf", folder]);
+    await makeVault(bench, `felt-${at}`);
+    await round("ours", () => godwit.run(["protect", guest.name, "--vault", `felt-${at}`]));
+  }
+  await dropCheckpoints(guest, host);
+  const one = ratios.ours.map(() => 1);
+  printRows(
+    [{ what: "p99 of the guest's writes, during over before", ours: ratios.ours, theirs: one, unit: "times", bar: 1.5 }],
+    ["godwit", "before"],
+  );
+  printRows([{ what: "the same beside virtnbdbackup", ...ratios, unit: "times", bar: 1 }], ["godwit", "virtnbdbackup"]);
+}
+
+/** Captures with nothing changed: the third since the guest has been where it is, and the first after it moved. */
+async function afterMoves(bench: Bench): Promise<void> {
+  const { lab, godwit, guest, rounds } = bench;
+  await makeVault(bench, "moved");
+  const capture = (): Promise<string> => godwit.run(["protect", guest.name, "--vault", "moved"]);
+  await capture();
+  const [without, after]: number[][] = [[], []];
+  const hosts = [lab.hosts[1]!, lab.hosts[0]!];
+  for (let at = 0; at < 2 * rounds; at += 1) {
+    await capture();
+    without!.push(await timed("where it was", capture));
+    const to = hosts[at % hosts.length]!;
+    await godwit.run(["vm", "migrate", guest.name, "--to", to.name]);
+    after!.push(await timed("after a live migration", capture));
+  }
+  const row = { what: "capture after a live migration, nothing changed", ours: after!, theirs: without!, unit: "ms", bar: 1.1 };
+  printRows([row], ["after", "without"]);
+}
+
+async function speed(bench: Bench, wanted: readonly Way[]): Promise<void> {
+  const { guest, host, mib } = bench;
   const plain = await theirs(bench, false);
   const lz4 = await theirs(bench, true);
   await dropCheckpoints(guest, host);
@@ -212,4 +250,31 @@ export default async function main(args: readonly string[]): Promise<void> {
     process.stdout.write(`${way}: frozen, ms: ${mine.frozenMs.join(", ")}\n`);
     process.stdout.write(`${way}: the guest's writes before → during, ms: ${mine.writes.join("; ")}\n`);
   }
+}
+
+export default async function main(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: "string", default: "3" },
+      mib: { type: "string", default: "1024" },
+      ways: { type: "string", default: ways.join(",") },
+      only: { type: "string" },
+    },
+  });
+  const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
+  const wanted = ways.filter((way) => values.ways.split(",").includes(way));
+  const does = (part: string): boolean => values.only === undefined || values.only.split(",").includes(part);
+  await using lab = await startLab({ hosts: does("moved") ? 2 : 1 });
+  const [host] = lab.hosts;
+  if (!host) throw new Error("the lab has no host");
+  await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
+  const godwit = new Godwit({ socket: server.socket });
+  for (const one of lab.hosts) await godwit.run(["host", "add", one.name, lab.uri(one)]);
+  await godwit.run(["network", "probe"]);
+  const guest = await startGuest(lab, host, mib);
+  const bench: Bench = { lab, godwit, guest, host, rounds, mib };
+  if (does("speed")) await speed(bench, wanted);
+  if (does("guest")) await guestWrites(bench);
+  if (does("moved")) await afterMoves(bench);
 }

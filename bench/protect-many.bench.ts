@@ -1,7 +1,7 @@
 /**
  * A group of 200 VMs that are all due at the same minute, on four hosts: how long until each has its point, what the
- * server needs for it, and whether a host ever had more captures at once than its limit. The VMs are real and nearly
- * idle: each a QEMU with a disk of its own and no system to boot, and a few guests that write records.
+ * server needs for it, and whether a host ever had more captures at once than its limit. The VMs are real: each a QEMU
+ * with a disk of its own and a processor that stands still, so that two cores bear them, and a few guests that write records.
  *
  *   npm run bench -- protect-many [--vms N] [--writers N] [--per-host N]
  */
@@ -43,7 +43,7 @@ async function startVms(host: LabHost, names: readonly string[]): Promise<void> 
     const disk = `/srv/local/${name}.qcow2`;
     await host.exec(["bash", "-euc", makeDisk, "bash", disk]);
     await host.define(definition(name, disk));
-    await host.virsh(["start", name]);
+    await host.virsh(["start", name, "--paused"]);
   }
 }
 
@@ -126,6 +126,7 @@ export default async function main(args: readonly string[]): Promise<void> {
   });
   const [count, writers, perHost] = [Number(values.vms), Number(values.writers), Number(values["per-host"])];
   await using lab = await startLab({ hosts });
+  await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
   const names = Array.from({ length: count - writers }, (_, at) => `vm${String(at).padStart(3, "0")}`);
   await Promise.all(
     lab.hosts.map((host, at) =>
@@ -141,7 +142,7 @@ export default async function main(args: readonly string[]): Promise<void> {
     await guest.start(host);
     await guest.waitForAgent({ host, timeoutMs: 120_000 });
   }
-  await using server = await startServer({ stateDir: join(lab.dir, "godwit") });
+  process.stderr.write(`${count} VMs run\n`);
   const godwit = new Godwit({ socket: server.socket });
   for (const host of lab.hosts) await godwit.run(["host", "add", host.name, lab.uri(host)]);
   while ((await godwit.json<unknown[]>(["vm", "list"])).length < count) await sleep(200);

@@ -18,7 +18,7 @@ describe("recovering a VM from a vault", () => {
     site = await startSite({ hosts: 2 });
     [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
     await startVault(site);
-    guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }] });
+    guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }], tpm: true });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "web").catch(() => "")) === "alpha running");
     await guest.waitForRecords(10);
     point = await capture(site, guest);
@@ -51,9 +51,17 @@ describe("recovering a VM from a vault", () => {
     assert.match(running.stderr, /web is running/);
   });
 
-  it("makes a new VM on another host, which boots with its records and is captured by its changes alone", async () => {
+  /** The sum of what an emulated TPM keeps: its seeds and keys are random, so that no two have the same. */
+  async function tpmState(host: LabHost, id: string): Promise<string> {
+    const { stdout } = await host.exec(["sha256sum", `/var/lib/libvirt/swtpm/${id}/tpm2/tpm2-00.permall`]);
+    return stdout.slice(0, 64);
+  }
+
+  it("makes a new VM on another host, which boots with its records and TPM and is captured by its changes alone", async () => {
     const result = await recover("vm", point.pointId, "--to", "bravo", "--storage", "local", "--name", "web2");
     await assertEqualToPoint(bravo, result);
+    const idOf = async (name: string): Promise<string> => (await site.godwit.json<Vm>(["vm", "show", name])).id;
+    assert.equal(await tpmState(bravo, await idOf("web2")), await tpmState(alpha, await idOf("web")));
     const again = await site.godwit.json<Job>(["vm", "start", "web2"]);
     assert.equal(again.state, "done", JSON.stringify(again.error));
     const vm = await site.godwit.json<Vm>(["vm", "show", "web2"]);

@@ -41,11 +41,19 @@ export class ApiError extends Error {
   }
 }
 
+/** What is needed of a `Response`: its class alone takes long to load where nothing else does. */
+export interface Answer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | null;
+  text(): Promise<string>;
+}
+
 export interface ClientOptions {
   /** Such as `http://127.0.0.1:8080`; the path `/api/v1` is added. */
   readonly baseUrl: string;
   /** The platform's `fetch`, or one that dials a Unix socket. */
-  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
+  readonly fetch: (url: string, init: RequestInit) => Promise<Answer>;
   readonly token?: string | undefined;
 }
 
@@ -68,7 +76,7 @@ export class Client {
   async call<N extends UnaryName>(name: N, input: CallInput<N>): Promise<CallOutput<N>> {
     const definition: Route = routes[name];
     const response = await this.#send(definition, input);
-    const answer = definition.response ? definition.response.parse(await response.json()) : undefined;
+    const answer = definition.response ? definition.response.parse(JSON.parse(await response.text())) : undefined;
     return answer as CallOutput<N>;
   }
 
@@ -96,7 +104,7 @@ export class Client {
     } while (cursor !== undefined);
   }
 
-  async #send(definition: Route, input: LooseInput): Promise<Response> {
+  async #send(definition: Route, input: LooseInput): Promise<Answer> {
     const path = definition.path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(input.params?.[name] ?? ""));
     const url = new URL(`/api/v1${path}`, this.#options.baseUrl);
     for (const [name, value] of Object.entries(input.query ?? {})) {
@@ -117,7 +125,7 @@ export class Client {
   }
 }
 
-async function problemOf(response: Response): Promise<Problem> {
+async function problemOf(response: Answer): Promise<Problem> {
   const text = await response.text();
   try {
     return Problem.parse(JSON.parse(text));

@@ -1,5 +1,14 @@
 export * from "./apply.ts";
-export { ApiError, type CallInput, type CallOutput, Client, type ClientOptions, type StreamName, type UnaryName } from "./client.ts";
+export {
+  type Answer,
+  ApiError,
+  type CallInput,
+  type CallOutput,
+  Client,
+  type ClientOptions,
+  type StreamName,
+  type UnaryName,
+} from "./client.ts";
 export * from "./common.ts";
 export * from "./host.ts";
 export * from "./job.ts";

@@ -26,22 +26,31 @@ function fieldsOf(block: string): ServerSentEvent | undefined {
 }
 
 /** Reads events as they arrive; throws on one that is larger than 8 Mi code units. Comments (heartbeats) are dropped. */
-export async function* parseServerSentEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent, void, undefined> {
+export async function* parseServerSentEvents(
+  body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>,
+): AsyncGenerator<ServerSentEvent, void, undefined> {
   const decoder = new TextDecoder();
-  const reader = body.getReader();
   let buffered = "";
+  for await (const value of "getReader" in body ? chunksOf(body) : body) {
+    buffered += decoder.decode(value, { stream: true });
+    const blocks = buffered.split(/\r\n\r\n|\n\n|\r\r/);
+    buffered = blocks.pop() ?? "";
+    if (buffered.length > maxEventLength) throw new Error("a server-sent event is too large");
+    for (const block of blocks) {
+      const event = fieldsOf(block);
+      if (event) yield event;
+    }
+  }
+}
+
+/** Not every browser iterates over a stream by itself. */
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = body.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      buffered += decoder.decode(value, { stream: true });
-      const blocks = buffered.split(/\r\n\r\n|\n\n|\r\r/);
-      buffered = blocks.pop() ?? "";
-      if (buffered.length > maxEventLength) throw new Error("a server-sent event is too large");
-      for (const block of blocks) {
-        const event = fieldsOf(block);
-        if (event) yield event;
-      }
+      yield value;
     }
   } finally {
     await reader.cancel().catch(() => undefined);

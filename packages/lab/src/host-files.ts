@@ -35,6 +35,7 @@ export function etcFiles(lab: LabFacts, host: HostIdentity, sshd: SshdProgram): 
     { path: "libvirt/qemu.conf", text: qemuConf },
     { path: "libvirt/libvirt.conf", text: "" },
     { path: "libvirt/virtlogd.conf", text: "" },
+    ...swtpmFiles,
     ...(Object.keys(pools) as (keyof typeof pools)[]).flatMap((pool) => poolFiles(host, pool)),
     { path: "godwit-lab/sshd_config", text: sshdConfig },
     { path: "godwit-lab/services", text: servicesFile(sshd) },
@@ -114,8 +115,37 @@ const qemuConf = [
   'stdio_handler = "file"',
   "namespaces = []",
   "cgroup_controllers = []",
+  "# Its own user, tss, is not on every machine.",
+  'swtpm_user = "root"',
+  'swtpm_group = "root"',
   "",
 ].join("\n");
+
+/** Emulated TPMs get certificates from an authority of their host's own. */
+const swtpmFolder = "/var/lib/libvirt/swtpm-localca";
+const swtpmFiles: readonly EtcFile[] = [
+  {
+    path: "swtpm_setup.conf",
+    text: [
+      "create_certs_tool = /usr/bin/swtpm_localca",
+      "create_certs_tool_config = /etc/swtpm-localca.conf",
+      "create_certs_tool_options = /etc/swtpm-localca.options",
+      "active_pcr_banks = sha256",
+      "",
+    ].join("\n"),
+  },
+  {
+    path: "swtpm-localca.conf",
+    text: [
+      `statedir = ${swtpmFolder}`,
+      `signingkey = ${swtpmFolder}/signkey.pem`,
+      `issuercert = ${swtpmFolder}/issuercert.pem`,
+      `certserial = ${swtpmFolder}/certserial`,
+      "",
+    ].join("\n"),
+  },
+  { path: "swtpm-localca.options", text: "--platform-manufacturer godwit\n--platform-version 1\n--platform-model lab\n" },
+];
 
 function poolFiles(host: HostIdentity, pool: keyof typeof pools): EtcFile[] {
   // The last digits tell pools and hosts apart: a pool's UUID must be one of a kind on its host.

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { hostname } from "node:os";
+import { availableParallelism, hostname, totalmem } from "node:os";
 import { systemClock } from "@godwit/core";
 import {
   AccelerationProber,
   applyClusterFile,
+  capturesAtOnce,
   EngineError,
   type HostView,
   Inventory,
@@ -32,6 +33,8 @@ export interface ComposeOptions {
   readonly store: Store;
   readonly log: Logger;
   readonly doctor: Pick<DoctorOptions, "socket" | "stateDir">;
+  /** Captures at once; by what the machine has when absent. */
+  readonly captures?: number | undefined;
   /** Besides those of the engine; for tests. */
   readonly kinds?: readonly JobKind[];
 }
@@ -72,6 +75,7 @@ export class Composition implements AsyncDisposable {
       alerts,
       spoolDir,
       placements: placement.placements,
+      capturesAtOnce: options.captures ?? capturesAtOnce({ cores: availableParallelism(), memoryBytes: totalmem() }),
       jobs: () => this.#jobs,
     });
     this.#protection = protection;

@@ -22,6 +22,8 @@ export interface ServerConfig {
   readonly tokenFile: string;
   readonly stateDir: string;
   readonly logLevel: LogLevel;
+  /** Captures at once; by what the machine has when absent. */
+  readonly captures?: number;
 }
 
 export type Arguments = { readonly run: ServerConfig } | { readonly print: string };
@@ -34,6 +36,7 @@ Runs the Godwit server until SIGTERM or SIGINT. Jobs that it leaves go on when i
   --listen HOST:PORT    also listen on loopback TCP, with a token
   --token-file FILE     the token for --listen; made when missing (default: token in the state directory)
   --state-dir DIR       database and token (default: $XDG_STATE_HOME/godwit, root: /var/lib/godwit)
+  --captures N          captures at once, of all hosts together (default: 2 a core, 2 to 8, each 1 GiB of the machine's memory)
   --log-level LEVEL     ${logLevels.join(", ")} (default: info)
   --version, --help
 `;
@@ -43,6 +46,7 @@ const options = {
   listen: { type: "string" },
   "token-file": { type: "string" },
   "state-dir": { type: "string" },
+  captures: { type: "string" },
   "log-level": { type: "string", default: "info" },
   version: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -67,6 +71,7 @@ export function readArguments(args: readonly string[], env: NodeJS.ProcessEnv, v
       tokenFile: resolve(values["token-file"] ?? join(stateDir, "token")),
       stateDir,
       logLevel,
+      ...(values.captures === undefined ? {} : { captures: countOf(values.captures) }),
     },
   };
 }
@@ -77,6 +82,12 @@ function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ options: 
   } catch (error) {
     throw new ConfigError(`${(error as Error).message.split(/[.:] (?:To specify|Use)/)[0]} (--help lists the options)`);
   }
+}
+
+function countOf(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 1000) return count;
+  throw new ConfigError(`--captures wants a whole number from 1 to 1000, not '${text}'`);
 }
 
 /** The same as the command's. */

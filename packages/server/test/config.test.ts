@@ -34,6 +34,7 @@ test("options give paths, addresses and levels", () => {
   assert.deepEqual(config("--listen", "[::1]:0").listen, { host: "::1", port: 0 });
   assert.deepEqual(config("--listen", "localhost:9").listen, { host: "127.0.0.1", port: 9 });
   assert.equal(config().listen, undefined);
+  assert.equal(config("--captures", "3").captures, 3);
   assert.deepEqual(readArguments(["--version"], {}, "1.2.3"), { print: "1.2.3\n" });
 });
 
@@ -41,6 +42,7 @@ test("what is wrong is one line with the way out", () => {
   assert.throws(() => config("--nope"), refused(/--nope.*--help/));
   assert.throws(() => config("--log-level", "loud"), refused(/must be one of debug, info, warn, error/));
   assert.throws(() => config("--listen", "8080"), refused(/HOST:PORT/));
+  for (const captures of ["0", "1.5", "many"]) assert.throws(() => config("--captures", captures), refused(/from 1 to 1000/));
   assert.throws(() => config("--listen", "127.0.0.1:70000"), refused(/HOST:PORT/));
   assert.throws(() => config("--token-file", "x"), refused(/only for --listen/));
   for (const open of ["0.0.0.0:80", "192.0.2.1:80", "[::]:80", "[::ffff:192.0.2.1]:80", "example.com:80"]) {

@@ -86,6 +86,7 @@ test("worker threads give the same tree as none", async () => {
   const alone = await vault.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
   const threaded = await Vault.open(store, secret, { signal, tuning: { ...tuning, threads: 2 } });
   content.set(noise(40_000, 8), 100_000);
+  prepareThreads();
   const second = await threaded.put({ name: "web1", disks: [{ name: "vda", source: new MemoryDisk(content) }] }, { signal });
   const target = new MemoryDisk(content.length);
   await threaded.restore(second, "vda", target, { signal, blank: true });
@@ -106,6 +107,31 @@ test("threads that were prepared serve the next put, and keep no process alive w
   const target = new MemoryDisk(content.length);
   await vault.restore(point, "vda", target, { signal });
   assert.deepEqual(target.content, content);
+});
+
+test("little is stored without threads, much with threads that take over from the first bytes on", async () => {
+  const { vault } = await newVault({ tuning: { ...tuning, threads: 2, packBytes: 1 << 20 } });
+  const threads = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "MessagePort").length;
+  const before = threads();
+  for (const [mib, expected] of [
+    [1, 0],
+    [9, 2],
+  ] as const) {
+    const content = noise(mib << 20, mib);
+    const source = new MemoryDisk(content);
+    let most = 0;
+    const watched = Object.assign(Object.create(source) as MemoryDisk, {
+      read: async (...args: Parameters<MemoryDisk["read"]>) => {
+        most = Math.max(most, threads() - before);
+        await source.read(...args);
+      },
+    });
+    const point = await vault.put({ name: `web${mib}`, disks: [{ name: "vda", source: watched }] }, { signal });
+    assert.equal(most, expected);
+    const target = new MemoryDisk(content.length);
+    await vault.restore(point, "vda", target, { signal });
+    assert.deepEqual(target.content, content);
+  }
 });
 
 test("chunks of a run that are not new in the middle of it do not hide their neighbours", async () => {

@@ -1,4 +1,5 @@
 import type { BlockSource, Extent } from "@godwit/core";
+import { EngineError } from "../model/errors.ts";
 
 interface Cancellable {
   readonly signal: AbortSignal;
@@ -8,6 +9,8 @@ interface Cancellable {
 export interface BackupDisk {
   readonly target: string;
   readonly capacityBytes: number;
+  /** What of it takes room on its storage, as far as the hypervisor knows. */
+  readonly allocatedBytes?: number | undefined;
   readonly format?: string | undefined;
   readonly path?: string | undefined;
   /** Why the hypervisor cannot tell what was written to it; absent: it can. */
@@ -133,12 +136,21 @@ export interface MachineState {
   /** The hypervisor's own description. */
   readonly definition: string;
   readonly files: readonly { readonly name: string; readonly data: Uint8Array }[];
+  /** What belongs to the machine and is not among them, with the reason. */
+  readonly leftOut?: readonly string[];
 }
 
 /** A guest's writes since it started: how many, and how long they took together. */
 export interface WriteStats {
   readonly requests: number;
   readonly totalMs: number;
+}
+
+/** The hypervisor did not come to it: something else holds the VM there for long, but not for ever. */
+export class VmBusyError extends EngineError {
+  constructor(what: string, options: ErrorOptions) {
+    super("hypervisor", `${what}: the hypervisor is busy with the VM`, {}, options);
+  }
 }
 
 /** Thrown by `begin` when the base checkpoint cannot be used: its list of changes is gone or may have gaps. */
@@ -165,9 +177,14 @@ export interface HostBackup {
   writeStats(vmId: string, options: Cancellable): Promise<WriteStats | undefined>;
   /**
    * Takes away what `begin` made on the host: freeze, job, export, scratch files; with `forget` the checkpoint, too,
-   * whose changes then count to the checkpoint before it. Safe to repeat, also when nothing was begun or the VM is gone.
+   * whose changes then count to the checkpoint before it; else with the checkpoint `before` it, as `deleteCheckpoint` would.
+   * Safe to repeat, also when nothing was begun or the VM is gone.
    */
-  end(vmId: string, place: MomentPlace, options: Cancellable & { readonly forget: boolean }): Promise<void>;
+  end(
+    vmId: string,
+    place: MomentPlace,
+    options: Cancellable & { readonly forget: boolean; readonly before?: string | undefined },
+  ): Promise<void>;
   /** Makes the hypervisor know a checkpoint again; false when the disks no longer hold what it needs. */
   restoreCheckpoint(vmId: string, xml: string, options: Cancellable): Promise<boolean>;
   /**

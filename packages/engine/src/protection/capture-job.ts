@@ -3,7 +3,16 @@ import { type Point, prepareThreads, type Vault } from "@godwit/vault";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
-import { BaseLostError, type BackupFacts, type HostBackup, type MomentPlace, RouteLostError, type WriteStats } from "../ports/backup.ts";
+import {
+  BaseLostError,
+  type BackupFacts,
+  type HostBackup,
+  type MomentPlace,
+  RouteLostError,
+  VmBusyError,
+  type WriteStats,
+} from "../ports/backup.ts";
+import { serverSlot } from "./at-once.ts";
 import { type Begun, captureDone, type Read } from "./capture-done.ts";
 import { checkText, compareWithLast } from "./check.ts";
 import { heal } from "./heal.ts";
@@ -16,6 +25,7 @@ import {
   levels,
   planCapture,
   type PlanInput,
+  readsMuch,
   scratchNeeded,
   scratchStartBytes,
   type Verdict,
@@ -29,6 +39,10 @@ import type { TrafficMeter } from "./traffic.ts";
 import { guard, needStillOff, Parked } from "./watch.ts";
 
 type Context = JobContext<CaptureInput>;
+
+/** How often it is tried again when the hypervisor was busy with the VM, which each time took half a minute to say so. */
+const busyTries = 3;
+const busyPauseMs = 5000;
 
 /** A point that is in the vault, and what is left to do about it. */
 interface Kept {
@@ -54,19 +68,19 @@ interface Attempt {
  * away what that one left, and takes a new moment. What the vault got is never sent again.
  */
 export function captureJob(captures: Captures): JobKind<CaptureInput> {
-  const { hosts, perHost } = captures.options;
+  const { hosts, perHost, atOnce } = captures.options;
   return {
     kind: "vm.capture",
     title: ({ vm, vault }) => `capture ${vm} into ${vault}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: ({ vmId }) => slots(hosts, vmId, perHost),
+    slots: ({ vmId }) => [...hostSlot(hosts, vmId, perHost), serverSlot(atOnce)],
     run: (context) => new Run(captures, context).run(),
   };
 }
 
-/** A VM that nobody sees, as right after the server's start, takes no place; the job itself says what is the matter. */
-function slots(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
+/** A VM that nobody sees, as right after the server's start, takes no place there; the job itself says what is the matter. */
+function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
   try {
     const { hostId, host } = hosts.vm(vmId);
     return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: () => Promise.resolve(perHost) }];
@@ -95,13 +109,23 @@ class Run {
     const kept = this.#recorded("point") as Kept | undefined;
     if (kept) return await this.#finish(kept);
     await this.#undoEarlier();
-    this.#context.signal.throwIfAborted();
-    try {
-      return await this.#capture();
-    } catch (error) {
-      if (!(error instanceof Parked)) throw error;
-      return await this.#park(error);
+    for (let busy = 1; ; busy += 1) {
+      this.#context.signal.throwIfAborted();
+      try {
+        return await this.#capture();
+      } catch (error) {
+        if (error instanceof Parked) return await this.#park(error);
+        if (!(error instanceof VmBusyError) || busy > busyTries) throw error;
+        await this.#waitForVm(error);
+      }
     }
+  }
+
+  /** Nothing of the attempt is left, and no guest is frozen meanwhile. */
+  async #waitForVm(error: VmBusyError): Promise<void> {
+    const text = `${describeError(error)}; another try in ${busyPauseMs / 1000} s`;
+    await this.#context.reason({ code: "vm-busy", text });
+    await this.#captures.options.clock.sleep(busyPauseMs, { signal: this.#context.signal });
   }
 
   async #capture(): Promise<CaptureResult> {
@@ -116,8 +140,6 @@ class Run {
     const asking = backup.facts(vm.id, { signal });
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
-    // Started now, they are there when the reading begins.
-    prepareThreads();
     const known = await this.#captures.known(vault, this.#input, { signal });
     const healed = await heal(backup, { ...known, vmId: vm.id, vaultId, hostId: vm.hostId, asking }, this.#context);
     const planned: PlanInput = {
@@ -187,6 +209,8 @@ class Run {
     const { facts, base } = planned;
     const context = this.#context;
     const place = this.#newPlace(vm);
+    // Started now, they are there when the reading begins; for little they are not worth it.
+    if (readsMuch(planned, plan)) prepareThreads();
     await Promise.all([context.note("moment", place), context.note("plan", plan)]);
     const freeze = facts.state === "running" && facts.agent === "connected";
     const request = { ...place, disks: plan.disks, base: plan.checkpoint, freeze, scratchBytes: scratchNeeded(facts, base), route, facts };
@@ -255,13 +279,25 @@ class Run {
     await using following = await pacing({ signal: watch.signal, clock: options.clock, pace, stats });
     const disks = await opened;
     const machine = await describing;
+    const { leftOut = [] } = machine;
+    await Promise.all(leftOut.map((text) => this.#context.reason({ code: "left-out", text })));
     const checkpoint = begun.moment.checkpointXml;
     const files = checkpoint === undefined ? machine.files : [...machine.files, { name: CHECKPOINT_FILE, data: Buffer.from(checkpoint) }];
-    const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), `read ${begun.route.reason.text}`];
+    const reasons = [...begun.plan.disks.map(({ reason }) => reason.text), ...leftOut, `read ${begun.route.reason.text}`];
     const both = together(this.#captures.sharedPace(this.#input), pace);
     const stored = await readInto(
       vault,
-      { name: vm, moment: begun.moment, disks, base, verdict, reasons, pace: both, check, machine: { ...machine, files } },
+      {
+        name: vm,
+        moment: begun.moment,
+        disks,
+        base,
+        verdict,
+        reasons,
+        pace: both,
+        check,
+        machine: { definition: machine.definition, files },
+      },
       {
         signal: watch.signal,
         progress: (progress) => this.#context.progress(progress),
@@ -297,10 +333,10 @@ class Run {
     if (tracking) await this.#captures.track(tracking);
     try {
       const vm = this.#captures.place(this.#input.vmId);
-      await this.#captures.backup(place.hostId).end(vm.id, place, { signal: stopping, forget: false });
-      if (before !== undefined && before !== tracking?.checkpoint) {
-        await this.#captures.backup(vm.hostId).deleteCheckpoint(vm.id, before, { signal: stopping });
-      }
+      const useless = before === tracking?.checkpoint ? undefined : before;
+      const here = vm.hostId === place.hostId;
+      await this.#captures.backup(place.hostId).end(vm.id, place, { signal: stopping, forget: false, before: here ? useless : undefined });
+      if (useless !== undefined && !here) await this.#captures.backup(vm.hostId).deleteCheckpoint(vm.id, useless, { signal: stopping });
     } catch (error) {
       stopping.throwIfAborted();
       await this.#context.reason({

@@ -1,3 +1,4 @@
+export { capturesAtOnce, type ServerMachine } from "./at-once.ts";
 export { captureJob } from "./capture-job.ts";
 export type {
   CapturedDisk,

@@ -47,6 +47,18 @@ function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput
   return say("incremental", "tracked", `only what changed since ${base.time} is read`);
 }
 
+/** What is worth threads of its own. */
+export const muchBytes = 16 << 20;
+
+/** Whole disks; of lists of changes, what changed between the last points tells. */
+export function readsMuch({ facts, base, check }: PlanInput, { disks }: CapturePlan): boolean {
+  const whole = disks.filter(({ mode }) => mode !== "incremental" || check === true);
+  const bytes = facts.disks
+    .filter(({ target }) => whole.some((disk) => disk.target === target))
+    .reduce((sum, { capacityBytes, allocatedBytes = capacityBytes }) => sum + Math.min(capacityBytes, allocatedBytes), 0);
+  return Math.max(bytes, base?.parent === undefined ? 0 : (base.figures["readBytes"] ?? 0)) > muchBytes;
+}
+
 /** After the hypervisor refused the list of changes: the same, without it. */
 export function withoutTracking(input: PlanInput, lost: string): CapturePlan {
   return planCapture({ facts: input.facts, base: input.base, lost });

@@ -1,10 +1,10 @@
 import type { BlockSource, Extent } from "@godwit/core";
-import type { Point, PutDisk, Vault } from "@godwit/vault";
+import { type Point, prepareThreads, type PutDisk, type Vault } from "@godwit/vault";
 import type { JobProgress } from "../jobs/job.ts";
 import type { MachineState, Moment } from "../ports/backup.ts";
 import type { Pace } from "./pace.ts";
 import type { ChangeLists } from "./check.ts";
-import type { Verdict } from "./plan.ts";
+import { muchBytes, type Verdict } from "./plan.ts";
 
 export interface Reading {
   /** The VM's name. */
@@ -66,7 +66,11 @@ export async function readInto(vault: Vault, reading: Reading, options: ReadingO
     const source = reading.disks.sources[at]!;
     const changed = disk.changed?.(source, { signal });
     if (check) lists.set(disk.target, changed && (await Array.fromAsync(changed)));
-    disks.push({ name: disk.target, source: paced(source, disk.target, { pace, counts }), ...(changed && !check && { changed }) });
+    disks.push({
+      name: disk.target,
+      source: paced(source, disk.target, { pace, counts }),
+      ...(changed && !check && { changed: announced(changed) }),
+    });
   }
   const total = disks.reduce((sum, { source }) => sum + source.size, 0);
   const before = new Map(disks.map(({ name: disk }, at) => [disk, disks.slice(0, at).reduce((sum, { source }) => sum + source.size, 0)]));
@@ -82,6 +86,17 @@ export async function readInto(vault: Vault, reading: Reading, options: ReadingO
     },
   );
   return { point, readBytes: counts, lists };
+}
+
+/** The same list; when it says that much will be read, threads are started before the first of it comes. */
+async function* announced(changed: AsyncIterable<Extent>): AsyncGenerator<Extent> {
+  let bytes = 0;
+  for await (const extent of changed) {
+    const before = bytes;
+    if (extent.kind === "data") bytes += extent.length;
+    if (before <= muchBytes && bytes > muchBytes) prepareThreads();
+    yield extent;
+  }
 }
 
 /** The same source, read no faster than allowed; what is read of it is counted. */

@@ -46,6 +46,8 @@ export interface CapturesOptions {
   readonly bandwidth?: (groupId: string) => Promise<number | undefined>;
   /** Captures of one host at the same time. */
   readonly perHost?: number;
+  /** Captures at the same time, whatever their hosts: each needs memory of the server's. */
+  readonly atOnce?: number;
   readonly clock?: Clock;
 }
 
@@ -70,11 +72,16 @@ export interface Known {
 
 /** What captures share: hosts, vaults, and the registry of checkpoints. */
 export class Captures {
-  readonly options: CapturesOptions & { readonly clock: Clock; readonly perHost: number; readonly traffic: BackupTraffic };
+  readonly options: CapturesOptions & {
+    readonly clock: Clock;
+    readonly perHost: number;
+    readonly atOnce: number;
+    readonly traffic: BackupTraffic;
+  };
   readonly #shared = new Map<string, SharedPace>();
 
   constructor(options: CapturesOptions) {
-    this.options = { clock: systemClock, perHost: 2, traffic: sshOnly, ...options };
+    this.options = { clock: systemClock, perHost: 2, atOnce: 8, traffic: sshOnly, ...options };
   }
 
   /** Names become ids; the input of a job `vm.capture`. Throws `not-found` or `ambiguous`. */

@@ -1,5 +1,5 @@
 import { describeError, Semaphore } from "@godwit/core";
-import type { Point, Vault } from "@godwit/vault";
+import { type Point, prepareThreads, type Vault } from "@godwit/vault";
 import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { Reason } from "../model/reason.ts";
@@ -62,6 +62,8 @@ class Run {
     const routing = traffic.routes(hostId, (options) => captures.backup(hostId).tls(options), { signal });
     routing.catch(() => undefined);
     const meter = traffic.meter(hostId, { signal });
+    // Started now, they are there when the writing begins.
+    prepareThreads();
     await using opened = await this.#recoveries.openVault(this.#input, { signal });
     const { vault } = opened;
     const point = await vault.point(this.#input.pointId, { signal });

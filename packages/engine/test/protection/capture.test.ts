@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { systemClock } from "@godwit/core";
 import { LocalStore, Vault } from "@godwit/vault";
 import {
@@ -17,6 +18,7 @@ import {
   sshOnly,
   type TrackingRecord,
   type UsableRoute,
+  VmBusyError,
   type VmView,
   type WaitingMove,
 } from "../../src/index.ts";
@@ -317,6 +319,35 @@ describe("a capture", () => {
     const job = await world.run();
     assert.deepEqual([job.state, job.error?.kind], ["failed", "conflict"]);
     assert.equal((await world.vault.points({ signal })).points.length, 0);
+    await world.verify();
+  });
+
+  it("tries again when the hypervisor was busy with the VM, not for ever, and leaves nothing meanwhile", async () => {
+    const world = await World.make();
+    world.guest.failBegin = new VmBusyError("taking the moment", {});
+    const begun = world.run();
+    await setTimeout(2000);
+    assert.deepEqual([world.guest.frozen, world.guest.exported], [false, undefined]);
+    world.guest.failBegin = undefined;
+    const job = await begun;
+    assert.equal(job.state, "done");
+    assert.deepEqual(
+      job.reasons.filter(({ code }) => code === "vm-busy").map(({ text }) => text),
+      ["taking the moment: the hypervisor is busy with the VM; another try in 5 s"],
+    );
+    await world.verify();
+  });
+
+  it("says what of the machine no point holds", async () => {
+    const world = await World.make();
+    const backup = world.guest.backup.bind(world.guest);
+    const text = "its TPM is the host's own: what that keeps is in no recovery point";
+    const machine = { definition: "<domain><uuid>v1</uuid></domain>", files: [], leftOut: [text] };
+    world.guest.backup = () => ({ ...backup(), machine: async () => machine });
+    const job = await world.run();
+    assert.ok(job.reasons.some((reason) => reason.code === "left-out" && reason.text === text));
+    const { points } = await world.vault.points({ signal });
+    assert.ok(points[0]?.reasons.includes(text));
     await world.verify();
   });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Point } from "@godwit/vault";
 import { type BackupDisk, type BackupFacts, judgeConsistency, planCapture, type PlanInput } from "../../src/index.ts";
+import { readsMuch } from "../../src/protection/plan.ts";
 
 const facts = (...disks: BackupDisk[]): BackupFacts => ({
   vmId: "v1",
@@ -45,6 +46,18 @@ const golden: readonly (readonly [string, PlanInput, string, string])[] = [
 ];
 
 describe("the plan of a capture", () => {
+  it("knows whether much will be read: what whole disks take on their storage, or what changed the last time", () => {
+    const disk = { ...vda, capacityBytes: 1 << 30 };
+    const much = (input: PlanInput): boolean => readsMuch(input, planCapture(input));
+    assert.equal(much({ facts: facts(disk) }), true);
+    assert.equal(much({ facts: facts({ ...disk, allocatedBytes: 1 << 20 }) }), false);
+    const tracked = { ...base, disks: [{ name: "vda", size: 1 << 30 }] } as unknown as Point;
+    const after = (readBytes: number): Point => ({ ...tracked, parent: "p0", figures: { readBytes } });
+    assert.equal(much({ facts: facts(disk), base: after(1 << 20), checkpoint: "c1" }), false);
+    assert.equal(much({ facts: facts(disk), base: after(1 << 28), checkpoint: "c1" }), true);
+    assert.equal(much({ facts: facts(disk), base: after(1 << 20), checkpoint: "c1", check: true }), true);
+  });
+
   for (const [name, input, mode, text] of golden) {
     it(`says how and why: ${name}`, () => {
       const [disk] = planCapture(input).disks;

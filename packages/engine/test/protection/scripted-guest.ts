@@ -102,10 +102,11 @@ export class ScriptedGuest {
       tls: async () => ({ missing: "scripted" }),
       scratchLeft: async () => this.scratch,
       writeStats: async () => ({ requests: 100, totalMs: 50 }),
-      end: async (_, { moment, checkpoint }, { forget }) => {
+      end: async (_, { moment, checkpoint }, { forget, before }) => {
         this.frozen = false;
         if (this.exported === moment) this.exported = undefined;
         if (forget) this.#delete(checkpoint);
+        else if (before !== undefined) this.#delete(before);
       },
       restoreCheckpoint: async (_, xml) => {
         const name = /<name>(.*)<\/name>/.exec(xml)?.[1] ?? "";

@@ -34,6 +34,8 @@ export interface GuestOptions {
   readonly extraDisks?: readonly ExtraDisk[];
   /** Default 1. */
   readonly nics?: number;
+  /** An emulated TPM. Default false. */
+  readonly tpm?: boolean;
   /** Whether it writes records to its data disk. Default true. */
   readonly workload?: boolean;
   /** At most; an emulated guest on a busy machine writes fewer. Default 10. */
@@ -94,6 +96,7 @@ export function guestRecord(options: GuestOptions): GuestRecord {
     vcpus: options.vcpus ?? 1,
     disks: guestDisks(options, diskMiB),
     nics: options.nics ?? 1,
+    ...(options.tpm === true && { tpm: true }),
     records: (options.workload ?? true) ? { slots, perSecond: options.recordsPerSecond ?? 10 } : undefined,
     dirtyMiBPerSecond,
     dirtyGrain: options.dirtyMemory?.bytesAtATime ?? 1 << 20,

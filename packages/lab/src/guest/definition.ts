@@ -21,6 +21,8 @@ export interface GuestRecord {
   readonly vcpus: number;
   readonly disks: readonly GuestDisk[];
   readonly nics: number;
+  /** An emulated TPM, whose state its host keeps. */
+  readonly tpm?: boolean | undefined;
   readonly records: { readonly slots: number; readonly perSecond: number } | undefined;
   readonly dirtyMiBPerSecond: number;
   /** Bytes that are written at a time. */
@@ -64,6 +66,7 @@ export function domainXml(guest: GuestRecord): string {
     `    <channel type='file'><source path='${acksPath(guest.name)}' append='on'/><target type='virtio' name='${recordsPort}'/></channel>`,
     "    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
     "    <memballoon model='virtio'/>",
+    ...(guest.tpm === true ? ["    <tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>"] : []),
     "  </devices>",
     ...oddMemory(guest),
     "</domain>",

@@ -25,7 +25,8 @@ export interface GroupsPart {
 }
 
 /** Protection groups: their schedules, and the retention of what they capture. */
-export function groupsPart({ store, inventory, log, alerts, placements, jobs }: ProtectionNeeds, vaults: Vaults): GroupsPart {
+export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
+  const { store, inventory, log, alerts, placements, jobs, capturesAtOnce } = needs;
   const groups = new ProtectionGroups({
     groups: store.groups,
     members: store.groupMembers,
@@ -35,6 +36,7 @@ export function groupsPart({ store, inventory, log, alerts, placements, jobs }: 
     clock: systemClock,
     log,
     alerts,
+    atOnce: capturesAtOnce,
     tags: async () => taggerOf(await placements.settings()),
     retain: async (group, { vmId, vm, runs }) => {
       const { vaultId } = group;

@@ -44,6 +44,8 @@ export interface ProtectionNeeds {
   /** A folder that only the server can read. */
   readonly spoolDir: string;
   readonly placements: Pick<Placements, "settings">;
+  /** Captures at once. */
+  readonly capturesAtOnce: number;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
 }
@@ -59,6 +61,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     vaults,
     tracking: store.tracking,
     open: libvirtBackup,
+    atOnce: needs.capturesAtOnce,
     traffic,
     moveWaiting: (vmId) => {
       const waiting = jobs()

@@ -54,6 +54,9 @@ export interface PutOptions {
   readonly beforeCommit?: () => Promise<void>;
 }
 
+/** What a put reads before it starts threads. */
+const aloneBytes = 4 << 20;
+
 /**
  * Stores a recovery point. It is listed only when everything it needs is durable; interrupted at any
  * moment, the next put of that name sends nothing again that a pack already holds.
@@ -65,7 +68,7 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
   const session = new WriteSession(parts, signal);
   const onPack = session.takePack.bind(session);
   try {
-    await using pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, onPack });
+    await using pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, aloneBytes, onPack });
     const { adoptedPacks } = await session.start(request.name);
     const marks = parts.index.condemned.marks.map(({ id }) => id);
     pool.begin(session.batch);

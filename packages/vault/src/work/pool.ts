@@ -3,7 +3,7 @@ import { VaultError } from "../errors.ts";
 import type { RecordPlace } from "../format/objects.ts";
 import { Labour } from "./labour.ts";
 import type { CarryOrder, FilePlace, LostChunk, Order, PackSource, Report, Room, WorkerSetup } from "./protocol.ts";
-import { takeThread } from "./threads.ts";
+import { preparedThreads, takeThread } from "./threads.ts";
 
 export interface SealedPack {
   readonly name: string;
@@ -41,30 +41,65 @@ interface Hand {
   readonly waiting: Map<number, { resolve: (report: Report) => void; reject: (error: Error) => void }>;
 }
 
+export interface WorkPoolOptions {
+  /** Without any the work is done by the calling one: slower, and enough for little. */
+  readonly threads: number;
+  /**
+   * The calling thread names and stores so many bytes before threads are started, unless some were prepared: a thread costs
+   * more time and memory than little work is worth.
+   */
+  readonly aloneBytes?: number;
+  /** Takes the packs that `store` fills; its rejection breaks the pool. */
+  readonly onPack?: (pack: SealedPack) => Promise<void>;
+}
+
 /**
  * A few worker threads. The main thread reads and writes; they name, compress, seal and open. Calls
  * resolve in any order; after an error of a thread every call rejects with it.
  */
 export class WorkPool implements AsyncDisposable {
-  readonly #hands: Hand[];
+  readonly #setup: WorkerSetup;
+  /** Those that are given work. */
+  #hands: Hand[];
+  /** Who worked alone at first, and may still have a pack to hand over. */
+  #first: Hand | undefined;
+  readonly #threads: number;
+  #aloneBytes: number;
+  #batch: string | undefined;
   readonly #onPack: ((pack: SealedPack) => Promise<void>) | undefined;
   #next = 0;
   #broken: Error | undefined;
   #closed = false;
 
-  /**
-   * `onPack` takes the packs that `store` fills; its rejection breaks the pool. Without threads the work is
-   * done by the calling one: slower, and enough for little.
-   */
-  constructor(setup: WorkerSetup, options: { readonly threads: number; readonly onPack?: (pack: SealedPack) => Promise<void> }) {
-    this.#onPack = options.onPack;
-    this.#hands = Array.from({ length: Math.max(1, options.threads) }, () =>
-      options.threads > 0 ? this.#startThread(setup) : this.#startInline(setup),
-    );
+  constructor(setup: WorkerSetup, { threads, aloneBytes = 0, onPack }: WorkPoolOptions) {
+    this.#setup = setup;
+    this.#onPack = onPack;
+    this.#threads = threads;
+    this.#aloneBytes = preparedThreads() > 0 ? 0 : aloneBytes;
+    const alone = threads === 0 || this.#aloneBytes > 0;
+    this.#hands = alone ? [this.#startInline(setup)] : this.#startThreads();
   }
 
   get threads(): number {
     return this.#hands.length;
+  }
+
+  #startThreads(): Hand[] {
+    return Array.from({ length: this.#threads }, () => this.#startThread(this.#setup));
+  }
+
+  /** Counts what is to be done, and has threads do it once it is much. */
+  #count(bytes: number): void {
+    if (this.#threads === 0 || this.#aloneBytes <= 0) return;
+    this.#aloneBytes -= bytes;
+    if (this.#aloneBytes > 0) return;
+    [this.#first] = this.#hands;
+    this.#hands = this.#startThreads();
+    if (this.#batch !== undefined) this.begin(this.#batch);
+  }
+
+  get #all(): readonly Hand[] {
+    return this.#first ? [this.#first, ...this.#hands] : this.#hands;
   }
 
   #startThread(setup: WorkerSetup): Hand {
@@ -92,6 +127,7 @@ export class WorkPool implements AsyncDisposable {
    * be read throws with Node's `code`.
    */
   async hash(memory: SharedArrayBuffer, length: number, { base, from, keep }: HashOptions): Promise<HashedRun> {
+    this.#count(length);
     const hand = this.#idlest();
     const id = this.#id();
     const what = { ...(base ? { base } : {}), ...(from ? { from } : {}) };
@@ -138,18 +174,19 @@ export class WorkPool implements AsyncDisposable {
 
   /** What is stored from now on belongs to this batch. */
   begin(batch: string): void {
-    for (const { send } of this.#hands) send({ type: "batch", batch });
+    this.#batch = batch;
+    for (const { send } of this.#all) send({ type: "batch", batch });
   }
 
   /** Resolves when every pack so far has been handed over. */
   async flush(): Promise<void> {
-    await Promise.all(this.#hands.map((hand) => this.#call(hand, { type: "flush", id: this.#id() })));
+    await Promise.all(this.#all.map((hand) => this.#call(hand, { type: "flush", id: this.#id() })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#break(new Error("the vault's worker threads were stopped"));
-    await Promise.all(this.#hands.map(({ stop }) => stop()));
+    await Promise.all(this.#all.map(({ stop }) => stop()));
   }
 
   #id(): number {
@@ -192,7 +229,7 @@ export class WorkPool implements AsyncDisposable {
 
   #break(error: Error): void {
     this.#broken ??= error;
-    for (const { waiting } of this.#hands) {
+    for (const { waiting } of this.#all) {
       for (const { reject } of waiting.values()) reject(this.#broken);
       waiting.clear();
     }

@@ -22,6 +22,11 @@ export function prepareThreads(count: number = defaultTuning.threads): void {
   }
 }
 
+/** Threads that were prepared, and that nobody has taken yet. */
+export function preparedThreads(): number {
+  return ready.length;
+}
+
 /** A thread that was prepared, or else a new one. */
 export function takeThread(): Worker {
   const thread = ready.shift() ?? startThread();

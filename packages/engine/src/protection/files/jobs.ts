@@ -6,6 +6,7 @@ import type { JobContext, JobKind } from "../../jobs/job.ts";
 import { EngineError } from "../../model/errors.ts";
 import type { ArchiveEnd, HostGuestFiles } from "../../ports/guest-files.ts";
 import type { VmView } from "../../model/vm.ts";
+import { serverSlot } from "../at-once.ts";
 import type { Captures } from "../service.ts";
 import {
   ARCHIVE_DISK,
@@ -29,7 +30,7 @@ export function filesCaptureJob(files: GuestFiles): JobKind<FilesCaptureInput> {
     title: ({ vm, set, vault }) => `capture the files ${set} of ${vm} into ${vault}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: () => [],
+    slots: () => [serverSlot(files.options.captures.options.atOnce)],
     run: (context) => capture(files, context),
   };
 }

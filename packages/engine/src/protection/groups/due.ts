@@ -46,11 +46,13 @@ interface Due {
 const minuteMs = 60_000;
 
 /**
- * Which captures start now. Longest without a point first; limits count what runs already. Pure: the same
- * facts give the same plan, and a plan that was carried out gives no further start.
+ * Which captures start now. Longest without a point first; limits count what runs already, and `atOnce` is that of the
+ * server: who would only queue there keeps no move of his VM waiting. Pure: the same facts give the same plan, and a plan
+ * that was carried out gives no further start.
  */
-export function planRuns(members: readonly DueMember[], now: number): RunPlan {
-  const taken = new Places(members.filter(({ record }) => record.jobId !== undefined));
+export function planRuns(members: readonly DueMember[], now: number, atOnce: number = Infinity): RunPlan {
+  const running = members.filter(({ record }) => record.jobId !== undefined);
+  const taken = new Places(running, atOnce);
   const due: Due[] = [];
   const wakes: number[] = [];
   const waits: Wait[] = [];
@@ -144,12 +146,16 @@ function whyNot({ group, host, reachable }: DueMember, now: number): Reason | un
 /** What is taken of the limits, by group. */
 class Places {
   readonly #counts = new Map<string, number>();
+  readonly #atOnce: number;
+  #all = 0;
 
-  constructor(running: readonly DueMember[]) {
+  constructor(running: readonly DueMember[], atOnce: number) {
+    this.#atOnce = atOnce;
     for (const member of running) this.take(member);
   }
 
   take(member: DueMember): void {
+    this.#all += 1;
     for (const { key } of placesOf(member)) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
   }
 
@@ -158,7 +164,11 @@ class Places {
       if (limit !== undefined && (this.#counts.get(key) ?? 0) >= limit)
         return { code: "limit", text: `${limit} at once ${label} is the limit of ${member.group.name}` };
     }
-    return undefined;
+    if (this.#all < this.#atOnce) return undefined;
+    return {
+      code: "server-limit",
+      text: `${this.#all} captures run, and this server runs ${this.#atOnce} at once (godwit server --captures)`,
+    };
   }
 }
 

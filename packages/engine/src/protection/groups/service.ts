@@ -44,6 +44,8 @@ export interface ProtectionGroupsOptions {
   readonly vaults: GroupVaults;
   readonly clock: Clock;
   readonly log: GroupLog;
+  /** Captures that the server runs at once; as many as the groups allow when absent. */
+  readonly atOnce?: number | undefined;
   /** The tags of VMs as they are now. */
   readonly tags?: () => Promise<(vm: VmView) => readonly string[]>;
   readonly alerts?: Pick<Alerts, "look">;
@@ -205,7 +207,7 @@ export class ProtectionGroups {
   /** One look: settles what ended, takes members in and out, and starts what is due. Gives when to look again. */
   async look(): Promise<number | undefined> {
     const members = await this.#settled(await this.#members());
-    const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now());
+    const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now(), this.#options.atOnce);
     this.#waits = waits;
     for (const { member, dueAt, attempt, check } of starts) {
       const { group, record } = member;

@@ -60,7 +60,7 @@ test("a Windows guest: UEFI with NVRAM, TPM, passed-through devices, volumes and
     nvram: "/var/lib/libvirt/qemu/nvram/win-dc_VARS.fd",
     nvramTemplate: "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
   });
-  assert.deepEqual(vm.tpms, [{ model: "tpm-crb", backend: "emulator", persistent: false }]);
+  assert.deepEqual(vm.tpms, [{ model: "tpm-crb", backend: "emulator", persistent: false, secret: undefined }]);
   assert.deepEqual(
     vm.hostDevices.map((device) => [device.text, device.managed]),
     [
@@ -140,6 +140,7 @@ test("capabilities of domains, and a baseline", () => {
   const caps = parseDomainCapabilities(fixture("domain-capabilities.xml"));
   assert.deepEqual([caps.domainType, caps.machine, caps.maximumVcpus, caps.backup], ["qemu", "pc-i440fx-7.2", 255, true]);
   assert.deepEqual(caps.cpuModes, ["maximum", "host-model", "custom"]);
+  assert.deepEqual(caps.tpmBackends, ["passthrough"]);
   assert.deepEqual([caps.hostModel?.model, caps.hostModel?.features.length], ["EPYC", 28]);
   assert.ok(caps.usableModels.includes("qemu64") && !caps.usableModels.includes("phenom"));
   const cpu = parseCpu(

@@ -94,6 +94,17 @@ describe("what runs now", () => {
     );
   });
 
+  test("the server's own limit holds for all groups together, and says so", () => {
+    const other = { id: "g2", name: "silver" };
+    const members = [member("a", { jobId: "j1" }), member("b"), member("c", {}, other, "bravo"), member("d", {}, other, "charlie")];
+    const plan = planRuns(members, now, 2);
+    assert.equal(plan.starts.length, 1);
+    assert.deepEqual(
+      plan.waits.map(({ reason }) => reason.text),
+      Array.from({ length: 2 }, () => "2 captures run, and this server runs 2 at once (godwit server --captures)"),
+    );
+  });
+
   test("who has gone longest without a point comes first, and who never had one before all", () => {
     const members = [
       member("fresh", { dueAt: lastHour - hour, lastSuccessAt: iso(now - hour) }),

@@ -26,11 +26,12 @@ for folder in /var/lib/libvirt/qemu/domain-* "$@"; do
   rm -f "$folder/godwit-$moment.sock" "$folder/godwit-$moment-"*.scratch
 done`;
 
+/** `drop`: a checkpoint that goes with it. */
 export async function endMoment(
   capturing: Capturing,
   vmId: string,
   place: MomentPlace,
-  forget: boolean,
+  drop: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const { host, shell, clock } = capturing;
@@ -44,7 +45,7 @@ export async function endMoment(
     ]);
     if (timer) await thaw({ connection, dom, shell, clock, vmId, moment: place.moment });
     if (moment === place.moment) await abortExport(connection, dom, signal);
-    const dropping = forget ? dropCheckpoint(connection, dom, place.checkpoint, signal) : undefined;
+    const dropping = drop === undefined ? undefined : dropCheckpoint(connection, dom, drop, signal);
     await Promise.all([dropping, removeFiles(shell, place, folders, signal)]);
     return;
   }

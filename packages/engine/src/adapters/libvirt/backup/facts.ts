@@ -13,39 +13,44 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
 import { operationName } from "../migration/stats.ts";
 import { describeSource, type DiskXml, parseDomain } from "../xml/index.ts";
+import { type HostLook, lookAtHost, type Rooms } from "./rooms.ts";
 
 /** Every name that a capture leaves on a host begins with it, so that leftovers are known as ours. */
 export const MARK = "godwit-";
 
-/** Paths come one a line: the version of each qcow2 image, big-endian behind its magic number (qcow2.txt, "Header"). */
-const versions = `while IFS= read -r path; do set -- $(od -An -tu1 -N8 "$path" 2>/dev/null); echo "$8"; done`;
+/** What a capture needs to know besides what it shows: read along, as each command on a host takes its time. */
+export interface LibvirtFacts extends BackupFacts {
+  readonly rooms: Rooms;
+}
 
-export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmId: string, signal: AbortSignal): Promise<BackupFacts> {
+export async function readBackupFacts(host: LibvirtAccess, shell: HostShell, vmId: string, signal: AbortSignal): Promise<LibvirtFacts> {
   const { connection } = host;
   const { remote } = connection;
   const dom = await needDomain(connection, vmId, signal);
-  const [xml, { state }, persistent, checkpoints, job] = await Promise.all([
-    remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }),
+  const asking = Promise.all([
     remote.domainGetState({ dom, flags: 0 }, { signal }),
     remote.domainIsPersistent({ dom }, { signal }),
     checkpointNames(connection, dom, signal),
     activeJob(connection, dom, signal),
   ]);
-  const domain = parseDomain(xml);
+  asking.catch(() => undefined);
+  const domain = parseDomain(await remote.domainGetXmlDesc({ dom, flags: 0 }, { signal }));
   const drives = domain.disks.map((disk) => [disk, whyLeftOut(disk)] as const);
   const disks = drives.flatMap(([disk, reason]) => (reason === undefined ? [disk] : []));
-  const old = await oldImages(shell, disks, signal);
+  const looking = lookAtHost(shell, dom.id, disks, signal);
+  const of = { connection, dom, shell, persistent: asking.then(([, persistent]) => persistent !== 0), looking };
+  const reading = Promise.all(disks.map((disk) => readDisk(of, disk, signal)));
+  const [{ rooms }, read, [{ state }, , checkpoints, job]] = await Promise.all([looking, reading, asking]);
   return {
     vmId,
     name: domain.name,
     state: state === DomainState.SHUTOFF || state === DomainState.CRASHED ? "off" : state === DomainState.RUNNING ? "running" : "paused",
-    disks: await Promise.all(
-      disks.map((disk) => readDisk({ connection, dom, shell, persistent: persistent !== 0, old: old.has(disk.target) }, disk, signal)),
-    ),
+    disks: read,
     leftOut: drives.flatMap(([disk, reason]) => (reason === undefined ? [] : [{ target: disk.target, reason }])),
     agent: domain.agent,
     ...job,
     checkpoints,
+    rooms,
   };
 }
 
@@ -61,26 +66,18 @@ interface Of {
   readonly connection: Connection;
   readonly dom: Domain;
   readonly shell: HostShell;
-  readonly persistent: boolean;
-  readonly old: boolean;
-}
-
-/** Disks whose images are of a version that keeps no lists of changes. libvirt makes such ones unless it is told otherwise. */
-async function oldImages(shell: HostShell, disks: readonly DiskXml[], signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const files = disks.filter(({ format, source }) => format === "qcow2" && source?.path?.startsWith("/") === true);
-  if (files.length === 0) return new Set();
-  const stdin = files.map(({ source }) => `${source?.path ?? ""}\n`).join("");
-  const { stdout } = await shell.run(["/bin/sh", "-c", versions], { signal, stdin });
-  const found = stdout.split("\n");
-  return new Set(files.flatMap(({ target }, at) => (found[at]?.trim() === "2" ? [target] : [])));
+  readonly persistent: Promise<boolean>;
+  readonly looking: Promise<HostLook>;
 }
 
 async function readDisk(of: Of, disk: DiskXml, signal: AbortSignal): Promise<BackupDisk> {
   const path = disk.source?.path ?? (disk.source && describeSource(disk.source));
-  const untracked = whyUntracked(disk, of.persistent, of.old);
+  const [{ versions }, persistent, size] = await Promise.all([of.looking, of.persistent, sizeOf(of, disk, path, signal)]);
+  // libvirt makes images of version 2 unless it is told otherwise.
+  const untracked = whyUntracked(disk, persistent, disk.format === "qcow2" && versions.get(path ?? "") === 2);
   return {
     target: disk.target,
-    capacityBytes: await capacityOf(of, disk, path, signal),
+    ...size,
     format: disk.format,
     path,
     ...(untracked !== undefined && { untracked }),
@@ -88,16 +85,24 @@ async function readDisk(of: Of, disk: DiskXml, signal: AbortSignal): Promise<Bac
 }
 
 /** Of a VM that is off libvirt does not know how large its network disks are; QEMU's tools reach most by their URLs. */
-async function capacityOf({ connection, dom, shell }: Of, disk: DiskXml, path: string | undefined, signal: AbortSignal): Promise<number> {
+async function sizeOf(
+  { connection, dom, shell }: Of,
+  disk: DiskXml,
+  path: string | undefined,
+  signal: AbortSignal,
+): Promise<Pick<BackupDisk, "capacityBytes" | "allocatedBytes">> {
   const asked = connection.remote.domainGetBlockInfo({ dom, path: disk.target, flags: 0 }, { signal });
-  if (disk.source?.protocol === undefined || path === undefined) return Number((await asked).capacity);
+  if (disk.source?.protocol === undefined || path === undefined) {
+    const { capacity, allocation } = await asked;
+    return { capacityBytes: Number(capacity), allocatedBytes: Number(allocation) };
+  }
   const info = await unlessRefused(asked);
-  if (info) return Number(info.capacity);
+  if (info) return { capacityBytes: Number(info.capacity) };
   const { code, stdout, stderr } = await shell.run(["qemu-img", "info", "-U", "--output=json", path], { signal });
   const size = code === 0 ? (JSON.parse(stdout) as { readonly "virtual-size"?: number })["virtual-size"] : undefined;
   if (size === undefined)
     throw new EngineError("hypervisor", `the size of the disk ${disk.target} (${path}) cannot be read: ${stderr.trim()}`);
-  return size;
+  return { capacityBytes: size };
 }
 
 function whyUntracked(disk: DiskXml, persistent: boolean, old: boolean): string | undefined {

@@ -50,10 +50,12 @@ export async function whileFrozen<T>(
   signal: AbortSignal,
   body: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly freeze: FreezeReport }> {
+  const watching = watchWriters(freezing, signal);
+  watching.catch(() => undefined);
   const refused = await (freezing.arming ?? armTimer(freezing, signal));
   if (refused !== undefined) return { value: await body(), freeze: report("refused", 0, 0, refused) };
   const { clock } = freezing;
-  const writers = await watchWriters(freezing, signal);
+  const writers = await watching;
   const began = clock.monotonic();
   let frozen: Answer;
   let value: T;
@@ -65,10 +67,11 @@ export async function whileFrozen<T>(
     await thaw(freezing);
     throw error;
   }
-  const thawed = await thaw(freezing);
+  const thawed = await letGo(freezing);
   const elapsed = Math.round(clock.monotonic() - began);
   const freeze = verdict(frozen, thawed, elapsed);
-  return { value, freeze: freeze.outcome === "held" ? { ...freeze, writers: await writers() } : freeze };
+  const [said] = await Promise.all([freeze.outcome === "held" ? writers() : undefined, standDown(freezing, thawed)]);
+  return { value, freeze: said ? { ...freeze, writers: said } : freeze };
 }
 
 /** What the agent said: the number of file systems, or why there is no answer. */
@@ -103,13 +106,18 @@ export async function armTimer({ connection, shell, moment, vmId }: Freezing, si
  * Thaws, and stands the timer down. Never rejects, and no signal ends it: a cancelled capture must not leave the guest
  * frozen, nor must a freeze that we gave up waiting for and that happens after all. No error where nothing is frozen.
  */
-export async function thaw(freezing: Freezing): Promise<Answer> {
-  const answer = await ask(freezing, "guest-fsfreeze-thaw", THAW_SECONDS, undefined);
-  if ("failed" in answer) return answer;
-  await freezing.shell
-    .run(["/bin/sh", "-c", disarm, "sh", freezing.moment], { signal: AbortSignal.timeout(10_000) })
-    .catch(() => undefined);
-  return answer;
+export async function thaw(freezing: Freezing): Promise<void> {
+  await standDown(freezing, await letGo(freezing));
+}
+
+function letGo(freezing: Freezing): Promise<Answer> {
+  return ask(freezing, "guest-fsfreeze-thaw", THAW_SECONDS, undefined);
+}
+
+/** Of a guest whose agent has answered; else the timer goes on. */
+async function standDown({ shell, moment }: Freezing, thawed: Answer): Promise<void> {
+  if ("failed" in thawed) return;
+  await shell.run(["/bin/sh", "-c", disarm, "sh", moment], { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
 }
 
 async function ask(

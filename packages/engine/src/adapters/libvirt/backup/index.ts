@@ -1,12 +1,13 @@
 import { type Clock, systemClock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
-import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError } from "../../../ports/backup.ts";
+import { isLibvirtError } from "@godwit/libvirt";
+import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError, VmBusyError } from "../../../ports/backup.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
 import { findDomain, type LibvirtAccess } from "../migration/access.ts";
 import { dropCheckpoint, endMoment, redefineCheckpoint } from "./end.ts";
-import { readBackupFacts, readWriteStats } from "./facts.ts";
+import { type LibvirtFacts, readBackupFacts, readWriteStats } from "./facts.ts";
 import { readMachine } from "./machine.ts";
 import { beginPull, type Capturing } from "./pull.ts";
 import { beginStill } from "./still.ts";
@@ -16,6 +17,10 @@ function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
   return "connection" in host;
 }
 
+function isOurs(facts: BackupFacts): facts is LibvirtFacts {
+  return "rooms" in facts;
+}
+
 /** `$1` is a folder: its free KiB. */
 const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
 
@@ -23,16 +28,17 @@ const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
 export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {
   if (!isLibvirt(host)) throw new EngineError("invalid", "this is not a libvirt host");
   const capturing: Capturing = { host, shell, clock };
-  const facts = (vmId: string, signal: AbortSignal): Promise<BackupFacts> => readBackupFacts(host, shell, vmId, signal);
+  const facts = (vmId: string, signal: AbortSignal): Promise<LibvirtFacts> => readBackupFacts(host, shell, vmId, signal);
+  /** What was asked a moment ago, as far as it was asked here. */
+  const known = async (given: BackupFacts | undefined, vmId: string, signal: AbortSignal): Promise<LibvirtFacts> =>
+    given && isOurs(given) ? given : await facts(vmId, signal);
   return {
     facts: (vmId, { signal }) => explained(`reading VM ${vmId}`, facts(vmId, signal)),
     machine: (vmId, { signal }) => explained(`reading the definition of VM ${vmId}`, readMachine(capturing, vmId, signal)),
     begin: (vmId, request, { signal }) =>
       explained(
         "taking the moment",
-        Promise.resolve(request.facts ?? facts(vmId, signal)).then((now) =>
-          (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal),
-        ),
+        known(request.facts, vmId, signal).then((now) => (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal)),
       ),
     tls: ({ signal }) => readHostTls(shell, signal),
     async scratchLeft({ scratch }, { signal }) {
@@ -44,7 +50,8 @@ export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clo
       const dom = await findDomain(host.connection, vmId, signal);
       return dom && (await explained("reading the guest's writes", readWriteStats(host.connection, dom, signal)));
     },
-    end: (vmId, place, { forget, signal }) => explained("ending the export", endMoment(capturing, vmId, place, forget, signal)),
+    end: (vmId, place, { forget, before, signal }) =>
+      explained("ending the export", endMoment(capturing, vmId, place, forget ? place.checkpoint : before, signal)),
     async restoreCheckpoint(vmId, xml, { signal }) {
       const dom = await findDomain(host.connection, vmId, signal);
       return dom !== undefined && (await explained("putting the checkpoint back", redefineCheckpoint(host.connection, dom, xml, signal)));
@@ -60,6 +67,10 @@ async function explained<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    throw error instanceof BaseLostError || error instanceof RouteLostError ? error : engineError(error, what);
+    if (error instanceof BaseLostError || error instanceof RouteLostError) throw error;
+    // After 30 s libvirt gives up waiting for what it does with the VM already.
+    if (isLibvirtError(error, "OPERATION_TIMEOUT") && /state change lock/.test(error.message))
+      throw new VmBusyError(what, { cause: error });
+    throw engineError(error, what);
   }
 }

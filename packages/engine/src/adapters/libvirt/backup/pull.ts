@@ -13,7 +13,7 @@ import {
 import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
-import { MARK } from "./facts.ts";
+import { type LibvirtFacts, MARK } from "./facts.ts";
 import { armTimer, whileFrozen } from "./freeze.ts";
 import { candidatePorts, type ExportPlace, exportedDisk, socketPlace, tcpPlace } from "./route.ts";
 
@@ -22,20 +22,6 @@ export interface Capturing {
   readonly shell: HostShell;
   readonly clock: Clock;
 }
-
-/**
- * `$1` is the domain's id, then come folders of its disks. Prints the folder that libvirt made for this run of the
- * domain: QEMU may write there whatever confines it, and it vanishes with the domain. Then, a line each, folders for
- * scratch files with their free KiB, and last the TCP ports that somebody listens on, in hexadecimal digits.
- */
-const rooms = `
-own=; for folder in /var/lib/libvirt/qemu/domain-"$1"-*; do [ -d "$folder" ] && own=$folder; done
-[ -n "$own" ] || { echo "libvirt keeps no folder for this VM below /var/lib/libvirt/qemu" >&2; exit 3; }
-shift; echo "$own"
-for folder in "$own" "$@"; do
-  free=$(df -Pk "$folder" 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4) && [ -n "$free" ] && echo "$free $folder"
-done
-sed -n 's/^ *[0-9]*: [0-9A-F]*:\\([0-9A-F]\\{4\\}\\) [0-9A-F:]* 0A .*/listening \\1/p' /proc/net/tcp /proc/net/tcp6 2>/dev/null; :`;
 
 interface Room {
   readonly own: string;
@@ -46,18 +32,15 @@ interface Room {
 /** A moment of a running VM: libvirt's pull-mode backup, frozen where asked for. */
 export async function beginPull(
   { host, shell, clock }: Capturing,
-  facts: BackupFacts,
+  facts: LibvirtFacts,
   request: MomentRequest,
   signal: AbortSignal,
 ): Promise<Moment> {
   const { connection } = host;
+  const room = findRoom(facts, request.scratchBytes);
   const dom = await needDomain(connection, facts.vmId, signal);
   const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
   const arming = request.freeze ? armTimer(freezing, signal) : undefined;
-  // Whatever comes of it, nothing is left half begun.
-  const finding = findRoom(shell, dom.id, facts, request.scratchBytes, signal);
-  await Promise.allSettled([finding, arming]);
-  const room = await finding;
   const checkpointXml = checkpointXmlOf(facts, request);
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
@@ -125,21 +108,15 @@ function isBaseLost(error: unknown): boolean {
   );
 }
 
-async function findRoom(shell: HostShell, id: number, facts: BackupFacts, needed: number, signal: AbortSignal): Promise<Room> {
-  const folders = facts.disks.flatMap(({ path }) =>
-    path?.startsWith("/") && !path.startsWith("/dev/") ? [path.slice(0, path.lastIndexOf("/"))] : [],
-  );
-  const { code, stdout, stderr } = await shell.run(["/bin/sh", "-c", rooms, "sh", `${id}`, ...new Set(folders)], { signal });
-  const [own = "", ...lines] = stdout.trimEnd().split("\n");
-  if (code !== 0) throw new EngineError("hypervisor", `${facts.name} cannot be captured: ${stderr.trim()}`, { vm: facts.name });
-  const found = lines.flatMap((line) => {
-    const match = /^(\d{1,15}) (\/.+)$/.exec(line);
-    return match ? [{ directory: match[2]!, freeBytes: Number(match[1]) * 1024 }] : [];
-  });
-  const listening = new Set(lines.flatMap((line) => (line.startsWith("listening ") ? [Number.parseInt(line.slice(10), 16)] : [])));
-  const scratch = found.find(({ freeBytes }) => freeBytes >= needed);
+function findRoom(facts: LibvirtFacts, needed: number): Room {
+  const { own, folders, listening } = facts.rooms;
+  if (own === undefined) {
+    const text = `${facts.name} cannot be captured: libvirt keeps no folder for this VM below /var/lib/libvirt/qemu`;
+    throw new EngineError("hypervisor", text, { vm: facts.name });
+  }
+  const scratch = folders.find(({ freeBytes }) => freeBytes >= needed);
   if (scratch) return { own, scratch, listening };
-  const seen = found.map(({ directory, freeBytes }) => `${directory} has ${freeBytes}`).join(", ");
+  const seen = folders.map(({ directory, freeBytes }) => `${directory} has ${freeBytes}`).join(", ");
   const text = `${facts.name} cannot be captured: what it overwrites meanwhile needs ${needed} bytes beside it, and ${seen}; free some space there`;
   throw new EngineError("refused", text, { vm: facts.name });
 }

@@ -13,7 +13,7 @@ import { judgeOn } from "../migration/destination.ts";
 import { escapeXml, mapDefinition, renewGenerationId } from "../xml/edit.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
-import { NVRAM_FILE, TPM_FILE } from "./machine.ts";
+import { NVRAM_FILE, TPM_FILE, TPM_FOLDER } from "./machine.ts";
 import { type ExportPlace, openExport, openExportSink } from "./route.ts";
 import { serveImage } from "./serve.ts";
 
@@ -28,7 +28,14 @@ done; rm -rf "/run/godwit-$1"`;
 
 /** `$1` is a file; its content comes in base64. */
 const writeFile = `umask 077; mkdir -p "$(dirname "$1")" && base64 -d >"$1"`;
-const writeTpm = `umask 077; mkdir -p "/var/lib/libvirt/swtpm/$1" && base64 -d | tar -xz -C "/var/lib/libvirt/swtpm/$1"`;
+/**
+ * `$1` is libvirt's folder of TPMs, `$2` the VM: its state, in base64, takes the place of what is there. swtpm's user must
+ * be able to enter the folder; to whom the files belong libvirt settles as it starts the VM.
+ */
+const writeTpm = `umask 077; new="$1/.godwit-$2"
+[ -d "$1" ] || { mkdir -p "$1" && chmod 711 "$1"; } || exit 4
+rm -rf "$new" && mkdir "$new" && base64 -d | tar -xpz -C "$new" || exit 4
+rm -rf "\${1:?}/\${2:?}" && mv "$new" "$1/$2"`;
 
 interface Parts {
   readonly host: LibvirtAccess;
@@ -183,7 +190,7 @@ async function define(
     const content = Buffer.from(data).toString("base64");
     if (name === NVRAM_FILE && firmware.nvram !== undefined)
       await must(shell, [writeFile, "sh", firmware.nvram], signal, "the firmware's variables could not be written", content);
-    if (name === TPM_FILE) await must(shell, [writeTpm, "sh", uuid], signal, "the TPM's state could not be written", content);
+    if (name === TPM_FILE) await must(shell, [writeTpm, "sh", TPM_FOLDER, uuid], signal, "the TPM's state could not be written", content);
   }
   await host.connection.remote.domainDefineXmlFlags({ xml: definition, flags: 0 }, { signal });
 }

@@ -93,6 +93,8 @@ async function readMachine(connection: Connection, { live }: Definition, signal:
       { signal },
     );
     const capabilities = parseDomainCapabilities(xml);
+    if (live.tpms.some(({ backend }) => backend === "emulator") && !capabilities.tpmBackends.includes("emulator"))
+      return { known: false, text: "it cannot emulate the VM's TPM: install swtpm and swtpm-tools there" };
     return {
       known: true,
       text: `it has ${capabilities.emulator} with machine type ${capabilities.machine ?? machine ?? "default"} (${type})`,

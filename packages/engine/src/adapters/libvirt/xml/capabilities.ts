@@ -70,6 +70,8 @@ export interface DomainCapabilitiesXml {
   readonly hostModel?: CpuXml | undefined;
   readonly usableModels: readonly string[];
   readonly backup: boolean;
+  /** What TPMs may be made of: `emulator` only where swtpm is installed. */
+  readonly tpmBackends: readonly string[];
 }
 
 /** Reads `<domainCapabilities>`. Throws `XmlError`; never anything else. */
@@ -93,6 +95,11 @@ export function parseDomainCapabilities(text: string): DomainCapabilitiesXml {
         .filter((model) => model.attribute("usable") === "yes"),
     ),
     backup: root.child("features", "backup")?.attribute("supported") === "yes",
+    tpmBackends: texts(
+      (root.child("devices", "tpm")?.children("enum") ?? [])
+        .filter((one) => one.attribute("name") === "backendModel")
+        .flatMap((one) => one.children("value")),
+    ),
   };
 }
 

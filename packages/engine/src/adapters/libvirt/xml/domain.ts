@@ -30,6 +30,14 @@ export interface FirmwareXml {
 }
 
 /** What Godwit reads of a domain's definition. Sizes in bytes. */
+export interface TpmXml {
+  readonly model?: string | undefined;
+  readonly backend: string;
+  readonly persistent: boolean;
+  /** libvirt's secret that its state is encrypted with. */
+  readonly secret?: string | undefined;
+}
+
 export interface DomainXml {
   /** `kvm`, `qemu`, `test`… */
   readonly type: string;
@@ -52,7 +60,7 @@ export interface DomainXml {
   readonly hostDevices: readonly HostDeviceXml[];
   /** Tags of the host's folders that the guest mounts. */
   readonly filesystems: readonly { readonly driver?: string | undefined; readonly source?: string | undefined; readonly target: string }[];
-  readonly tpms: readonly { readonly model?: string | undefined; readonly backend: string; readonly persistent: boolean }[];
+  readonly tpms: readonly TpmXml[];
   /** Names of shared memory devices. */
   readonly sharedMemory: readonly string[];
   readonly launchSecurity?: string | undefined;
@@ -157,6 +165,7 @@ function readTpm(tpm: XmlElement): DomainXml["tpms"][number] {
     model: tpm.attribute("model"),
     backend: backend?.attribute("type") ?? "unknown",
     persistent: backend?.attribute("persistent_state") === "yes",
+    secret: backend?.child("encryption")?.attribute("secret"),
   };
 }
 

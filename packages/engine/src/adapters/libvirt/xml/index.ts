@@ -9,6 +9,6 @@ export {
 export type { CpuFeature, CpuXml } from "./cpu.ts";
 export { describeSource, type DiskSource, type DiskXml, type SourceHost } from "./disk.ts";
 export { XmlError } from "./document.ts";
-export { type DomainXml, type FirmwareXml, type HostDeviceXml, type NicXml, parseDomain } from "./domain.ts";
+export { type DomainXml, type FirmwareXml, type HostDeviceXml, type NicXml, parseDomain, type TpmXml } from "./domain.ts";
 export { parseCheckpointParent, parseSnapshot } from "./snapshot.ts";
 export { parsePool, parseVolume, type PoolXml, type VolumeXml } from "./storage.ts";
