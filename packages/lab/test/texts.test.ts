@@ -90,7 +90,7 @@ test("a guest is the same machine on every host", () => {
   assert.match(xml, /type='raw' cache='none' discard='unmap'\/>\n\s*<source file='\/srv\/shared\/web-vdb\.raw'\/>/);
   assert.equal(xml.match(/<source bridge='br-guests'\/>/g)?.length, 2);
   assert.match(xml, /<source path='\/srv\/acks\/web\.log' append='on'\/>/);
-  assert.match(xml, /godwit\.records=8192,20/);
+  assert.match(xml, /godwit\.records=8192,10/);
   assert.doesNotMatch(xml, /godwit\.dirty/);
   const kib = Number(/memory-backend-ram,id=odd,size=(\d+)k/.exec(xml)?.[1]);
   assert.notEqual(kib % 256, 0, "what is written while it moves is always noticed");

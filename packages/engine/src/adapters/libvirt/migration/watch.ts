@@ -87,9 +87,11 @@ export class Watch {
 
   /** What is given up ends by itself, unless the other end is out of reach. */
   #letGo(): void {
-    const { hooks, dom, request, clock } = this.#move;
+    const { hooks, dom, request, copies, definition, clock } = this.#move;
     const { shell } = hooks;
-    if (!shell || this.#lettingGo) return;
+    // The memory's connection is closed by the hypervisor itself; a disk's own storage may be at the same address.
+    const onNetwork = definition.live.disks.some(({ type }) => type === "network");
+    if (!shell || copies.length === 0 || onNetwork || this.#lettingGo) return;
     this.#lettingGo = true;
     const signal = this.#ended.signal;
     const run = async (): Promise<void> => {
