@@ -225,6 +225,7 @@ class Run {
   }
 
   async #enter(phase: MovePhase): Promise<void> {
+    if (phase === "finish") this.#evidence.sent();
     // The guest runs there: what is left takes next to nothing of the hosts.
     if (phase === "confirm") this.#context.freeSlots();
     await this.#context.note(`phase:${phase}`, { at: this.#now() });
