@@ -14,6 +14,7 @@ const throttledPollMs = 100;
 const stallMs = 10_000;
 /** What was given up and has not ended within this time waits for somebody who does not answer, milliseconds. */
 const lettingGoMs = 5000;
+const restoreMs = 2000;
 
 /** What a guest may be paused for while it is another one's turn: no limit would end the sending at once. */
 const heldPauseMs = 1;
@@ -29,6 +30,7 @@ export class Watch {
   /** Why it is given up, once it is. */
   #givenUp: string | undefined;
   #lettingGo = false;
+  #limitBefore: bigint | undefined;
   #moved = { bytes: -1, at: 0 };
   #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
@@ -58,10 +60,22 @@ export class Watch {
 
   /** Before anything is sent: QEMU's own limit would be what a guest that is sent within no time is paused for. */
   async begin(): Promise<void> {
-    const { hooks } = this.#move;
+    const { source, dom, hooks } = this.#move;
+    this.#limitBefore = await unlessRefused(source.remote.domainMigrateGetMaxDowntime({ dom, flags: 0 }));
     if (hooks.turn?.before === "switchover") {
       await this.#allow(heldPauseMs);
     } else await this.#keep(this.#contract.begin());
+  }
+
+  /** The guest stays, and its process keeps a limit that was set before it was sent: the next one who moves it may not know. */
+  async restore(): Promise<void> {
+    const { source, dom } = this.#move;
+    if (this.#limitBefore === undefined) return;
+    const setting = source.remote.domainMigrateSetMaxDowntime(
+      { dom, downtime: this.#limitBefore, flags: 0 },
+      { signal: AbortSignal.timeout(restoreMs) },
+    );
+    await setting.catch(() => undefined); // it is gone, or out of reach
   }
 
   async during<T>(performing: Promise<T>): Promise<T> {
