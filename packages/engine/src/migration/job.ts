@@ -210,8 +210,9 @@ class Run {
     const shown = jobProgress(network.network);
     const turn = this.#migrations.switchovers.turn(input.destinationId, ready.plan.forecast);
     this.#turn = turn;
+    using _turn = { [Symbol.dispose]: () => turn.end() };
     await this.#smallFiles.carry(ready.smallFiles);
-    return open(hosts.hypervisor(input.sourceId)).move(
+    return await open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
       {

@@ -31,6 +31,7 @@ export class Watch {
   #givenUp: string | undefined;
   #lettingGo = false;
   #limitBefore: bigint | undefined;
+  #heldBack = false;
   #moved = { bytes: -1, at: 0 };
   #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
@@ -62,9 +63,9 @@ export class Watch {
   async begin(): Promise<void> {
     const { source, dom, hooks } = this.#move;
     this.#limitBefore = await unlessRefused(source.remote.domainMigrateGetMaxDowntime({ dom, flags: 0 }));
-    if (hooks.turn?.before === "switchover") {
-      await this.#allow(heldPauseMs);
-    } else await this.#keep(this.#contract.begin());
+    this.#heldBack = hooks.turn?.before === "switchover" && !hooks.turn.alone;
+    if (this.#heldBack) await this.#allow(heldPauseMs);
+    else await this.#keep(this.#contract.begin());
   }
 
   /** The guest stays, and its process keeps a limit that was set before it was sent: the next one who moves it may not know. */
@@ -158,7 +159,7 @@ export class Watch {
       const taken = (): void => void (this.#turn = "taken");
       hooks.turn.take(AbortSignal.any([signal, this.#ended.signal])).then(taken, taken);
     }
-    return this.#turn === "taken";
+    return this.#turn === "taken" || !this.#heldBack;
   }
 
   async #keep(what: ContractAct): Promise<void> {
