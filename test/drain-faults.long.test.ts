@@ -172,8 +172,10 @@ describe("a drain that is hit", () => {
   });
 
   it("by a cut of one destination's link: nobody is lost, and only networks that the rules allow carry the rest", async () => {
+    await rules("{ name: first, vms: { names: [files] }, priority: high }");
     const { id, plan } = await begin("--to", "bravo,charlie");
     const first = plan.entries[0] ?? assert.fail("nobody moves");
+    assert.deepEqual([first.vm, first.kind], ["files", "shared-nothing"], "its mirror would wait for TCP");
     const there = site.lab.host(first.destination ?? "");
     await underWay(first.vm);
     await site.lab.faults.cutLink(there, "migration");

@@ -1,4 +1,4 @@
-import { describeError, raceAbort } from "@godwit/core";
+import { type Clock, describeError, raceAbort } from "@godwit/core";
 import type { JobContext } from "../jobs/job.ts";
 import { type CounterReading, readCounters } from "../network/index.ts";
 import type { MigrationInput, MigrationResult } from "./model.ts";
@@ -14,6 +14,7 @@ const counterTries = 3;
 export class Evidence {
   readonly #migrations: Migrations;
   readonly #context: JobContext<MigrationInput>;
+  #sentAt: number | undefined;
 
   constructor(migrations: Migrations, context: JobContext<MigrationInput>) {
     this.#migrations = migrations;
@@ -22,12 +23,17 @@ export class Evidence {
 
   /** Puts the counters as they are now on record, for {@link interfaces} to compare with. */
   async begin(): Promise<void> {
-    await this.#context.note("counters", await this.#counters());
+    await this.#context.note("counters", await this.#counters(this.#clock.monotonic() - justNowMs));
+  }
+
+  /** All of the guest is there: any look at the counters from now on tells what was sent. */
+  sent(): void {
+    this.#sentAt = this.#clock.monotonic();
   }
 
   /** Bytes since {@link begin}, also when that was another server's. */
   async interfaces(): Promise<MigrationResult["interfaces"]> {
-    const after = await this.#counters();
+    const after = await this.#counters(this.#sentAt ?? this.#clock.monotonic());
     const before = (this.#context.recorded("counters")?.output ?? {}) as Record<string, CounterReading>;
     const { sourceId, source, destinationId, destination } = this.#context.input;
     const ends = [
@@ -41,8 +47,12 @@ export class Evidence {
     return interfaceProofs(readings, this.#migrations.options.networks.list());
   }
 
-  /** Of both hosts, by id; a host that does not tell is left out. */
-  async #counters(): Promise<Record<string, CounterReading>> {
+  get #clock(): Clock {
+    return this.#migrations.options.clock;
+  }
+
+  /** Of both hosts, by id, and no older than that; a host that does not tell is left out. */
+  async #counters(notBefore: number): Promise<Record<string, CounterReading>> {
     const { sourceId, source, destinationId, destination } = this.#context.input;
     const read = async (id: string): Promise<[string, CounterReading][]> => {
       const shell = this.#migrations.shell(id);
@@ -50,7 +60,7 @@ export class Evidence {
       const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(counterPatienceMs)]);
       for (let asked = 1; ; asked += 1) {
         try {
-          return [[id, await raceAbort(sharedCounters(shell), signal)]];
+          return [[id, await raceAbort(sharedCounters(shell, this.#clock, notBefore), signal)]];
         } catch (error) {
           this.#context.stopping.throwIfAborted();
           const name = id === sourceId ? source : destination;
@@ -67,17 +77,24 @@ export class Evidence {
 const deletionPatienceMs = 60_000;
 const deletionPauseMs = 500;
 
-const asking = new WeakMap<HostShell, Promise<CounterReading>>();
+/** Moves that begin within such a time of each other begin with the same counters, milliseconds. */
+const justNowMs = 100;
 
-/** Moves that begin or end at the same time are told by one look at a host. What is sent is sent before its move ends. */
-function sharedCounters(shell: HostShell): Promise<CounterReading> {
-  const known = asking.get(shell);
-  if (known) return known;
-  const reading = readCounters(shell, AbortSignal.timeout(counterPatienceMs));
-  asking.set(shell, reading);
-  const forget = (): void => void asking.delete(shell);
-  reading.then(forget, forget);
-  return reading;
+interface Look {
+  readonly askedAt: number;
+  readonly reading: Promise<CounterReading>;
+}
+
+const looks = new WeakMap<HostShell, Look>();
+
+/** The last look at a host, unless it was asked for before that moment: moves of a drain begin where others end. */
+function sharedCounters(shell: HostShell, clock: Clock, notBefore: number): Promise<CounterReading> {
+  const known = looks.get(shell);
+  if (known && known.askedAt >= notBefore) return known.reading;
+  const look: Look = { askedAt: clock.monotonic(), reading: readCounters(shell, AbortSignal.timeout(counterPatienceMs)) };
+  looks.set(shell, look);
+  look.reading.catch(() => (looks.get(shell) === look ? looks.delete(shell) : undefined));
+  return look.reading;
 }
 
 /** Deletes disk files through their host's pools; what could not be deleted becomes a reason of the job. */

@@ -210,8 +210,9 @@ class Run {
     const shown = jobProgress(network.network);
     const turn = this.#migrations.switchovers.turn(input.destinationId, ready.plan.forecast);
     this.#turn = turn;
+    using _turn = { [Symbol.dispose]: () => turn.end() };
     await this.#smallFiles.carry(ready.smallFiles);
-    return open(hosts.hypervisor(input.sourceId)).move(
+    return await open(hosts.hypervisor(input.sourceId)).move(
       destination,
       request,
       {
@@ -225,6 +226,7 @@ class Run {
   }
 
   async #enter(phase: MovePhase): Promise<void> {
+    if (phase === "finish") this.#evidence.sent();
     // The guest runs there: what is left takes next to nothing of the hosts.
     if (phase === "confirm") this.#context.freeSlots();
     await this.#context.note(`phase:${phase}`, { at: this.#now() });

@@ -18,7 +18,7 @@ export interface TimedTurn extends SwitchoverTurn {
  */
 export class Switchovers {
   readonly #clock: Clock;
-  readonly #turns = new Map<string, Semaphore>();
+  readonly #lanes = new Map<string, Lane>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -27,24 +27,35 @@ export class Switchovers {
   /** Without a forecast it is sent within no time. */
   turn(destinationId: string, forecast?: Pick<Forecast, "totalMs" | "overheadMs">): TimedTurn {
     const sendMs = forecast ? forecast.totalMs - (forecast.overheadMs ?? 0) : 0;
-    const turns = this.#turns.get(destinationId) ?? new Semaphore(1);
-    this.#turns.set(destinationId, turns);
-    return new Turn(turns, this.#clock, sendMs < shortSendMs ? "perform" : "switchover");
+    const lane = this.#lanes.get(destinationId) ?? { turns: new Semaphore(1), moves: 0 };
+    this.#lanes.set(destinationId, lane);
+    return new Turn(lane, this.#clock, sendMs < shortSendMs ? "perform" : "switchover");
   }
+}
+
+interface Lane {
+  readonly turns: Semaphore;
+  /** On their way to the destination. */
+  moves: number;
 }
 
 class Turn implements TimedTurn {
   readonly before: SwitchoverTurn["before"];
-  readonly #turns: Semaphore;
+  readonly #lane: Lane;
   readonly #clock: Clock;
   readonly #ended = new AbortController();
   #mine: Disposable | undefined;
   #waitedMs = 0;
 
-  constructor(turns: Semaphore, clock: Clock, before: SwitchoverTurn["before"]) {
-    this.#turns = turns;
+  constructor(lane: Lane, clock: Clock, before: SwitchoverTurn["before"]) {
+    this.#lane = lane;
+    lane.moves += 1;
     this.#clock = clock;
     this.before = before;
+  }
+
+  get alone(): boolean {
+    return this.#lane.moves === 1;
   }
 
   get waitedMs(): number {
@@ -60,7 +71,7 @@ class Turn implements TimedTurn {
       () => undefined,
     );
     try {
-      const mine = await this.#turns.acquire({ signal: AbortSignal.any([signal, late.signal, this.#ended.signal]) });
+      const mine = await this.#lane.turns.acquire({ signal: AbortSignal.any([signal, late.signal, this.#ended.signal]) });
       if (this.#ended.signal.aborted) mine[Symbol.dispose]();
       else this.#mine = mine;
     } catch (error) {
@@ -73,6 +84,7 @@ class Turn implements TimedTurn {
   }
 
   end(): void {
+    if (!this.#ended.signal.aborted) this.#lane.moves -= 1;
     this.#ended.abort();
     this.#mine?.[Symbol.dispose]();
   }

@@ -157,6 +157,8 @@ export type MovePhase = "prepare" | "perform" | "suspend" | "finish" | "confirm"
 export interface SwitchoverTurn {
   /** When it has to be this guest's turn: all its memory is sent within no time, or there is time to ask on the way. */
   readonly before: "perform" | "switchover";
+  /** Nobody else is on the way to the same host now: there is nothing to hold back for. */
+  readonly alone: boolean;
   /** Resolves when it is, or after so long that it does not matter any more. */
   take(signal: AbortSignal): Promise<void>;
   /** It runs there, or stays. May be repeated. */

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type ForecastFacts, forecastLive, forecastStandstill } from "../../src/migration/forecast.ts";
 import { contentionOf, onTheirOwn, withCrowds } from "../../src/migration/crowd.ts";
-import { learn, type PastLiveMove, pastMoveOf, pathOf, sentShare, standstillRatio } from "../../src/migration/history.ts";
+import { learn, type PastLiveMove, pastMoveOf, pathOf, sentShare, standstillRatio, switchoverOf } from "../../src/migration/history.ts";
 
 const mib = 2 ** 20;
 const facts: ForecastFacts = {
@@ -227,6 +227,19 @@ describe("what past moves teach", () => {
     const took = onTheirOwn(moves.slice(0, 4)).map(({ sendMs, otherMs }) => Math.round(sendMs + otherMs));
     assert.deepEqual(took, [1000, 1000, 1000, 1000]);
     assert.equal(contentionOf(counted.slice(1, 3)), 0.3, "nobody knows what they would have taken");
+  });
+
+  it("knows what of a pause passes anyway between two hosts, by the shorter ones of their last pauses", () => {
+    const between = (pauseMs: number | undefined, destinationId = "b"): PastLiveMove =>
+      move(100 * mib, 100, { sourceId: "a", destinationId, ...(pauseMs !== undefined && { pauseMs }) });
+    const moves = [between(300), between(90), between(undefined), between(10, "c"), between(80), between(250), between(100)];
+    assert.equal(switchoverOf(moves, ["b", "a"])?.value, 90, "whichever way round, and no other pair's");
+    assert.equal(switchoverOf(moves, ["a", "d"]), undefined);
+    const slow = { ...facts, dirty: { value: 200 * mib, text: "" }, bandwidth: { value: 400 * mib, text: "" } };
+    const told = forecastLive({ ...slow, switchover: { value: 90, text: "as before" } });
+    assert.ok(told.pauseMs >= 90 && told.pauseMs <= 300, `${told.pauseMs}`);
+    assert.deepEqual([told.switchoverMs, forecastLive(slow).switchoverMs], [90, undefined]);
+    assert.match(told.reasons.at(-1) ?? "", /90 ms of the pause pass anyway: as before/);
   });
 
   it("without any, is the speed of the slower interface; a limit holds for both", () => {

@@ -43,6 +43,17 @@ describe("the turns of guests that are switched over", () => {
     patient.end();
   });
 
+  it("hold nobody back who is alone on the way", () => {
+    const switchovers = new Switchovers(new FakeClock());
+    const [first, elsewhere] = [switchovers.turn("b"), switchovers.turn("c")];
+    assert.deepEqual([first.alone, elsewhere.alone], [true, true]);
+    const second = switchovers.turn("b");
+    assert.deepEqual([first.alone, second.alone], [false, false]);
+    first.end();
+    first.end();
+    assert.equal(second.alone, true);
+  });
+
   it("are taken before what is sent within no time, and on the way otherwise", () => {
     const switchovers = new Switchovers(new FakeClock());
     assert.deepEqual(

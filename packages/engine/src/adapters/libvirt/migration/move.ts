@@ -87,6 +87,7 @@ export async function moveDomain(options: Omit<Move, "dom"> & { readonly vmId: s
     if (move.request.peerUri === undefined) await moveDirectly(move, watch);
     else await movePeerToPeer(move, watch, move.request.peerUri);
   } catch (error) {
+    await watch.restore();
     throw error instanceof MoveError ? error : new MoveError(saying(error), watch.sawData, { cause: error });
   } finally {
     move.hooks.turn?.end();

@@ -14,6 +14,7 @@ const throttledPollMs = 100;
 const stallMs = 10_000;
 /** What was given up and has not ended within this time waits for somebody who does not answer, milliseconds. */
 const lettingGoMs = 5000;
+const restoreMs = 2000;
 
 /** What a guest may be paused for while it is another one's turn: no limit would end the sending at once. */
 const heldPauseMs = 1;
@@ -31,6 +32,8 @@ export class Watch {
   #lettingGo = false;
   /** A part of its memory is only there: without the connection the guest would be lost. */
   #postCopy = false;
+  #limitBefore: bigint | undefined;
+  #heldBack = false;
   #moved = { bytes: -1, at: 0 };
   #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
@@ -60,10 +63,22 @@ export class Watch {
 
   /** Before anything is sent: QEMU's own limit would be what a guest that is sent within no time is paused for. */
   async begin(): Promise<void> {
-    const { hooks } = this.#move;
-    if (hooks.turn?.before === "switchover") {
-      await this.#allow(heldPauseMs);
-    } else await this.#keep(this.#contract.begin());
+    const { source, dom, hooks } = this.#move;
+    this.#limitBefore = await unlessRefused(source.remote.domainMigrateGetMaxDowntime({ dom, flags: 0 }));
+    this.#heldBack = hooks.turn?.before === "switchover" && !hooks.turn.alone;
+    if (this.#heldBack) await this.#allow(heldPauseMs);
+    else await this.#keep(this.#contract.begin());
+  }
+
+  /** The guest stays, and its process keeps a limit that was set before it was sent: the next one who moves it may not know. */
+  async restore(): Promise<void> {
+    const { source, dom } = this.#move;
+    if (this.#limitBefore === undefined) return;
+    const setting = source.remote.domainMigrateSetMaxDowntime(
+      { dom, downtime: this.#limitBefore, flags: 0 },
+      { signal: AbortSignal.timeout(restoreMs) },
+    );
+    await setting.catch(() => undefined); // it is gone, or out of reach
   }
 
   async during<T>(performing: Promise<T>): Promise<T> {
@@ -89,9 +104,11 @@ export class Watch {
 
   /** What is given up ends by itself, unless the other end is out of reach. */
   #letGo(): void {
-    const { hooks, dom, request, clock } = this.#move;
+    const { hooks, dom, request, copies, definition, clock } = this.#move;
     const { shell } = hooks;
-    if (!shell || this.#lettingGo) return;
+    // The memory's connection is closed by the hypervisor itself; a disk's own storage may be at the same address.
+    const onNetwork = definition.live.disks.some(({ type }) => type === "network");
+    if (!shell || copies.length === 0 || onNetwork || this.#lettingGo) return;
     this.#lettingGo = true;
     const signal = this.#ended.signal;
     const run = async (): Promise<void> => {
@@ -145,7 +162,7 @@ export class Watch {
       const taken = (): void => void (this.#turn = "taken");
       hooks.turn.take(AbortSignal.any([signal, this.#ended.signal])).then(taken, taken);
     }
-    return this.#turn === "taken";
+    return this.#turn === "taken" || !this.#heldBack;
   }
 
   async #keep(what: ContractAct): Promise<void> {
