@@ -23,7 +23,8 @@ export type Compression = "fast" | "small";
 
 /**
  * The tuning for how small new chunks should be stored. `small` takes about half as much CPU time again for some 7 % fewer
- * bytes; as its records are four times as large, reads here and there of a mapped point unpack four times as much.
+ * bytes of a file system (of a database's pages it may take more); as its records are four times as large, reads here and
+ * there of a mapped point unpack four times as much.
  */
 export const compressions: Readonly<Record<Compression, Partial<Tuning>>> = {
   fast: {},
