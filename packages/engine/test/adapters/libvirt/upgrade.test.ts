@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout } from "node:timers/promises";
 import { NbdError, type NbdSource } from "@godwit/nbd";
 import { UpgradingSource } from "../../../src/adapters/libvirt/backup/upgrade.ts";
 
@@ -55,25 +54,6 @@ test("much goes the better way as soon as it is there, and the first again when 
     assert.equal(first.reads, before + 3);
   }
   assert.ok(first.closed && better.closed);
-});
-
-test("when the list says that much will come, nothing of it goes the first way but where there is no other", async () => {
-  for (const [there, reads] of [
-    [true, 0],
-    [false, 20],
-  ] as const) {
-    const [first, better] = [way(), way()];
-    first.changes = async function* () {
-      yield { offset: 0, length: 100 << 20, kind: "data" };
-    };
-    const start = async (): Promise<NbdSource | undefined> => {
-      await setTimeout(50);
-      return there ? better : undefined;
-    };
-    await using source = new UpgradingSource(first, start);
-    for await (const _ of source.changes("vda", { signal })) await read(source, 20);
-    assert.deepEqual([first.reads, better.reads], [reads, 20 - reads]);
-  }
 });
 
 test("without a better way all is read all the same", async () => {

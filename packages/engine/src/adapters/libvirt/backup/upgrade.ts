@@ -1,11 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { type NbdSource, NbdError } from "@godwit/nbd";
 
-/** So much is read, or known to come, before another way is worth its start. */
+/** So much is read before another way is worth its start. */
 const worthIt = 8 << 20;
-/** When so much is known to come, what is read waits for the better way: the first one would only take its processor. */
-const worthWaiting = 32 << 20;
-const patienceMs = 1500;
 
 /**
  * A source that goes over to a better way once much is read: small captures never wait for it, nor does the beginning of
@@ -21,8 +17,6 @@ export class UpgradingSource implements NbdSource {
   #second: NbdSource | undefined;
   #now: NbdSource;
   #read = 0;
-  #listed = 0;
-  #patience: Promise<unknown> | undefined;
 
   constructor(first: NbdSource, better: (signal: AbortSignal) => Promise<NbdSource | undefined>) {
     this.client = first.client;
@@ -33,18 +27,16 @@ export class UpgradingSource implements NbdSource {
   }
 
   extents(options: { signal: AbortSignal }): ReturnType<NbdSource["extents"]> {
-    return this.#counted(this.#first.extents(options));
+    return this.#first.extents(options);
   }
 
   changes(name: string, options: { signal: AbortSignal }): ReturnType<NbdSource["changes"]> {
-    return this.#counted(this.#first.changes(name, options));
+    return this.#first.changes(name, options);
   }
 
   async read(offset: number, into: Uint8Array, options: { signal: AbortSignal }): Promise<void> {
     this.#read += into.length;
     if (this.#read > worthIt) this.#going ??= this.#upgrade();
-    await this.#patience;
-    options.signal.throwIfAborted();
     const by = this.#now;
     try {
       await by.read(offset, into, options);
@@ -61,16 +53,6 @@ export class UpgradingSource implements NbdSource {
     await this.#going;
     await this.#second?.[Symbol.asyncDispose]();
     await this.#first[Symbol.asyncDispose]();
-  }
-
-  async *#counted<T extends { readonly length: number; readonly kind: string }>(extents: AsyncIterable<T>): AsyncGenerator<T> {
-    for await (const extent of extents) {
-      if (extent.kind === "data") this.#listed += extent.length;
-      if (this.#listed > worthIt) this.#going ??= this.#upgrade();
-      if (this.#listed > worthWaiting && this.#second === undefined)
-        this.#patience ??= Promise.race([this.#going, sleep(patienceMs, undefined, { ref: false })]);
-      yield extent;
-    }
   }
 
   async #upgrade(): Promise<void> {
