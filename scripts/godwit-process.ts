@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, open, readFile } from "node:fs/promises";
+import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "./run.ts";
 
@@ -127,5 +129,14 @@ export class Godwit {
     const { code, stdout, stderr } = await this.try([...args, "-o", "json"]);
     if (code !== 0) throw new Error(`godwit ${args.join(" ")}: ${stderr.trim()}`);
     return JSON.parse(stdout) as T;
+  }
+
+  /** Asks the API itself, for who looks again and again: a command for each look would keep a core busy. */
+  async get<T>(path: string): Promise<T> {
+    const asking = request({ socketPath: this.socket, path: `/api/v1${path}`, ...(this.#signal && { signal: this.#signal }) }).end();
+    const [answer] = (await once(asking, "response")) as [IncomingMessage];
+    const body = await json(answer);
+    if (answer.statusCode !== 200) throw new Error(`GET ${path}: ${answer.statusCode} ${JSON.stringify(body)}`);
+    return body as T;
   }
 }

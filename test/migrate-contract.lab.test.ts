@@ -19,19 +19,20 @@ import {
 describe("the pause that was promised, for a guest that changes memory faster than it can be sent", () => {
   let site: Site;
   let guest: LabGuest;
-  const slow = ["--bandwidth", "16M"];
+  /** Some way below what the guest changes, on a machine as busy as this one is. */
+  let slow: readonly string[];
 
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration"]);
     guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 192, dirtyMemory: { MiBPerSecond: 36 } });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "busy").catch(() => "")) === "alpha running");
+    slow = ["--bandwidth", `${Math.max(4, Math.round((await changesMiBPerSecond("busy")) * 0.6))}M`];
   });
   after(async () => site?.[Symbol.asyncDispose]());
 
   it("is told before: that it cannot be held, and what else could be done", async () => {
     const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "busy", "--to", "bravo", "--dry-run", ...slow]);
-    assert.ok((plan.forecast?.dirtyBytesPerSecond ?? 0) > 16 * 2 ** 20, JSON.stringify(plan.forecast));
     assert.equal(plan.forecast?.converges, false);
     assert.ok(plan.forecast?.options.some(({ option }) => option === "suspend-at-last"));
     const free = await site.godwit.run(["vm", "migrate", "busy", "--to", "bravo", "--dry-run"]);
@@ -70,8 +71,7 @@ describe("the pause that was promised, for a guest that changes memory faster th
       dirtyMemory: { MiBPerSecond: 100, bytesAtATime: 2048 },
     });
     await eventually("the server sees it", async () => (await vmHost(site.godwit, "writer").catch(() => "")) === "alpha running");
-    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "writer", "--to", "bravo", "--dry-run"]);
-    const rate = (plan.forecast?.dirtyBytesPerSecond ?? 0) / 2 ** 20;
+    const rate = await changesMiBPerSecond("writer");
     // Less than it writes, and more than it writes at the bound: how much that is depends on how busy the machine is.
     for (const share of [0.6, 0.85, 0.95]) {
       const asked = ["--policy", "auto-converge", "--compression", "none", "--bandwidth", `${Math.max(4, Math.round(rate * share))}M`];
@@ -99,4 +99,9 @@ describe("the pause that was promised, for a guest that changes memory faster th
     }
     assert.fail("it was given up, however little it had to be slowed");
   });
+
+  async function changesMiBPerSecond(vm: string): Promise<number> {
+    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", vm, "--to", "bravo", "--dry-run"]);
+    return (plan.forecast?.dirtyBytesPerSecond ?? 0) / 2 ** 20;
+  }
 });

@@ -67,21 +67,20 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
     const seen = await look();
     if (seen !== undefined && seen !== false) return seen;
     if (performance.now() > deadline) assert.fail(`${what}: not within ${timeoutMs} ms`);
-    await sleep(50);
+    await sleep(100);
   }
 }
 
 export const isEnded = (job: Job): boolean => ["done", "failed", "cancelled"].includes(job.state);
 
-export const showJob = (godwit: Godwit, id: string): Promise<Job> => godwit.json<Job>(["job", "show", id]);
+export const showJob = (godwit: Godwit, id: string): Promise<Job> => godwit.get<Job>(`/jobs/${id}`);
 
 /** Waits until a job has ended, asking a server that may just be starting again. */
 export function ended(godwit: Godwit, id: string, timeoutMs = 60_000): Promise<Job> {
   return eventually(
     `job ${id} ends`,
     async () => {
-      const { code, stdout } = await godwit.try(["job", "show", id, "-o", "json"]);
-      const job = code === 0 ? (JSON.parse(stdout) as Job) : undefined;
+      const job = await showJob(godwit, id).catch(() => undefined);
       return job && isEnded(job) ? job : undefined;
     },
     timeoutMs,
@@ -157,6 +156,6 @@ export async function assertNothingLeft(guest: LabGuest, host: LabHost): Promise
 }
 
 export async function vmHost(godwit: Godwit, vm: string): Promise<string> {
-  const seen = await godwit.json<Vm>(["vm", "show", vm]);
+  const seen = await godwit.get<Vm>(`/vms/${encodeURIComponent(vm)}`);
   return `${seen.host} ${seen.state}`;
 }

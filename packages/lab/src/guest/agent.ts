@@ -39,7 +39,7 @@ export async function agentExec(host: LabHost, guest: string, argv: readonly str
       const now = (await agentCommand(host, guest, "guest-exec-status", { pid: started.pid }, options)) as ExecStatus;
       return now.exited ? now : undefined;
     },
-    { signal: options.signal, timeoutMs: options.timeoutMs ?? 30_000, everyMs: 30 },
+    { signal: options.signal, timeoutMs: options.timeoutMs ?? 30_000, everyMs: 100 },
   );
   if (status.exitcode === 0 && status["out-truncated"] !== true) return Buffer.from(status["out-data"] ?? "", "base64");
   const words = Buffer.from(status["err-data"] ?? "", "base64")
