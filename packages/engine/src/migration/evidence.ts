@@ -26,7 +26,7 @@ export class Evidence {
     await this.#context.note("counters", await this.#counters(this.#clock.monotonic() - justNowMs));
   }
 
-  /** All of the guest is there: any look at the counters from now on tells what was sent. */
+  /** All of the guest is there, so a look at the counters from now on counts all that was sent. */
   sent(): void {
     this.#sentAt = this.#clock.monotonic();
   }

@@ -1,4 +1,5 @@
 import type { HostShell } from "./shell.ts";
+
 interface Cancellable {
   readonly signal: AbortSignal;
 }

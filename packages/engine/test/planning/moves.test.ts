@@ -4,6 +4,20 @@ import type { JobRecord } from "../../src/index.ts";
 import { runMoves } from "../../src/planning/moves.ts";
 import { FakeClock } from "../jobs/fake-clock.ts";
 
+/** The job that moves belong to; what it notes and logs goes into these. */
+function contextOf(notes = new Map<string, unknown>(), log: string[] = []): Parameters<typeof runMoves>[0] {
+  const { signal } = new AbortController();
+  return {
+    id: "drain",
+    signal,
+    stopping: signal,
+    recorded: () => undefined,
+    note: async (name, output) => void notes.set(name, output),
+    progress: () => undefined,
+    log: (_level, text) => void log.push(text),
+  };
+}
+
 test("a move that does not end within its patience is cancelled, and its end is waited for", async () => {
   const clock = new FakeClock();
   const end = Promise.withResolvers<void>();
@@ -33,19 +47,9 @@ test("a move that does not end within its patience is cancelled, and its end is 
   };
   const notes = new Map<string, unknown>();
   const log: string[] = [];
-  const signal = new AbortController().signal;
-  const context = {
-    id: "drain",
-    signal,
-    stopping: signal,
-    recorded: () => undefined,
-    note: async (name: string, output: unknown) => void notes.set(name, output),
-    progress: () => undefined,
-    log: (_level: string, text: string) => void log.push(text),
-  };
   const move = { vmId: "v1", vm: "web", destinationId: "h2", destination: "bravo", input: { vmId: "v1" }, predictedMs: 10 * 60_000 };
   const ended: string[] = [];
-  const running = runMoves(context, [move], {
+  const running = runMoves(contextOf(notes, log), [move], {
     jobs,
     clock,
     concurrency: 2,
@@ -82,20 +86,10 @@ test("the next move begins when a VM has arrived, while its source is tidied up;
     },
     list: async () => [],
   };
-  const signal = new AbortController().signal;
-  const context = {
-    id: "drain",
-    signal,
-    stopping: signal,
-    recorded: () => undefined,
-    note: async () => undefined,
-    progress: () => undefined,
-    log: () => undefined,
-  };
   const moves = ["v1", "v2"].map((vmId) => ({ vmId, vm: vmId, destinationId: "h2", destination: "bravo", input: { vmId } }));
   const ended: string[] = [];
   const second = Promise.withResolvers<void>();
-  const running = runMoves(context, moves, {
+  const running = runMoves(contextOf(), moves, {
     jobs,
     clock,
     concurrency: 1,

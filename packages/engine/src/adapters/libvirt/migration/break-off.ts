@@ -1,10 +1,12 @@
 import type { HostShell } from "../../../ports/shell.ts";
+import { guestProcess } from "./guest-process.ts";
 
 /**
  * `$1` is the VM's name, `$2` the address that it moves to. Ends the TCP connections of its process to there, as a reset
- * from the other end would. libvirt's file holds the process id, without a line's end (qemu_process.c).
+ * from the other end would.
  */
-const breakConnections = `pid=$(cat "/run/libvirt/qemu/$1.pid" 2>/dev/null) && grep -aq "guest=$1," "/proc/$pid/cmdline" || exit 0
+const breakConnections = `${guestProcess}
+guest_process "$1" || exit 0
 command -v ss >/dev/null || exit 3
 ss -Htnp dst "$2" | while read -r state received sent from rest; do
   case "$rest" in *"pid=$pid,"*) ss -K dst "$2" sport = ":\${from##*:}" >/dev/null;; esac

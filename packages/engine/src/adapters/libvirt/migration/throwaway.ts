@@ -3,15 +3,15 @@ import { EngineError } from "../../../model/errors.ts";
 import { type Throwaway, throwawayDisk, type ThrowawayGuests } from "../../../ports/throwaway.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { type DomainXml, parseDomain } from "../xml/index.ts";
+import { guestProcess } from "./guest-process.ts";
 import { findDomain, type LibvirtAccess, needDomain, saying } from "./access.ts";
 
 /** Enough for any machine type to start; memory that nobody touches is not sent. */
 const memoryMiB = 16;
 
-/** Arguments are names of guests. libvirt's file holds the process id, without a line's end (qemu_process.c). */
-const killProcess = `for name; do
-  pid=$(cat "/run/libvirt/qemu/$name.pid" 2>/dev/null) && grep -aq "guest=$name" "/proc/$pid/cmdline" && kill -9 "$pid"
-done; true`;
+/** Arguments are names of guests. */
+const killProcess = `${guestProcess}
+for name; do guest_process "$name" && kill -9 "$pid"; done; true`;
 
 export function throwawayGuests(host: LibvirtAccess): ThrowawayGuests {
   const { remote } = host.connection;
