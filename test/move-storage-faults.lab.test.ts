@@ -40,6 +40,14 @@ describe("a move of disks that is hit", () => {
     }
   });
 
+  it("on their way to the other host, by a kill -9 of the guest's QEMU: it is off where it was, and the half-made copy goes", async () => {
+    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    await struck.site.lab.faults.killQemu(struck.alpha, "web");
+    const job = await ended(struck.site.godwit, id);
+    assert.equal(await struck.guest.state(struck.alpha), "shut off");
+    await struck.assertUndone(job);
+  });
+
   it("by a cancel, and by a kill -9 of the guest's QEMU: the copy goes, the disk stays", async () => {
     const id = await struck.begin(storage, /copying/);
     await struck.site.godwit.run(["job", "cancel", id]);

@@ -1,4 +1,5 @@
-export { migrationJob, peerUri } from "./job.ts";
+export { migrationJob } from "./job.ts";
+export { peerUri } from "./peer.ts";
 export type { PauseContract, PausePolicy } from "./contract.ts";
 export type { Forecast, ForecastOption } from "./forecast.ts";
 export type { Measuring } from "./forecast-service.ts";

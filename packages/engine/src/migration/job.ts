@@ -1,5 +1,5 @@
 import { CancelledError, describeError, isCancelled } from "@godwit/core";
-import { type JobContext, type JobKind, type JobSlot, LeaseLost, ServerStopping } from "../jobs/job.ts";
+import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Reason } from "../model/reason.ts";
@@ -20,6 +20,7 @@ import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
 import type { Migrations } from "./service.ts";
+import { peerUri, unlessStopping } from "./peer.ts";
 import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import type { TimedTurn } from "./turns.ts";
@@ -343,12 +344,19 @@ class Run {
     return { sendMs: Math.max(0, Date.parse(to) - Date.parse(from) - held) };
   }
 
-  /** After a move that did not happen: the images made for the copies go, unless the VM may be using them. */
+  /** After a move that did not happen: the images made for the copies go, unless the VM may be using them, or may have. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
-    if (settled.at === "source") await this.#smallFiles.undo();
-    if (ready.copyPaths.length === 0 || settled.at !== "source") return;
-    if (this.#context.recorded("phase:prepare") === undefined) return;
-    await deleteDisks(this.#migrations, this.#context, { hostId: this.#input.destinationId, paths: ready.copyPaths, name: "the copy" });
+    const { destinationId, destination, peerToPeer } = this.#input;
+    const begun = ready.copyPaths.length > 0 && this.#context.recorded("phase:prepare") !== undefined;
+    const neverRan = settled.neverArrived === true && !peerToPeer && this.#context.recorded("phase:finish") === undefined;
+    if (settled.at === "source" || neverRan) {
+      await this.#smallFiles.undo();
+      if (begun) await deleteDisks(this.#migrations, this.#context, { hostId: destinationId, paths: ready.copyPaths, name: "the copy" });
+    } else if (begun) {
+      const paths = ready.copyPaths.join(", ");
+      const text = `copies of its disks were left on ${destination}, as it may have run there: ${paths}; a move to there needs them gone`;
+      await this.#context.reason({ code: "disk-left", text });
+    }
   }
 
   #throwStopped(): void {
@@ -382,25 +390,4 @@ function keptContract(contract: PauseContract, figures: MoveProgress): NonNullab
     ...(figures.throttlePercent !== undefined && figures.throttlePercent > 0 && { throttlePercent: figures.throttlePercent }),
     ...(figures.atLast !== undefined && { atLast: figures.atLast }),
   };
-}
-
-/** A signal for a cancel only: a move between peers goes on without the server. */
-function unlessStopping({ signal }: Context): AbortSignal {
-  const cancel = new AbortController();
-  const follow = (): void => {
-    if (!(signal.reason instanceof ServerStopping) && !(signal.reason instanceof LeaseLost)) cancel.abort(signal.reason);
-  };
-  if (signal.aborted) follow();
-  else signal.addEventListener("abort", follow, { once: true });
-  return cancel.signal;
-}
-
-/** How the source's libvirt reaches the destination's: by TLS at the address that the server uses, too. */
-export function peerUri(destinationUri: string, destination: string): string {
-  const match = /^[a-z0-9]+(?:\+[a-z0-9]+)?:\/\/(?:[^@/]*@)?(\[[^\]]+\]|[^:/?]+)/i.exec(destinationUri);
-  if (!match?.[1])
-    throw new EngineError("invalid", `the URI of ${destination} names no address that another host could use: peer-to-peer needs one`, {
-      uri: destinationUri,
-    });
-  return `qemu+tls://${match[1]}/system`;
 }

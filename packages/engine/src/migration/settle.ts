@@ -9,6 +9,8 @@ import { settle, settleWithout, type Verdict } from "./truth.ts";
 export interface Settled {
   readonly at: "source" | "destination" | "off" | "gone";
   readonly text: string;
+  /** It is off because its process on the source ended, and the destination never had all of it. */
+  readonly neverArrived?: boolean;
 }
 
 export interface SettleOptions {
@@ -71,7 +73,8 @@ function ended(verdict: Verdict): Settled | undefined {
   const { act, text } = verdict;
   if (act === "on-source") return { at: "source", text };
   if (act === "on-destination") return { at: "destination", text };
-  return act === "off" || act === "gone" ? { at: act, text } : undefined;
+  if (act === "off") return { at: "off", text, neverArrived: verdict.neverArrived };
+  return act === "gone" ? { at: "gone", text } : undefined;
 }
 
 interface Seen {

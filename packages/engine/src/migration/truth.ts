@@ -8,15 +8,16 @@ import type { Sighting } from "../ports/migration.ts";
  * - `discard-destination`: the incoming half never ran; remove it, then look again
  * - `forget-source`: it runs on the destination; remove what the source still keeps, then look again
  * - `wait`: it cannot be known yet
- * - `off`: nobody runs it, the source still has its definition
+ * - `off`: nobody runs it; `neverArrived` when its process on the source ended before the destination could have run it
  * - `conflict`: both run it; touch nothing
  * - `gone`: neither has it
  */
 export type Verdict =
   | {
-      readonly act: "on-source" | "on-destination" | "resume-source" | "discard-destination" | "forget-source" | "off" | "gone";
+      readonly act: "on-source" | "on-destination" | "resume-source" | "discard-destination" | "forget-source" | "gone";
       readonly text: string;
     }
+  | { readonly act: "off"; readonly neverArrived: boolean; readonly text: string }
   | { readonly act: "wait" | "conflict"; readonly text: string };
 
 /** A guest may be let run on one side only when the other side has *said* that it does not run it. */
@@ -86,12 +87,18 @@ function notOnDestination(
         ? { act: "resume-source", text: "the source keeps it paused and the destination has nothing" }
         : { act: "on-source", text: "it is on the source, paused by somebody else" };
     case "inactive":
-      return { act: "off", text: "it is off: its process on the source ended during the move" };
+      return offOnSource(source.movedAway, destination.presence);
     case "incoming":
       return { act: "wait", text: "the source is waiting for it from elsewhere" };
     case "absent":
       return destination.presence === "inactive"
-        ? { act: "off", text: "it is off, and only the destination has its definition" }
+        ? { act: "off", neverArrived: false, text: "it is off, and only the destination has its definition" }
         : { act: "gone", text: "neither host has it" };
   }
+}
+
+/** The destination is given the definition before the guest is let run there: without one, it never was. */
+function offOnSource(movedAway: boolean, destination: Sighting["presence"]): Verdict {
+  if (movedAway) return { act: "off", neverArrived: false, text: "it is off, and had moved to the destination before" };
+  return { act: "off", neverArrived: destination === "absent", text: "it is off: its process on the source ended during the move" };
 }

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { compareVersions, preflight, type PreflightFacts, type Sharing } from "../../src/migration/preflight.ts";
 import { wishedCopies } from "../../src/migration/preflight-storage.ts";
 import { interfaceProofs, proofSentence } from "../../src/migration/proof.ts";
-import { peerUri } from "../../src/migration/job.ts";
+import { peerUri } from "../../src/migration/peer.ts";
 import type { HostView, NetworkView } from "../../src/index.ts";
 import type { DestinationFacts, SourceFacts } from "../../src/ports/migration.ts";
 

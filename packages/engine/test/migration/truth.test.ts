@@ -82,6 +82,16 @@ describe("what to do after a move that ended in any way", () => {
     for (const source of sightings) assert.equal(settleWithout(source, { peerToPeer: true }), false);
   });
 
+  it("takes what the destination holds for a half only when it cannot have been let run there", () => {
+    const halves = sightings.flatMap((source) =>
+      sightings.flatMap((destination) => {
+        const verdict = settle(source, destination);
+        return verdict.act === "off" && verdict.neverArrived ? [{ source, destination }] : [];
+      }),
+    );
+    assert.deepEqual(halves, [{ source: { presence: "inactive", movedAway: false }, destination: { presence: "absent" } }]);
+  });
+
   it("touches nothing when both hosts run it", () => {
     assert.equal(settle({ presence: "running", moving: false }, { presence: "running", moving: false }).act, "conflict");
   });
