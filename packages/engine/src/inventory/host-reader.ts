@@ -22,6 +22,8 @@ export interface ReadingSink {
 
 /** More single questions than this are asked as one for everything. */
 const MANY = 32;
+/** A VM that changes again and again, as one does that moves, is read again no sooner than this, milliseconds. */
+const againMs = 250;
 
 /**
  * Keeps one connection's readings fresh, one question at a time, so that no answer can overtake a newer one.
@@ -38,6 +40,9 @@ export class HostReader {
   #askAll = false;
   #askPools = false;
   readonly #ask = new Map<string, PromiseWithResolvers<VmFacts | undefined> | undefined>();
+  /** VMs that changed again soon after they were read, and when to read them; monotonic, as is when they were. */
+  readonly #later = new Map<string, number>();
+  readonly #readAt = new Map<string, number>();
   #read: { facts?: HostFacts; pools?: readonly PoolFacts[] } = {};
 
   constructor(host: HypervisorHost, options: { sink: ReadingSink; clock: Clock; timing: InventoryTiming; log: Log }) {
@@ -81,6 +86,8 @@ export class HostReader {
   #note(event: HostEvent): void {
     switch (event.kind) {
       case "vm-changed":
+        this.#noteChanged(event.vmId);
+        break;
       case "vm-removed":
         if (!this.#ask.has(event.vmId)) this.#ask.set(event.vmId, undefined);
         break;
@@ -94,11 +101,30 @@ export class HostReader {
     this.#nudge.give();
   }
 
+  #noteChanged(vmId: string): void {
+    if (this.#ask.has(vmId) || this.#later.has(vmId)) return;
+    const due = (this.#readAt.get(vmId) ?? -Infinity) + againMs;
+    if (due > this.#clock.monotonic()) this.#later.set(vmId, due);
+    else this.#ask.set(vmId, undefined);
+  }
+
+  #askDue(): void {
+    const now = this.#clock.monotonic();
+    for (const [vmId, due] of this.#later) {
+      if (due > now) continue;
+      this.#later.delete(vmId);
+      if (!this.#ask.has(vmId)) this.#ask.set(vmId, undefined);
+    }
+    for (const [vmId, at] of this.#readAt) if (at + againMs < now) this.#readAt.delete(vmId);
+  }
+
   async #work(signal: AbortSignal): Promise<never> {
     await this.#readAll(signal);
     this.#sink.up();
     for (let next = Math.min(this.#timing.settleMs, this.#timing.reconcileMs), at = this.#clock.monotonic() + next; ;) {
-      await this.#nudge.wait(this.#clock, Math.max(0, at - this.#clock.monotonic()), signal);
+      const wakeAt = Math.min(at, ...this.#later.values());
+      await this.#nudge.wait(this.#clock, Math.max(0, wakeAt - this.#clock.monotonic()), signal);
+      this.#askDue();
       const due = this.#clock.monotonic() >= at;
       if (due || this.#askAll) await this.#readAll(signal);
       await this.#readAsked(signal);
@@ -121,6 +147,7 @@ export class HostReader {
     const askedAt = this.#clock.monotonic();
     const answered = [...this.#ask].filter(([, asked]) => asked === undefined).map(([id]) => id);
     for (const id of answered) this.#ask.delete(id);
+    this.#later.clear();
     this.#sink.vms(await this.#question(signal, (signal) => this.host.listVms({ signal })), askedAt);
   }
 
@@ -142,6 +169,8 @@ export class HostReader {
 
   async #readVm(id: string, signal: AbortSignal): Promise<VmFacts | undefined> {
     const askedAt = this.#clock.monotonic();
+    this.#later.delete(id);
+    this.#readAt.set(id, askedAt);
     const facts = await this.#question(signal, (signal) => this.host.vm(id, { signal })).catch((error: unknown) => {
       if (error instanceof EngineError && error.kind === "not-found") return undefined;
       throw error;

@@ -78,7 +78,7 @@ const deletionPatienceMs = 60_000;
 const deletionPauseMs = 500;
 
 /** Moves that begin within such a time of each other begin with the same counters, milliseconds. */
-const justNowMs = 100;
+const justNowMs = 1000;
 
 interface Look {
   readonly askedAt: number;

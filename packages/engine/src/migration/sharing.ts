@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Clock, raceAbort } from "@godwit/core";
 import { dirname } from "node:path";
 import type { HostShell } from "../ports/shell.ts";
+import { LineQuestions } from "./line-questions.ts";
 import type { Sharing } from "./preflight.ts";
 
 /** `$1` is the folder, `$2` the token: writes it; fails when the folder cannot be written. */
@@ -10,7 +11,9 @@ const remove = `rm -f "$1/.godwit-$2"`;
 /** `$1` is the token; folders come one a line. `yes` where the token is there. */
 const look = `while IFS= read -r folder; do if [ "$(cat "$folder/.godwit-$1" 2>/dev/null)" = "$1" ]; then echo yes; else echo no; fi; done`;
 /** Paths come one a line: device numbers for devices, `file` for others, `none` for what is not there. */
-const stat = `while IFS= read -r path; do if [ -b "$path" ]; then echo block; elif [ -e "$path" ]; then echo file; else echo none; fi; done`;
+const kinds = new LineQuestions(
+  `while IFS= read -r path; do if [ -b "$path" ]; then echo block; elif [ -e "$path" ]; then echo file; else echo none; fi; done`,
+);
 
 interface Hosts {
   readonly source: HostShell;
@@ -66,20 +69,20 @@ export async function proveSharing(
 ): Promise<Map<string, Sharing>> {
   const result = new Map<string, Sharing>();
   if (paths.length === 0) return result;
-  const kinds = await lines(hosts.destination, ["/bin/sh", "-c", stat], paths, hosts.signal);
+  const found = await kinds.ask(hosts.destination, paths, hosts.signal);
   for (const [index, path] of paths.entries()) {
-    if (kinds[index] === "none") result.set(path, "missing");
-    else if (kinds[index] !== "file") result.set(path, "unproven");
+    if (found[index] === "none") result.set(path, "missing");
+    else if (found[index] !== "file") result.set(path, "unproven");
   }
   const rest = paths.filter((path) => !result.has(path));
   const folders = [...new Set(rest.map((path) => dirname(path)))];
   const ask = (unknown: readonly string[]): Promise<ReadonlyMap<string, Sharing>> => proveFolders(unknown, hosts);
-  const found = proven
+  const proofs = proven
     ? await settledProofs(proven.folders.of(proven.pair, folders, ask), ask, hosts.signal)
     : folders.length > 0
       ? await ask(folders)
       : new Map<string, Sharing>();
-  for (const path of rest) result.set(path, found.get(dirname(path)) ?? "unproven");
+  for (const path of rest) result.set(path, proofs.get(dirname(path)) ?? "unproven");
   return result;
 }
 
@@ -124,10 +127,11 @@ async function lines(shell: HostShell, argv: readonly string[], input: readonly 
   return stdout.split("\n");
 }
 
+const interfaces = new LineQuestions(`while IFS= read -r name; do if [ -e "/sys/class/net/$name" ]; then echo yes; else echo no; fi; done`);
+
 /** Bridges and devices that guests' cards plug into, by name: is there such an interface? */
 export async function findInterfaces(shell: HostShell, names: readonly string[], signal: AbortSignal): Promise<Map<string, boolean>> {
-  const script = `while IFS= read -r name; do if [ -e "/sys/class/net/$name" ]; then echo yes; else echo no; fi; done`;
-  const found = await lines(shell, ["/bin/sh", "-c", script], names, signal);
+  const found = await interfaces.ask(shell, names, signal);
   return new Map(names.map((name, index) => [name, found[index] === "yes"]));
 }
 

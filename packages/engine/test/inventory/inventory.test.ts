@@ -166,6 +166,22 @@ test("events that overflow, and those that are never told, are made up for by re
   await b.inventory.waitFor((inventory) => inventory.vms().length === 1, b);
 });
 
+test("a VM that changes again and again is read at once, then once for all that came soon after", async (t) => {
+  const alpha = machine("alpha", vmFacts("1"));
+  await using b = await bench(t, { alpha });
+  await b.inventory.waitFor(isUp("alpha"), b);
+  let reads = 0;
+  alpha.before = (question) => void (reads += question === "vm 1" ? 1 : 0);
+  alpha.put(vmFacts("1", { state: "running" }));
+  await b.inventory.waitFor((inventory) => inventory.vm("1").state === "running", b);
+  for (const state of ["paused", "running", "paused", "running", "off"] as const) {
+    alpha.put(vmFacts("1", { state }));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await b.inventory.waitFor((inventory) => inventory.vm("1").state === "off", b);
+  assert.equal(reads, 2);
+});
+
 test("another machine under the same address is not taken for the host", async (t) => {
   const alpha = machine("alpha", vmFacts("1", { state: "running" }));
   const impostor = machine("impostor", vmFacts("9"));

@@ -108,12 +108,16 @@ async function readMachine(connection: Connection, { live }: Definition, signal:
 
 const allCells = -1;
 
+/** How many figures each connection's daemon has: it answers with them only to whoever names their exact number. */
+const figures = new WeakMap<Connection, number>();
+
 /** Free memory and what the kernel would give up for a guest, in bytes. */
 async function readFreeMemory(connection: Connection, signal: AbortSignal): Promise<number | undefined> {
   const ask = async (nparams: number): Promise<NodeGetMemoryStatsResult | undefined> =>
     unlessRefused(connection.remote.nodeGetMemoryStats({ nparams, cellNum: allCells, flags: 0 }, { signal }));
-  // It answers with figures only to whoever names their exact number.
-  const stats = await ask((await ask(0))?.nparams ?? 0);
+  const nparams = figures.get(connection) ?? (await ask(0))?.nparams ?? 0;
+  const stats = await ask(nparams);
+  figures.set(connection, nparams);
   if (!stats) return undefined;
   const kib = new Map(stats.params.map(({ field, value }) => [field, Number(value)]));
   const free = kib.get("free");

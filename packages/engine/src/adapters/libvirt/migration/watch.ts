@@ -33,9 +33,10 @@ export class Watch {
   /** A part of its memory is only there: without the connection the guest would be lost. */
   #postCopy = false;
   #limitBefore: bigint | undefined;
+  /** It may hardly be paused, as it is another guest's turn. */
   #heldBack = false;
+  #askedForTurn = false;
   #moved = { bytes: -1, at: 0 };
-  #turn: "held" | "asked" | "taken" = "held";
   last: MoveProgress | undefined;
   /** The most that was ever seen: the figures of disks are gone once the memory phase begins. */
   diskBytes = 0;
@@ -157,12 +158,12 @@ export class Watch {
     const { hooks, signal } = this.#move;
     if (hooks.turn?.before !== "switchover" || memoryTotalBytes === 0) return true;
     const near = rounds > 1 || memoryRemainingBytes < (bytesPerSecond * askedAheadMs) / 1000;
-    if (this.#turn === "held" && near) {
-      this.#turn = "asked";
-      const taken = (): void => void (this.#turn = "taken");
+    if (near && !this.#askedForTurn) {
+      this.#askedForTurn = true;
+      const taken = (): void => void (this.#heldBack = false);
       hooks.turn.take(AbortSignal.any([signal, this.#ended.signal])).then(taken, taken);
     }
-    return this.#turn === "taken" || !this.#heldBack;
+    return !this.#heldBack;
   }
 
   async #keep(what: ContractAct): Promise<void> {
