@@ -41,7 +41,7 @@ export interface MoveEnds {
 
 const settingsId = "cluster";
 /** Preflights at the same time: each asks two hosts a handful of things. */
-const simultaneousPreflights = 4;
+const simultaneousPreflights = 8;
 /** Other hosts that are tried for one VM after the best one was refused. */
 const maximumTries = 64;
 

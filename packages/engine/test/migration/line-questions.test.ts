@@ -8,15 +8,17 @@ function shell(): { readonly shell: HostShell; readonly commands: string[][]; an
   const commands: string[][] = [];
   const waiting: PromiseWithResolvers<void>[] = [];
   const run: HostShell["run"] = async (_argv, { stdin = "" }) => {
-    const text = String(stdin);
-    commands.push(text.split("\n").slice(0, -1));
+    commands.push(stdin.split("\n").slice(0, -1));
     const mayAnswer = Promise.withResolvers<void>();
     waiting.push(mayAnswer);
     await mayAnswer.promise;
-    return { code: 0, stdout: text.replaceAll(/^/gm, "said "), stderr: "" };
+    return { code: 0, stdout: stdin.replaceAll(/^/gm, "said "), stderr: "" };
   };
   const answer = (error?: Error): void => {
-    for (const one of waiting.splice(0)) error ? one.reject(error) : one.resolve();
+    for (const one of waiting.splice(0)) {
+      if (error) one.reject(error);
+      else one.resolve();
+    }
   };
   return { shell: { run } as HostShell, commands, answer };
 }
