@@ -49,6 +49,8 @@ describe("a migration that is hit", () => {
     const job = await ended(site.godwit, id);
     await assertUndone(job);
     assert.equal(job.error?.kind, "interrupted");
+    const limit = await site.lab.host("alpha").virsh(["migrate-getmaxdowntime", "web"]);
+    assert.equal(limit.stdout.trim(), "300", "its process keeps a limit that only the server that is gone knew of");
   });
 
   it("by kill -9 of the server at moments all along: always one whole guest, and the job ends", async () => {

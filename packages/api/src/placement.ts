@@ -151,6 +151,9 @@ export const DrainPlan = z.object({
   entries: z.array(DrainEntry),
   room: z.array(z.object({ hostId: z.string(), host: z.string(), freeBefore: z.number(), freeAfter: z.number(), arriving: z.int() })),
   concurrency: z.int(),
+  /** By the forecasts of the moves alone. */
+  scheduledMs: z.int(),
+  /** The same at the pace at which drains have been going here. */
   predictedMs: z.int(),
   possible: z.boolean(),
 });
@@ -194,6 +197,8 @@ export const MovesResult = z.object({
   left: z.array(z.object({ vm: z.string(), reason: z.string() })),
   totalMs: z.number(),
   predictedMs: z.number().optional(),
+  /** What the forecasts of a drain's moves came to. */
+  scheduledMs: z.number().optional(),
 });
 export type MovesResult = z.infer<typeof MovesResult>;
 

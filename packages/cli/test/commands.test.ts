@@ -199,7 +199,7 @@ describe("the godwit command", () => {
       { ...entry, vm: "old", verdict: "stay", reason: { code: "off", text: "old is off" } },
     ];
     const room = [{ hostId: "h2", host: "bravo", freeBefore: 2 ** 31, freeAfter: 2 ** 30, arriving: 1 }];
-    const plan = { hostId: "h1", host: "alpha", entries, room, concurrency: 1, predictedMs: 2400, possible: false };
+    const plan = { hostId: "h1", host: "alpha", entries, room, concurrency: 1, scheduledMs: 2400, predictedMs: 2400, possible: false };
     answers = { "POST /api/v1/hosts/alpha/drain-plan": { status: 200, body: plan } };
     const { code, out, err } = await godwit("--server", socket, "host", "drain", "alpha", "--to", "bravo,charlie", "--dry-run");
     assert.equal(code, exitCode.refused);

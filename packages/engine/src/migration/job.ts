@@ -1,9 +1,9 @@
-import { CancelledError, describeError, isCancelled } from "@godwit/core";
+import { CancelledError, describeError } from "@godwit/core";
 import type { JobContext, JobKind, JobSlot } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
 import type { NetworkVerdict } from "../model/network.ts";
 import type { Reason } from "../model/reason.ts";
-import { MoveError, type MovePhase, type MoveProgress, type MoveTransport } from "../ports/migration.ts";
+import type { MovePhase, MoveProgress } from "../ports/migration.ts";
 import {
   contractOf,
   copiesDisks,
@@ -14,8 +14,8 @@ import {
   type ReadyPlan,
   transportOf,
 } from "./model.ts";
+import { keptContract, outcomeOf, withoutReasons } from "./job-result.ts";
 import { jobProgress } from "./progress.ts";
-import type { PauseContract } from "./contract.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import { OfflineRun } from "./offline-run.ts";
 import { proofSentence } from "./proof.ts";
@@ -24,7 +24,10 @@ import { peerUri, unlessStopping } from "./peer.ts";
 import { SmallFiles } from "./small-files.ts";
 import { findAndSettle, seeVm, type Settled } from "./settle.ts";
 import type { TimedTurn } from "./turns.ts";
-import type { ChosenTransport } from "./transport.ts";
+
+/** QEMU's own pause limit (qapi/migration.json, downtime-limit), milliseconds. */
+const usualPauseMs = 300;
+const limitMs = 2000;
 
 /** How long a silent host is asked again after a move, milliseconds. */
 const patienceMs = 5 * 60_000;
@@ -280,10 +283,21 @@ class Run {
       );
     }
     await this.#removeCopies(ready, settled);
+    if (settled.at === "source") await this.#forgetLimit();
     const { vm, source } = this.#input;
     const where = settled.at === "source" ? `it runs on ${source} and nothing is left on the destination; migrate it again` : settled.text;
     if (this.#context.cancelRequested) throw new CancelledError(`cancelled; ${where}`);
     throw new EngineError("interrupted", `${vm} was not moved: the server ended during the move; ${where}`, { vm, at: settled.at });
+  }
+
+  /** The server that set a limit for this guest's pause ended before it could take it back; what it was before is not known. */
+  async #forgetLimit(): Promise<void> {
+    const { vmId, sourceId } = this.#input;
+    const signal = AbortSignal.any([this.#context.stopping, AbortSignal.timeout(limitMs)]);
+    const { migration } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);
+    await migration?.limitPause(vmId, usualPauseMs, { signal }).catch((error: unknown) => {
+      this.#context.log("warn", `the pause limit of its process could not be put back: ${describeError(error)}`);
+    });
   }
 
   async #finish(
@@ -366,28 +380,4 @@ class Run {
   #now(): string {
     return new Date(this.#migrations.options.clock.now()).toISOString();
   }
-}
-
-function withoutReasons({ parallelConnections, compression, tls, zeroCopy }: ChosenTransport): MoveTransport {
-  return { parallelConnections, compression, tls, zeroCopy };
-}
-
-function outcomeOf(settled: Settled, error: unknown, signal: AbortSignal): Pick<MigrationAttempt, "outcome" | "reason"> {
-  if (settled.at === "destination") return { outcome: "carried", reason: { code: "carried", text: settled.text } };
-  const text = describeError(error);
-  if (signal.aborted || isCancelled(error)) return { outcome: "cancelled", reason: { code: "cancelled", text } };
-  const connected = !(error instanceof MoveError) || error.connected;
-  return connected
-    ? { outcome: "failed", reason: { code: "failed", text } }
-    : { outcome: "no-connection", reason: { code: "no-connection", text } };
-}
-
-function keptContract(contract: PauseContract, figures: MoveProgress): NonNullable<MigrationResult["contract"]> {
-  return {
-    ...contract,
-    ...(figures.pauseMs !== undefined && { held: figures.pauseMs <= contract.maximumPauseMs }),
-    ...(figures.pauseLimitMs !== undefined && { limitMs: figures.pauseLimitMs }),
-    ...(figures.throttlePercent !== undefined && figures.throttlePercent > 0 && { throttlePercent: figures.throttlePercent }),
-    ...(figures.atLast !== undefined && { atLast: figures.atLast }),
-  };
 }

@@ -169,6 +169,7 @@ class Drain {
       vm,
       reason: `it does not run here any more, though it did not move: ${error?.message}`,
     }));
-    return { host: plan.host, moves: this.#outcomes, left: [...left, ...shutDown], totalMs, predictedMs: plan.predictedMs };
+    const { host, predictedMs, scheduledMs } = plan;
+    return { host, moves: this.#outcomes, left: [...left, ...shutDown], totalMs, predictedMs, scheduledMs };
   }
 }

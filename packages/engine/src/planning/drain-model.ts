@@ -57,6 +57,9 @@ export interface DrainPlan {
   readonly entries: readonly DrainEntry[];
   readonly room: readonly RoomRow[];
   readonly concurrency: number;
+  /** By the moves' own forecasts alone, milliseconds. */
+  readonly scheduledMs: number;
+  /** The same at the pace at which drains have been going here. */
   readonly predictedMs: number;
   /** Nothing that runs is left over. */
   readonly possible: boolean;

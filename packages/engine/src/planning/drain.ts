@@ -31,6 +31,7 @@ export function planDrain(input: DrainInput): DrainPlan {
     entries: [...moves, ...blocked, ...stays],
     room: board.seats.filter((seat) => seat.host.id !== hostId).map((seat) => room(seat, before, placed)),
     concurrency: timed.concurrency,
+    scheduledMs: timed.totalMs,
     predictedMs: timed.totalMs,
     possible: blocked.length === 0,
   };

@@ -12,6 +12,7 @@ import { liveMigrationLimit } from "../network/settings.ts";
 import { type BalancePlan, planBalance } from "./balance.ts";
 import { costOf, costsFrom } from "./costs.ts";
 import { planDrain } from "./drain.ts";
+import { atPace, paceOf, rememberedDrains } from "./pace.ts";
 import type { DrainEntry, DrainPlan, DrainRequest } from "./drain-model.ts";
 
 /** What draining needs of the jobs: those that a drain starts are jobs of their own. */
@@ -81,6 +82,7 @@ export class Drains {
     const costs = costsFrom(history);
     const contention = contentionOf(withCrowds(history.flatMap(({ input, result }) => liveMoveOf(input, result))));
     const cost = foretold(costs, tries);
+    const pace = paceOf(await this.options.jobs().list({ kind: "host.drain", states: ["done"] }, { limit: rememberedDrains }));
     const only = to && new Set(to);
     const here = placements.options.hosts.vms().filter((vm) => vm.hostId === hostId && vm.state === "running");
     placements.options.migrations.measureAhead(
@@ -92,7 +94,7 @@ export class Drains {
       const site = await placements.site([hostId], tries);
       const plan = planDrain({ site, hostId, to: only, limit: (id) => limits.get(id) ?? 1, cost, contention });
       const open = proposed(plan).filter((move) => !tries.passed(move));
-      if (open.length === 0) return withForecasts(plan, tries);
+      if (open.length === 0) return atPace(withForecasts(plan, tries), pace);
       if (round >= maximumRounds) throw tooMany(plan.host);
       await placements.tryOut(open, tries, { signal, measure: "unless-fresh" });
     }

@@ -50,6 +50,8 @@ export interface MovesResult {
   readonly left: readonly { readonly vm: string; readonly reason: string }[];
   readonly totalMs: number;
   readonly predictedMs?: number | undefined;
+  /** What the moves' own forecasts came to. */
+  readonly scheduledMs?: number | undefined;
 }
 
 export interface MovesOptions {

@@ -217,6 +217,8 @@ export interface HostMigration extends OfflineMoves, DiskMoves, ThrowawayGuests 
   move(destination: HypervisorHost, request: MoveRequest, hooks: MoveHooks, options: Cancellable): Promise<MoveProgress>;
   /** Never rejects: what cannot be asked is `unknown`. */
   sighting(vmId: string, options: Cancellable): Promise<Sighting>;
+  /** What the hypervisor may pause this guest for when it is next migrated by whoever names no limit, milliseconds. */
+  limitPause(vmId: string, pauseMs: number, options: Cancellable): Promise<void>;
   /** Lets a guest that a migration paused run on. */
   resume(vmId: string, options: Cancellable): Promise<void>;
   /** Removes an incoming VM that never ran here. A definition that was here before stays. */

@@ -99,6 +99,7 @@ export class ScriptedSite {
       startThrowaway: notAsked,
       endThrowaway: notAsked,
       killThrowaway: notAsked,
+      limitPause: () => Promise.resolve(),
       resume: () =>
         act(() => {
           assert.equal(own.process, "paused");

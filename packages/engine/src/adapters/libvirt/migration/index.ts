@@ -34,6 +34,10 @@ export function libvirtMigration(host: HypervisorHost, clock: Clock = systemCloc
     judgeAgain: (source, { signal }) => judgeAgainOn(connection, source, signal),
     move: (destination, request, hooks, { signal }) => move({ host, destination, request, hooks, signal, clock }),
     sighting: (vmId, { signal }) => seeDomain(connection, vmId, signal),
+    async limitPause(vmId, pauseMs, { signal }) {
+      const dom = await needDomain(connection, vmId, signal);
+      await connection.remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(pauseMs), flags: 0 }, { signal });
+    },
     async resume(vmId, { signal }) {
       await connection.remote.domainResume({ dom: await needDomain(connection, vmId, signal) }, { signal });
     },
