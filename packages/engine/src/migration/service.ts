@@ -1,4 +1,4 @@
-import { type Clock, describeError, Semaphore, systemClock } from "@godwit/core";
+import { type Clock, describeError, raceAbort, Semaphore, systemClock } from "@godwit/core";
 import { join } from "node:path";
 import type { HostView } from "../model/host.ts";
 import { EngineError, refusal } from "../model/errors.ts";
@@ -24,6 +24,7 @@ import { readTransportAbility } from "./transport-ability.ts";
 
 /** What migration needs of the inventory. */
 export interface MigrationHosts {
+  hosts(): readonly HostView[];
   host(ref: string): HostView;
   vm(ref: string): VmView;
   /** Throws `host-lost` while there is no connection. */
@@ -69,6 +70,9 @@ export interface GenerationIdResult {
 
 /** Each is a second of a hypervisor's sampling, and little else. */
 const simultaneousMeasurements = 32;
+
+/** A pool that cannot be looked at within this time counts as it was last seen, milliseconds. */
+const poolLookMs = 5000;
 
 /** A hypervisor on a busy machine takes a while to let go of a capture that was parked or has ended; milliseconds. */
 const lettingGoMs = 10_000;
@@ -150,6 +154,19 @@ export class Migrations {
         return await open(hosts.hypervisor(hostId)).measure(vmId, { seconds: measureSeconds, signal });
       });
     }
+  }
+
+  /** What is free now in the pools of that name, by host; those that do not answer in time are left out. */
+  async poolRooms(pool: string, { signal }: Cancellable): Promise<Map<string, number>> {
+    const { hosts, open } = this.options;
+    const rooms = hosts.hosts().map(async ({ id }): Promise<[string, number][]> => {
+      const within = AbortSignal.any([signal, AbortSignal.timeout(poolLookMs)]);
+      const look = async (): Promise<{ readonly availableBytes: number } | undefined> =>
+        open(hosts.hypervisor(id)).pool(pool, { signal: within });
+      const room = await raceAbort(look(), within).catch(() => undefined);
+      return room ? [[id, room.availableBytes]] : [];
+    });
+    return new Map((await Promise.all(rooms)).flat());
   }
 
   /** What a migration would do, and whether it may. Changes nothing that stays. */

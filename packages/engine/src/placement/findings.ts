@@ -21,6 +21,8 @@ export class TriedMoves implements Findings {
   readonly #passed = new Set<string>();
   readonly #refused = new Map<string, PlacementReason>();
   readonly #local = new Map<string, string>();
+  /** By pool, then by host: bytes. */
+  readonly #rooms = new Map<string, ReadonlyMap<string, number>>();
   readonly #forecasts = new Map<string, TriedForecast>();
 
   constructor(hosts: PlacementHosts) {
@@ -30,6 +32,17 @@ export class TriedMoves implements Findings {
   readonly ruledOut = (vmId: string, hostId: string): PlacementReason | undefined => this.#refused.get(`${vmId} ${hostId}`);
 
   readonly localPool = (vmId: string): string | undefined => this.#local.get(vmId);
+
+  readonly room = (hostId: string, pool: string): number | undefined => this.#rooms.get(pool)?.get(hostId);
+
+  /** Pools that disks have to be copied into, and whose room nobody has looked at for this plan. */
+  unseenPools(): string[] {
+    return [...new Set(this.#local.values())].filter((pool) => !this.#rooms.has(pool));
+  }
+
+  noteRooms(pool: string, rooms: ReadonlyMap<string, number>): void {
+    this.#rooms.set(pool, rooms);
+  }
 
   /** What the preflight foretold of the VM's move to that host. */
   forecast(vmId: string, destinationId: string): TriedForecast | undefined {

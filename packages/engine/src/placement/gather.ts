@@ -40,6 +40,8 @@ export interface Findings {
   readonly ruledOut: (vmId: string, hostId: string) => PlacementReason | undefined;
   /** The pool that a VM's disks must be copied out of, where they turned out not to be shared. */
   readonly localPool: (vmId: string) => string | undefined;
+  /** What was free in a pool when it was looked at for this plan, bytes: the inventory knows what libvirt saw some time ago. */
+  readonly room: (hostId: string, pool: string) => number | undefined;
 }
 
 /** Memory that guests cannot have: a twentieth of the host, at least this. */
@@ -57,7 +59,7 @@ export async function gatherSite(options: GatherSite): Promise<Site> {
   const paths = await pathsOf(views, options);
   const cpuOf = new Map(views.map(({ id, facts }) => [id, facts?.cpu]));
   return {
-    hosts: views.map((host) => siteHost(host, { pools: pools.get(host.id) ?? [], closed, settings })),
+    hosts: views.map((host) => siteHost(host, { pools: pools.get(host.id) ?? [], closed, settings, findings })),
     vms: hosts.vms().map((vm): SiteVm => {
       const guestNetworks = [...new Set(vm.nics.flatMap(({ source }) => source ?? []))];
       const { id, name, hostId, state, memoryBytes, vcpus } = vm;
@@ -78,11 +80,7 @@ export async function gatherSite(options: GatherSite): Promise<Site> {
 
 function siteHost(
   { id, name, state, facts }: HostView,
-  {
-    pools,
-    closed,
-    settings,
-  }: { readonly pools: readonly PoolView[]; readonly closed: GatherSite["closed"]; readonly settings: PlacementSettings },
+  { pools, closed, settings, findings }: Pick<GatherSite, "closed" | "settings" | "findings"> & { readonly pools: readonly PoolView[] },
 ): SiteHost {
   const total = facts?.memoryBytes ?? 0;
   const reserve = Math.max(hostReserveBytes, total / 20);
@@ -101,7 +99,7 @@ function siteHost(
     arch: facts?.cpu.arch ?? "unknown",
     vendor: facts?.cpu.vendor,
     features: features.length > 0 ? new Set(features) : undefined,
-    pools: new Map(pools.map(({ name, availableBytes }) => [name, availableBytes])),
+    pools: new Map(pools.map(({ name: pool, availableBytes }) => [pool, findings?.room(id, pool) ?? availableBytes])),
   };
 }
 

@@ -18,7 +18,7 @@ export interface PlacementsOptions {
   readonly store: Pick<Store, "placement">;
   readonly hosts: PlacementHosts;
   readonly networks: PlacementNetworks;
-  readonly migrations: Pick<Migrations, "prepare" | "resolve" | "measureAhead">;
+  readonly migrations: Pick<Migrations, "prepare" | "resolve" | "measureAhead" | "poolRooms">;
   readonly maintenance: Maintenance;
 }
 
@@ -138,6 +138,10 @@ export class Placements {
           using _slot = await slots.acquire({ signal });
           await this.#tryOne(move, tries, { signal, measure });
         }),
+    );
+    const { migrations } = this.options;
+    await Promise.all(
+      tries.unseenPools().map(async (pool) => tries.noteRooms(pool, await raceAbort(migrations.poolRooms(pool, { signal }), signal))),
     );
   }
 

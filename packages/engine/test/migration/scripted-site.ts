@@ -50,6 +50,7 @@ export class ScriptedSite {
     if (vm === "running") Object.assign(this.alpha, { process: "running", memory: work });
     this.migrations = new Migrations({
       hosts: {
+        hosts: () => [host("alpha"), host("bravo")],
         host,
         vm: () => ({ ...vmFacts("v", { name: "web" }), lastKnownState: "off", hostId: "alpha", host: "alpha", seenAt: "" }),
         hypervisor: (id) => ({ uuid: id }) as HypervisorHost,

@@ -43,6 +43,7 @@ export class DrainWorld {
       },
       migrations: {
         measureAhead: () => undefined,
+        poolRooms: async () => new Map(),
         resolve: (wish) => ({
           ...this.#names(wish.vm),
           ...(wish.policy !== undefined && { policy: wish.policy }),
