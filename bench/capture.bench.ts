@@ -2,20 +2,21 @@
  * The same running guest captured by `godwit protect` and by Debian's virtnbdbackup: all of a disk, nothing changed,
  * about 100 MiB changed, and the disk brought back. Whole commands by the wall clock. virtnbdbackup runs on the host
  * itself and copies; Godwit reads from elsewhere (through SSH, over plain TCP and over TLS), and deduplicates, compresses
- * and encrypts. Then what the guest's own writes take during a full capture over before, as QEMU counts them, of both;
- * and a capture after a live migration beside one without.
+ * and encrypts. Then what the guest's own writes take during a full capture over before, as QEMU counts them, of both: with
+ * what they keep on the disk that the guest is on, with it elsewhere, and read at a limited rate; and a capture after a
+ * live migration beside one without.
  *
  *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls] [--only speed,guest,moved]
  */
 import type { BackupRoute, CaptureResult, Job, Network } from "@godwit/api";
 import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
 import { openStore, Vault } from "@godwit/vault";
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtempDisposable, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
 import { firstDisk, type Writes, writesAtRest, writesDuring } from "./capture/latency.ts";
-import { printRows } from "./report.ts";
+import { median, printRows } from "./report.ts";
 
 const changedMiB = 100;
 
@@ -99,9 +100,9 @@ async function choose({ lab, godwit }: Bench, way: Way): Promise<void> {
   await godwit.run(["backup-traffic", "set", "--unencrypted", flags[0] ?? "", "--tls-credentials", flags[1] ?? ""]);
 }
 
-async function makeVault({ lab, godwit }: Bench, name: string): Promise<void> {
+async function makeVault({ lab, godwit }: Bench, name: string, location: string = join(lab.dir, name)): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
-  const [location, passphraseFile] = [join(lab.dir, name), join(lab.dir, "passphrase")];
+  const passphraseFile = join(lab.dir, "passphrase");
   await writeFile(passphraseFile, "bench\n", { mode: 0o600 });
   {
     await using store = await openStore(location, { signal, create: true });
@@ -174,34 +175,73 @@ async function dropCheckpoints(guest: LabGuest, host: LabHost): Promise<void> {
 
 const restMs = 8000;
 
+/** Where copies go and how fast they are made, while the guest's writes are watched. */
+interface FeltCase {
+  readonly what: string;
+  readonly folder: string;
+  readonly flags?: readonly string[];
+}
+
+interface FeltFigures {
+  /** The 99th percentile of the guest's writes during the copy over just before. */
+  readonly ratios: number[];
+  readonly p99Ms: number[];
+  readonly tookMs: number[];
+}
+
+const noFigures = (): FeltFigures => ({ ratios: [], p99Ms: [], tookMs: [] });
+
+async function watched({ host, guest }: Bench, into: FeltFigures, what: string, capture: () => Promise<unknown>): Promise<void> {
+  await dropCheckpoints(guest, host);
+  const disk = await firstDisk(host, guest.name);
+  const before = await writesAtRest(disk, restMs);
+  const began = performance.now();
+  const { writes: during } = await writesDuring(disk, capture);
+  into.tookMs.push(performance.now() - began);
+  into.p99Ms.push(during.p99Ms);
+  into.ratios.push(during.p99Ms / before.p99Ms);
+  const told = ({ count, p99Ms }: Writes): string => `${p99Ms.toFixed(2)} ms of ${count}`;
+  process.stdout.write(`${what}: p99 of the guest's writes ${told(before)} → ${told(during)}, ${Math.round(into.tookMs.at(-1)!)} ms\n`);
+}
+
 /** What full captures did to the 99th percentile of the guest's writes, of both tools: during over just before. */
 async function guestWrites(bench: Bench): Promise<void> {
-  const { godwit, guest, host, rounds } = bench;
+  const { lab, godwit, guest, host, rounds } = bench;
   await choose(bench, "ssh");
-  const ratios = { ours: [] as number[], theirs: [] as number[] };
-  const round = async (who: keyof typeof ratios, capture: () => Promise<unknown>): Promise<void> => {
-    await dropCheckpoints(guest, host);
-    const disk = await firstDisk(host, guest.name);
-    const before = await writesAtRest(disk, restMs);
-    const { writes: during } = await writesDuring(disk, capture);
-    ratios[who].push(during.p99Ms / before.p99Ms);
-    const told = ({ count, p99Ms }: Writes): string => `${p99Ms.toFixed(2)} ms of ${count}`;
-    process.stdout.write(`${who}: p99 of the guest's writes ${told(before)} → ${told(during)}\n`);
-  };
-  for (let at = 0; at < rounds; at += 1) {
-    const folder = `/srv/shared/felt-${at}`;
-    await round("theirs", () => host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", "full", "-o", folder], { timeoutMs: 120_000 }));
-    await host.exec(["rm", "-rf", folder]);
-    await makeVault(bench, `felt-${at}`);
-    await round("ours", () => godwit.run(["protect", guest.name, "--vault", `felt-${at}`]));
+  await using memory = await mkdtempDisposable("/dev/shm/godwit-bench-");
+  const cases: readonly FeltCase[] = [
+    { what: "kept on the guest's disk", folder: join(lab.dir, "felt") },
+    { what: "kept elsewhere (memory)", folder: memory.path },
+    { what: "the same, read at 80 MB/s", folder: memory.path, flags: ["--bandwidth", "80M"] },
+  ];
+  const figures = cases.map(() => ({ ours: noFigures(), theirs: noFigures() }));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [at, { what, folder, flags }] of cases.entries()) {
+      const [mine, copy] = [join(folder, `vault-${round}-${at}`), join(folder, `copy-${round}`)];
+      await makeVault(bench, `felt-${round}-${at}`, mine);
+      const capture = (): Promise<string> => godwit.run(["protect", guest.name, "--vault", `felt-${round}-${at}`, ...(flags ?? [])]);
+      await watched(bench, figures[at]!.ours, `godwit, ${what}`, capture);
+      await rm(mine, { recursive: true });
+      if (flags) continue;
+      const copying = (): Promise<unknown> =>
+        host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", "full", "-o", copy], { timeoutMs: 120_000 });
+      await watched(bench, figures[at]!.theirs, `virtnbdbackup, ${what}`, copying);
+      await host.exec(["rm", "-rf", copy]);
+    }
   }
   await dropCheckpoints(guest, host);
-  const one = ratios.ours.map(() => 1);
-  printRows(
-    [{ what: "p99 of the guest's writes, during over before", ours: ratios.ours, theirs: one, unit: "times", bar: 1.5 }],
-    ["godwit", "before"],
-  );
-  printRows([{ what: "the same beside virtnbdbackup", ...ratios, unit: "times", bar: 1 }], ["godwit", "virtnbdbackup"]);
+  const one = Array.from({ length: rounds }, () => 1);
+  for (const [at, { what, flags }] of cases.entries()) {
+    // What is read slowly stands beside the copy at full speed.
+    const [{ ours }, { theirs }] = [figures[at]!, figures[flags ? at - 1 : at]!];
+    printRows(
+      [{ what: `p99 of the guest's writes over before, ${what}`, ours: ours.ratios, theirs: one, unit: "times", bar: 1.5 }],
+      ["godwit", "before"],
+    );
+    const beside = { what: `p99 of the guest's writes, ${what}`, ours: ours.p99Ms, theirs: theirs.p99Ms, unit: "ms", bar: 1 };
+    printRows([beside], ["godwit", "virtnbdbackup"]);
+    process.stdout.write(`  it took ${Math.round(median(ours.tookMs))} ms, virtnbdbackup ${Math.round(median(theirs.tookMs))} ms\n`);
+  }
 }
 
 /** Captures with nothing changed: the third since the guest has been where it is, and the first after it moved. */

@@ -7,6 +7,7 @@ import {
   BaseLostError,
   type BackupFacts,
   type HostBackup,
+  type Moment,
   type MomentPlace,
   RouteLostError,
   VmBusyError,
@@ -137,7 +138,7 @@ class Run {
     const routing = traffic.routes(vm.hostId, (options) => backup.tls(options), { signal });
     routing.catch(() => undefined);
     this.#meter = traffic.meter(vm.hostId, { signal });
-    const asking = backup.facts(vm.id, { signal });
+    const asking = this.#captures.follower.settled(vm.id).then(() => backup.facts(vm.id, { signal }));
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
     const known = await this.#captures.known(vault, this.#input, { signal });
@@ -256,20 +257,9 @@ class Run {
     off: boolean;
   }): Promise<Read> {
     const { vault, backup, base, begun, verdict, off } = of;
-    const { vmId, vm, onMigration, check = false } = this.#input;
+    const { vmId, vm, check = false } = this.#input;
     const { options } = this.#captures;
-    await using watch = guard({
-      signal: this.#context.signal,
-      clock: options.clock,
-      moveWaiting: () => {
-        const move = options.moveWaiting(vmId);
-        return move && onMigration === "finish" ? { ...move, waits: true } : move;
-      },
-      waitedFor: ({ id, title }) =>
-        this.#context.reason({ code: "move-waits", text: `job ${id} (${title}) waits until this capture has ended` }),
-      scratchLeft: (signal) => backup.scratchLeft(begun.moment, { signal }),
-      scratchFloor: Math.min(scratchStartBytes, (begun.moment.scratch?.freeBytes ?? 0) / 4),
-    });
+    await using watch = this.#guard(backup, begun.moment);
     const pace = new Pace(options.clock, this.#input.bandwidthBytesPerSecond);
     const stats = (signal: AbortSignal): Promise<WriteStats | undefined> => backup.writeStats(vmId, { signal });
     const opened = openDisks(begun.moment, { signal: watch.signal });
@@ -301,11 +291,29 @@ class Run {
       {
         signal: watch.signal,
         progress: (progress) => this.#context.progress(progress),
+        gently: () => !off && following.writes(),
         beforeCommit: async () => (off ? await needStillOff(backup, begun.moment, vmId, watch.signal) : undefined),
       },
     );
     const checked = check && base ? await compareWithLast(vault, base, stored.point, stored.lists, watch.signal) : undefined;
     return { ...stored, felt: following.felt(), ...(checked && { checked }) };
+  }
+
+  #guard(backup: HostBackup, moment: Moment): ReturnType<typeof guard> {
+    const { vmId, onMigration } = this.#input;
+    const { options } = this.#captures;
+    return guard({
+      signal: this.#context.signal,
+      clock: options.clock,
+      moveWaiting: () => {
+        const move = options.moveWaiting(vmId);
+        return move && onMigration === "finish" ? { ...move, waits: true } : move;
+      },
+      waitedFor: ({ id, title }) =>
+        this.#context.reason({ code: "move-waits", text: `job ${id} (${title}) waits until this capture has ended` }),
+      scratchLeft: (signal) => backup.scratchLeft(moment, { signal }),
+      scratchFloor: Math.min(scratchStartBytes, (moment.scratch?.freeBytes ?? 0) / 4),
+    });
   }
 
   async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {

@@ -64,13 +64,28 @@ export interface Felt {
 }
 
 const lookMs = 500;
+/** Fewer writes between two looks are those of a guest that does nothing. */
+const fewWrites = 5;
+
+interface State {
+  readonly first: WriteStats | undefined;
+  last: WriteStats | undefined;
+  slowest: number;
+  writes: boolean;
+}
+
+export interface Pacing extends AsyncDisposable {
+  felt(): Felt;
+  /** Whether the guest has been writing lately, as far as is known. */
+  writes(): boolean;
+}
 
 /** While it lives the pace follows the guest's writes; `felt` says what came of it. */
-export async function pacing(options: PacingOptions): Promise<AsyncDisposable & { felt(): Felt }> {
+export async function pacing(options: PacingOptions): Promise<Pacing> {
   const { signal, stats } = options;
   const ended = new AbortController();
   const first = await stats(signal);
-  const state: { first: WriteStats | undefined; last: WriteStats | undefined; slowest: number } = { first, last: first, slowest: Infinity };
+  const state: State = { first, last: first, slowest: Infinity, writes: true };
   const beforeMs = first && first.requests >= enoughRequests ? first.totalMs / first.requests : undefined;
   const following = follow({ ...options, signal: anySignal(signal, ended.signal) }, beforeMs, state).catch(() => undefined);
   return {
@@ -82,6 +97,7 @@ export async function pacing(options: PacingOptions): Promise<AsyncDisposable & 
         ...(state.slowest < Infinity && { slowedTo: Math.round(state.slowest) }),
       };
     },
+    writes: () => state.writes,
     async [Symbol.asyncDispose]() {
       ended.abort();
       await following;
@@ -89,11 +105,7 @@ export async function pacing(options: PacingOptions): Promise<AsyncDisposable & 
   };
 }
 
-async function follow(
-  { signal, clock, pace, stats }: PacingOptions,
-  beforeMs: number | undefined,
-  state: { last: WriteStats | undefined; slowest: number },
-): Promise<void> {
+async function follow({ signal, clock, pace, stats }: PacingOptions, beforeMs: number | undefined, state: State): Promise<void> {
   const budget = new Budget(beforeMs);
   let before = Infinity;
   for (;;) {
@@ -106,6 +118,7 @@ async function follow(
     if (rate < before) state.slowest = Math.min(state.slowest, rate);
     pace.rate = before = rate;
     state.last = now;
+    state.writes = requests >= fewWrites;
   }
 }
 

@@ -25,6 +25,7 @@ export interface ReadingOptions {
   readonly progress: (progress: JobProgress) => void;
   /** See `PutOptions`. */
   readonly beforeCommit: () => Promise<void>;
+  readonly gently: () => boolean;
 }
 
 export interface Stored {
@@ -57,7 +58,7 @@ export async function openDisks({ disks }: Moment, { signal }: { readonly signal
 
 /** Reads what a moment's exports hold into a vault. */
 export async function readInto(vault: Vault, reading: Reading, options: ReadingOptions): Promise<Stored> {
-  const { signal, progress, beforeCommit } = options;
+  const { signal, progress, beforeCommit, gently } = options;
   const { moment, base, name, verdict, machine, reasons, pace, check } = reading;
   const counts = new Map<string, number>();
   const disks: PutDisk[] = [];
@@ -79,6 +80,7 @@ export async function readInto(vault: Vault, reading: Reading, options: ReadingO
     {
       signal,
       beforeCommit,
+      gently,
       onProgress: ({ disk, offset }) => {
         const done = (before.get(disk) ?? 0) + offset;
         progress({ phase: `reading ${disk}`, fraction: done / total, diskTotalBytes: total, diskRemainingBytes: total - done });

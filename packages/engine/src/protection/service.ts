@@ -7,6 +7,7 @@ import type { HostBackup } from "../ports/backup.ts";
 import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostShell } from "../ports/shell.ts";
 import type { Collection } from "../ports/store.ts";
+import { Follower } from "./follow.ts";
 import { SharedPace } from "./shared-pace.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
 import { type BackupTraffic, sshOnly } from "./traffic.ts";
@@ -79,9 +80,19 @@ export class Captures {
     readonly traffic: BackupTraffic;
   };
   readonly #shared = new Map<string, SharedPace>();
+  /** Brings checkpoints after VMs that moved. */
+  readonly follower: Follower;
 
   constructor(options: CapturesOptions) {
     this.options = { clock: systemClock, perHost: 2, atOnce: 8, traffic: sshOnly, ...options };
+    this.follower = new Follower({
+      tracking: options.tracking,
+      vaultIds: async () => (await options.vaults.list()).map(({ id }) => id),
+      backupOf: (vmId) => {
+        const { hostId, state } = this.place(vmId);
+        return state === "running" ? this.backup(hostId) : undefined;
+      },
+    });
   }
 
   /** Names become ids; the input of a job `vm.capture`. Throws `not-found` or `ambiguous`. */

@@ -204,6 +204,20 @@ describe("a capture", () => {
     await world.verify();
   });
 
+  it("has it put back right after the move, and waits for that", async () => {
+    const world = await World.make();
+    await world.capture();
+    world.guest.arriveElsewhere();
+    const putting = world.captures.follower.moved("v1", { signal });
+    const job = await world.run();
+    await putting;
+    assert.deepEqual(
+      job.reasons.filter(({ code }) => code === "checkpoint-restored"),
+      [],
+    );
+    assert.deepEqual((job.result as CaptureDone).disks[0]?.mode, "incremental");
+  });
+
   it("reads and compares after a crash, and stores only what is new", async () => {
     const world = await World.make();
     await world.capture();

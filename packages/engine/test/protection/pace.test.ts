@@ -34,7 +34,11 @@ describe("how fast a capture reads", () => {
     await clock.advance(500);
     await settle();
     assert.equal(pace.rate, 60 * MiB);
+    assert.equal(following.writes(), true);
     assert.deepEqual(following.felt(), { writeBeforeMs: 2, writeMs: 20, slowedTo: 60 * MiB });
+    await clock.advance(500);
+    await settle();
+    assert.equal(following.writes(), false);
     await following[Symbol.asyncDispose]();
   });
 });

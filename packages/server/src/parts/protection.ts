@@ -9,6 +9,7 @@ import {
   findPoint,
   GuestFiles,
   type Inventory,
+  isFinal,
   type JobRunner,
   KeptAside,
   libvirtBackup,
@@ -94,10 +95,20 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
       ...groups.kinds,
     ],
     run: async (ready, signal) => {
-      await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal }))]);
+      await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal })), followMoves(captures, needs, signal)]);
     },
     service: protectionService({ inventory, vaults, captures, recoveries, files, aside, traffic }),
   };
+}
+
+/** The lists of changes that a VM brought along are made known where it is now, before anybody captures it. */
+async function followMoves(captures: Captures, { jobs, log }: ProtectionNeeds, signal: AbortSignal): Promise<void> {
+  for await (const { kind, state, subject } of jobs().watchAll({ signal })) {
+    if (kind !== "vm.migrate" || !isFinal(state)) continue;
+    captures.follower.moved(subject.id, { signal }).catch((error: unknown) => {
+      if (!signal.aborted) log.info({ vm: subject.name, err: error }, "checkpoints are put back by the next capture only");
+    });
+  }
 }
 
 interface ServiceNeeds {

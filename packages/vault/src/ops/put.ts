@@ -52,6 +52,8 @@ export interface PutOptions {
   readonly onProgress?: (progress: PutProgress) => void;
   /** Called when all data is durable and before the point is listed: when it rejects, so does the put, and nothing is listed. */
   readonly beforeCommit?: () => Promise<void>;
+  /** Whether somebody may be waiting for the disk that the vault is on, asked for each pack: see the stores' `PutOptions`. */
+  readonly gently?: () => boolean;
 }
 
 /** What a put reads before it starts threads. */
@@ -65,7 +67,7 @@ export async function put(parts: VaultParts, request: PutRequest, options: PutOp
   checkRequest(request);
   const failed = new AbortController();
   const signal = anySignal(options.signal, failed.signal);
-  const session = new WriteSession(parts, signal);
+  const session = new WriteSession(parts, signal, options);
   const onPack = session.takePack.bind(session);
   try {
     await using pool = new WorkPool(workerSetup(parts), { threads: parts.tuning.threads, aloneBytes, onPack });

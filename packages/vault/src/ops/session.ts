@@ -50,9 +50,12 @@ export class WriteSession {
   #adopted: Adopted[] = [];
   /** Packs of the batch that is not indexed yet. */
   readonly #own = new Set<string>();
+  readonly #gently: (() => boolean) | undefined;
 
-  constructor(parts: VaultParts, signal: AbortSignal) {
+  /** `gently`: asked for each pack; see the stores' `PutOptions`. */
+  constructor(parts: VaultParts, signal: AbortSignal, { gently }: { readonly gently?: (() => boolean) | undefined } = {}) {
     this.#parts = parts;
+    this.#gently = gently;
     this.#signal = signal;
     this.point = pointOfSession(parts.keys.names, this.id);
     this.namer = new Namer(parts.keys.names.node);
@@ -153,7 +156,7 @@ export class WriteSession {
   }
 
   async #store(pack: StoredPack & { readonly bytes: Uint8Array }): Promise<void> {
-    await this.#parts.store.put(pack.name, [pack.bytes], { signal: this.#signal });
+    await this.#parts.store.put(pack.name, [pack.bytes], { signal: this.#signal, steady: this.#gently?.() ?? false });
     this.storedBytes += pack.bytes.length;
     this.packs += 1;
     this.newItems += pack.entries.length / packEntryLength;

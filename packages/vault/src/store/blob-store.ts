@@ -69,6 +69,11 @@ export interface PutOptions {
   readonly signal: AbortSignal;
   /** As {@link BlobStore.extendRetention}, from the object's first moment on. Ignored by stores without retention. */
   readonly retainUntil?: number;
+  /**
+   * Written to a disk piece by piece, each durable before the next: who shares the disk waits behind one piece and not behind
+   * a whole pack. Takes somewhat longer; ignored by stores that are no folder.
+   */
+  readonly steady?: boolean;
 }
 
 export interface BlobInfo {

@@ -49,6 +49,18 @@ export async function writeAll(file: FileHandle, parts: readonly Uint8Array[], s
   }
 }
 
+const pieceBytes = 1 << 20;
+
+/** The same, with no more than a piece at once on its way to the disk. */
+export async function writeSteadily(file: FileHandle, parts: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += pieceBytes) {
+      if (at > 0) await file.datasync();
+      await writeAll(file, [part.subarray(at, at + pieceBytes)], signal);
+    }
+  }
+}
+
 /** Fills `into` as far as the file goes; the bytes read. */
 export async function readAt(file: FileHandle, offset: number, into: Uint8Array): Promise<number> {
   let done = 0;

@@ -3,7 +3,7 @@ import { link, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "nod
 import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type BlobInfo, type BlobStore, checkBlobName, checkBlobPrefix, isNotFound, type PutOptions, StoreError } from "./blob-store.ts";
-import { codeOf, DirectorySync, readAt, storeErrorOf, writeAll } from "./local-files.ts";
+import { codeOf, DirectorySync, readAt, storeErrorOf, writeAll, writeSteadily } from "./local-files.ts";
 import { OpenFiles } from "./open-files.ts";
 
 export interface LocalStoreOptions {
@@ -59,12 +59,13 @@ export class LocalStore implements BlobStore {
     }
   }
 
-  async put(name: string, parts: readonly Uint8Array[], { signal }: PutOptions): Promise<"created" | "exists"> {
+  async put(name: string, parts: readonly Uint8Array[], options: PutOptions): Promise<"created" | "exists"> {
+    const { signal } = options;
     checkBlobName(name);
     signal.throwIfAborted();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#put(name, parts, signal);
+        return await this.#put(name, parts, options);
       } catch (error) {
         signal.throwIfAborted();
         // A directory went that had become empty, or somebody took the temporary file for abandoned.
@@ -135,13 +136,14 @@ export class LocalStore implements BlobStore {
     await this.#files[Symbol.asyncDispose]();
   }
 
-  async #put(name: string, parts: readonly Uint8Array[], signal: AbortSignal): Promise<"created" | "exists"> {
+  async #put(name: string, parts: readonly Uint8Array[], options: PutOptions): Promise<"created" | "exists"> {
+    const { signal } = options;
     const path = join(this.location, name);
     const folder = join(this.location, temporaryFolder);
     await Promise.all([this.#make(folder), this.#make(dirname(path))]);
     const temporary = join(folder, randomBytes(12).toString("hex"));
     try {
-      await this.#writeTemporary(temporary, parts, signal);
+      await this.#writeTemporary(temporary, parts, options);
       const result = (await this.#appear(temporary, path, signal)) ? "created" : "exists";
       // Also for an object that was there: its maker may have died before it was durable.
       await this.#sync.sync(dirname(path));
@@ -151,13 +153,13 @@ export class LocalStore implements BlobStore {
     }
   }
 
-  async #writeTemporary(path: string, parts: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
+  async #writeTemporary(path: string, parts: readonly Uint8Array[], { signal, steady = false }: PutOptions): Promise<void> {
     await using file = await open(path, "wx", 0o600);
     if (!this.#swept) {
       this.#swept = true;
       await this.#sweep((await file.stat()).mtimeMs, signal);
     }
-    await writeAll(file, parts, signal);
+    await (steady ? writeSteadily : writeAll)(file, parts, signal);
     await file.datasync();
     signal.throwIfAborted();
   }

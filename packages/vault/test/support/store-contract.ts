@@ -75,6 +75,13 @@ function promise(title: string, check: Promised["check"]): void {
  */
 export const storeContract: readonly Promised[] = promised;
 
+promise("keeps what is written steadily like all else, whatever its parts", async ({ store, other }) => {
+  const parts = [bytesOf(3), bytesOf((2 << 20) + 4, 2), bytesOf(1 << 20, 3)];
+  assert.equal(await store.put("data/steady", parts, { signal, steady: true }), "created");
+  const kept = await other.get("data/steady", { signal, maxBytes: 4 << 20 });
+  assert.equal(Buffer.compare(kept, Buffer.concat(parts)), 0);
+});
+
 promise("joins the parts of an object, of which there may be none", async ({ store }) => {
   const shared = new Uint8Array(new SharedArrayBuffer(16), 4, 3);
   shared.set(Buffer.from("mid"));

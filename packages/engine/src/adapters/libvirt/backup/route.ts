@@ -26,6 +26,8 @@ const writeMs = 60_000;
 const openMs = 10_000;
 const lookMs = 1000;
 const portsTried = 8;
+/** QEMU answers from the loop that also serves its guest's disks: a guest waits as long as one answer takes, so they are small. */
+const readBytes = 256 << 10;
 
 /** A Unix socket of the host, reached through its shell. */
 export function socketPlace(shell: HostShell, socket: string): ExportPlace {
@@ -107,7 +109,7 @@ export async function openExport(
 ): Promise<NbdSource> {
   const open = async (both: AbortSignal, from: ExportPlace = place): Promise<NbdSource> => {
     const { target, tls } = await targetOf(from, exportName);
-    return await openNbdSource(target, { signal: both, dirtyBitmaps, tls });
+    return await openNbdSource(target, { signal: both, dirtyBitmaps, tls, requestSize: readBytes });
   };
   if ("open" in place.address) {
     const { carry } = place;
