@@ -5,6 +5,7 @@ import { EngineError, refusal } from "../model/errors.ts";
 import type { Reason } from "../model/reason.ts";
 import type { ExportRoute } from "../ports/backup.ts";
 import type { HostRecovery, ImagePlace } from "../ports/recovery.ts";
+import { serverSlot } from "../protection/at-once.ts";
 import { CHECKPOINT_FILE } from "../protection/model.ts";
 import { checkpointName } from "../protection/names.ts";
 import type { RecoveredDisk, RecoverInput, RecoverResult } from "./model.ts";
@@ -35,7 +36,7 @@ export function recoverJob(recoveries: Recoveries): JobKind<RecoverInput> {
       mode === "in-place" ? `recover ${vm} in place on ${host}` : `recover ${captured} as ${vm} on ${host}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: () => [],
+    slots: () => [serverSlot("recoveries", recoveries.options.atOnce)],
     run: (context) => new Run(recoveries, context).run(),
   };
 }
