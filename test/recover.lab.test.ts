@@ -51,6 +51,27 @@ describe("recovering a VM from a vault", () => {
     assert.match(running.stderr, /web is running/);
   });
 
+  it("refuses a host that lacks swtpm for a VM with a TPM, before anything changes, and goes there once it is installed", async () => {
+    const there = async (): Promise<string> =>
+      (await bravo.virsh(["list", "--all", "--name"])).stdout + (await bravo.virsh(["vol-list", "local"])).stdout;
+    const restartLibvirtd = async (): Promise<void> => {
+      await site.lab.faults.killLibvirtd(bravo);
+      await site.lab.faults.startLibvirtd(bravo);
+    };
+    const before = await there();
+    await bravo.exec(["mount", "--bind", "/dev/null", "/usr/bin/swtpm"]);
+    await restartLibvirtd(); // it remembers what it has found
+    const recovery = ["recover", "vm", point.pointId, "--to", "bravo", "--storage", "local", "--name", "web2"];
+    const refused = await eventually("bravo is connected again", async () => {
+      const ran = await site.godwit.try(recovery);
+      return /not connected|connection/.test(ran.stderr) ? undefined : ran;
+    });
+    assert.equal(refused.code, 4, refused.stderr);
+    assert.match(refused.stderr, /cannot emulate the VM's TPM: install swtpm/);
+    assert.equal(await there(), before);
+    await bravo.exec(["umount", "/usr/bin/swtpm"]);
+  });
+
   /** The sum of what an emulated TPM keeps: its seeds and keys are random, so that no two have the same. */
   async function tpmState(host: LabHost, id: string): Promise<string> {
     const { stdout } = await host.exec(["sha256sum", `/var/lib/libvirt/swtpm/${id}/tpm2/tpm2-00.permall`]);
