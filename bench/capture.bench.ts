@@ -14,7 +14,7 @@ import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
-import { restoreOurs, restoreTheirs } from "./capture/restore.ts";
+import { restoreMany, restoreOurs, restoreTheirs } from "./capture/restore.ts";
 import { firstDisk, type Writes, writesAtRest, writesDuring } from "./capture/latency.ts";
 import { printRows } from "./report.ts";
 
@@ -254,7 +254,7 @@ async function speed(bench: Bench, wanted: readonly Way[]): Promise<void> {
 }
 
 /** Only the restores of `speed`, one beside the other, and where their time went. */
-async function restores(bench: Bench, wanted: readonly Way[]): Promise<void> {
+async function restores(bench: Bench, wanted: readonly Way[], pid: number): Promise<void> {
   const { godwit, guest, host, rounds } = bench;
   const folder = "/srv/shared/theirs";
   const copy = (level: string): Promise<unknown> =>
@@ -279,6 +279,8 @@ async function restores(bench: Bench, wanted: readonly Way[]): Promise<void> {
   }
   for (const [way, taken] of ours)
     printRows([{ what: `${way}: restore to the host`, ours: taken, theirs, unit: "ms", bar: 1 / 2.5 }], ["godwit", "virtnbdrestore"]);
+  const mib = await restoreMany({ godwit, host, pointId, folder }, { count: 6, pid });
+  process.stdout.write(`6 restores asked for at once: the server took ${mib.toFixed(0)} MiB at most\n`);
 }
 
 export default async function main(args: readonly string[]): Promise<void> {
@@ -304,7 +306,7 @@ export default async function main(args: readonly string[]): Promise<void> {
   const guest = await startGuest(lab, host, mib);
   const bench: Bench = { lab, godwit, guest, host, rounds, mib };
   if (does("speed")) await speed(bench, wanted);
-  if (values.only?.split(",").includes("restore")) await restores(bench, wanted);
+  if (values.only?.split(",").includes("restore")) await restores(bench, wanted, server.pid);
   if (does("guest")) await guestWrites(bench);
   if (does("moved")) await afterMoves(bench);
 }

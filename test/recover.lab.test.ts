@@ -15,7 +15,7 @@ describe("recovering a VM from a vault", () => {
   let lastRecord: number;
 
   before(async () => {
-    site = await startSite({ hosts: 2 });
+    site = await startSite({ hosts: 2, serverArgs: ["--recoveries", "1"] });
     [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
     await startVault(site);
     guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }], tpm: true });
@@ -156,13 +156,15 @@ describe("recovering a VM from a vault", () => {
     await assertEqualToPoint(bravo, job.result as RecoverResult);
   });
 
-  it("makes an image of a single disk", async () => {
-    const result = await recover("disk", point.pointId, "vda", "--to", "bravo", "--storage", "local");
-    assert.deepEqual(
-      result.disks.map(({ target }) => target),
-      ["vda"],
-    );
-    await assertEqualToPoint(bravo, result);
+  it("makes images of single disks, no more of them at once than the server is allowed", async () => {
+    const one = (disk: string): Promise<Job> =>
+      site.godwit.json<Job>(["recover", "disk", point.pointId, disk, "--to", "bravo", "--storage", "local"]);
+    const jobs = (await Promise.all([one("vda"), one("vdb")])).toSorted((a, b) => Date.parse(a.startedAt!) - Date.parse(b.startedAt!));
+    const made = jobs.flatMap(({ result }) => (result as RecoverResult).disks.map(({ target }) => target));
+    assert.deepEqual(made.toSorted(), ["vda", "vdb"]);
+    const [first, second] = jobs;
+    assert.ok(Date.parse(first!.endedAt!) <= Date.parse(second!.startedAt!), "the second waits for the first");
+    for (const { result } of jobs) await assertEqualToPoint(bravo, result as RecoverResult);
   });
 
   it("needs nothing but the vault: an empty server recovers the VM that no host has any more", async () => {

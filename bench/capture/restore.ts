@@ -1,5 +1,6 @@
 import type { Job } from "@godwit/api";
 import type { LabHost } from "@godwit/lab";
+import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import type { Godwit } from "../../scripts/godwit-process.ts";
 import { cpuUse, sampleCpu } from "../cpu-use.ts";
@@ -35,6 +36,18 @@ export async function restoreOurs({ godwit, host, pointId }: Restored, way: stri
   });
   await host.exec(["rm", "-f", path]);
   return ms;
+}
+
+/** Several at once; what the server's memory came to at most since it started, in MiB. */
+export async function restoreMany({ godwit, host, pointId }: Restored, { count, pid }: { count: number; pid: number }): Promise<number> {
+  const one = async (): Promise<string> => {
+    const { result } = await godwit.json<Job>(["recover", "disk", pointId, "vdb", "--to", host.name, "--storage", "shared"]);
+    return (result as { disks: { path: string }[] }).disks[0]!.path;
+  };
+  const paths = await Promise.all(Array.from({ length: count }, one));
+  await host.exec(["rm", "-f", ...paths]);
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/VmHWM:\s*(\d+)/.exec(status)?.[1]) / 1024;
 }
 
 /** The same by `virtnbdrestore`. */
