@@ -6,7 +6,7 @@
  * what they keep on the disk that the guest is on, with it elsewhere, and read at a limited rate; and a capture after a
  * live migration beside one without.
  *
- *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls] [--only speed,guest,moved]
+ *   npm run bench -- capture [--rounds N] [--mib N] [--ways ssh,tcp,tls] [--only speed,restore,guest,moved]
  */
 import type { BackupRoute, CaptureResult, Job, Network } from "@godwit/api";
 import { type Lab, type LabGuest, type LabHost, startLab } from "@godwit/lab";
@@ -15,6 +15,7 @@ import { copyFile, mkdir, mkdtempDisposable, rm, writeFile } from "node:fs/promi
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Godwit, startServer } from "../scripts/godwit-process.ts";
+import { restoreMany, restoreOurs, restoreTheirs } from "./capture/restore.ts";
 import { firstDisk, type Writes, writesAtRest, writesDuring } from "./capture/latency.ts";
 import { median, printRows } from "./report.ts";
 
@@ -292,6 +293,36 @@ async function speed(bench: Bench, wanted: readonly Way[]): Promise<void> {
   }
 }
 
+/** Only the restores of `speed`, one beside the other, and where their time went. */
+async function restores(bench: Bench, wanted: readonly Way[], pid: number): Promise<void> {
+  const { godwit, guest, host, rounds } = bench;
+  const folder = "/srv/shared/theirs";
+  const copy = (level: string): Promise<unknown> =>
+    host.exec(["virtnbdbackup", "-n", "-d", guest.name, "-l", level, "-o", folder], { timeoutMs: 120_000 });
+  await copy("full");
+  await change(bench);
+  await copy("inc");
+  await dropCheckpoints(guest, host);
+  await makeVault(bench, "restores");
+  const protect = ["protect", guest.name, "--vault", "restores"];
+  await godwit.run(protect);
+  await change(bench);
+  const { pointId } = (await godwit.json<Job>(protect)).result as Captured;
+  const theirs: number[] = [];
+  const ours = new Map<Way, number[]>(wanted.map((way) => [way, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    theirs.push(await restoreTheirs({ godwit, host, pointId, folder }));
+    for (const [way, taken] of ours) {
+      await choose(bench, way);
+      taken.push(await restoreOurs({ godwit, host, pointId, folder }, way));
+    }
+  }
+  for (const [way, taken] of ours)
+    printRows([{ what: `${way}: restore to the host`, ours: taken, theirs, unit: "ms", bar: 1 / 2.5 }], ["godwit", "virtnbdrestore"]);
+  const mib = await restoreMany({ godwit, host, pointId, folder }, { count: 6, pid });
+  process.stdout.write(`6 restores asked for at once: the server took ${mib.toFixed(0)} MiB at most\n`);
+}
+
 export default async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
@@ -315,6 +346,7 @@ export default async function main(args: readonly string[]): Promise<void> {
   const guest = await startGuest(lab, host, mib);
   const bench: Bench = { lab, godwit, guest, host, rounds, mib };
   if (does("speed")) await speed(bench, wanted);
+  if (values.only?.split(",").includes("restore")) await restores(bench, wanted, server.pid);
   if (does("guest")) await guestWrites(bench);
   if (does("moved")) await afterMoves(bench);
 }

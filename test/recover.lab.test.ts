@@ -15,7 +15,7 @@ describe("recovering a VM from a vault", () => {
   let lastRecord: number;
 
   before(async () => {
-    site = await startSite({ hosts: 2 });
+    site = await startSite({ hosts: 2, serverArgs: ["--recoveries", "1"] });
     [alpha, bravo] = [site.lab.host("alpha"), site.lab.host("bravo")];
     await startVault(site);
     guest = await runGuest(site.lab, "web", alpha, { extraDisks: [{ sizeMiB: 32, format: "raw" }], tpm: true });
@@ -49,6 +49,27 @@ describe("recovering a VM from a vault", () => {
     const running = await site.godwit.try(["recover", "vm", point.pointId, "--in-place"]);
     assert.equal(running.code, 4, running.stderr);
     assert.match(running.stderr, /web is running/);
+  });
+
+  it("refuses a host that lacks swtpm for a VM with a TPM, before anything changes, and goes there once it is installed", async () => {
+    const there = async (): Promise<string> =>
+      (await bravo.virsh(["list", "--all", "--name"])).stdout + (await bravo.virsh(["vol-list", "local"])).stdout;
+    const restartLibvirtd = async (): Promise<void> => {
+      await site.lab.faults.killLibvirtd(bravo);
+      await site.lab.faults.startLibvirtd(bravo);
+    };
+    const before = await there();
+    await bravo.exec(["mount", "--bind", "/dev/null", "/usr/bin/swtpm"]);
+    await restartLibvirtd(); // it remembers what it has found
+    const recovery = ["recover", "vm", point.pointId, "--to", "bravo", "--storage", "local", "--name", "web2"];
+    const refused = await eventually("bravo is connected again", async () => {
+      const ran = await site.godwit.try(recovery);
+      return /not connected|connection/.test(ran.stderr) ? undefined : ran;
+    });
+    assert.equal(refused.code, 4, refused.stderr);
+    assert.match(refused.stderr, /cannot emulate the VM's TPM: install swtpm/);
+    assert.equal(await there(), before);
+    await bravo.exec(["umount", "/usr/bin/swtpm"]);
   });
 
   /** The sum of what an emulated TPM keeps: its seeds and keys are random, so that no two have the same. */
@@ -135,13 +156,15 @@ describe("recovering a VM from a vault", () => {
     await assertEqualToPoint(bravo, job.result as RecoverResult);
   });
 
-  it("makes an image of a single disk", async () => {
-    const result = await recover("disk", point.pointId, "vda", "--to", "bravo", "--storage", "local");
-    assert.deepEqual(
-      result.disks.map(({ target }) => target),
-      ["vda"],
-    );
-    await assertEqualToPoint(bravo, result);
+  it("makes images of single disks, no more of them at once than the server is allowed", async () => {
+    const one = (disk: string): Promise<Job> =>
+      site.godwit.json<Job>(["recover", "disk", point.pointId, disk, "--to", "bravo", "--storage", "local"]);
+    const jobs = (await Promise.all([one("vda"), one("vdb")])).toSorted((a, b) => Date.parse(a.startedAt!) - Date.parse(b.startedAt!));
+    const made = jobs.flatMap(({ result }) => (result as RecoverResult).disks.map(({ target }) => target));
+    assert.deepEqual(made.toSorted(), ["vda", "vdb"]);
+    const [first, second] = jobs;
+    assert.ok(Date.parse(first!.endedAt!) <= Date.parse(second!.startedAt!), "the second waits for the first");
+    for (const { result } of jobs) await assertEqualToPoint(bravo, result as RecoverResult);
   });
 
   it("needs nothing but the vault: an empty server recovers the VM that no host has any more", async () => {

@@ -4,7 +4,7 @@ import { systemClock } from "@godwit/core";
 import {
   AccelerationProber,
   applyClusterFile,
-  capturesAtOnce,
+  atOnce,
   EngineError,
   type HostView,
   Inventory,
@@ -26,21 +26,27 @@ import { type DoctorOptions, runDoctor } from "./doctor.ts";
 import { alertsPart } from "./parts/alerts.ts";
 import { movingParts } from "./parts/moving.ts";
 import type { PlacementPart } from "./parts/placement.ts";
-import { type ProtectionPart, protectionPart } from "./parts/protection.ts";
+import { type ProtectionNeeds, type ProtectionPart, protectionPart } from "./parts/protection.ts";
 import type { Services } from "./services.ts";
 
 export interface ComposeOptions {
   readonly store: Store;
   readonly log: Logger;
   readonly doctor: Pick<DoctorOptions, "socket" | "stateDir">;
-  /** Captures at once; by what the machine has when absent. */
+  /** How many at once; by what the machine has when absent. */
   readonly captures?: number | undefined;
+  readonly recoveries?: number | undefined;
   /** Besides those of the engine; for tests. */
   readonly kinds?: readonly JobKind[];
 }
 
 /** How long jobs that a dead server left wait for all hosts to be connected. */
 const resumePatienceMs = 15_000;
+
+function allowed({ captures, recoveries }: ComposeOptions): ProtectionNeeds["atOnce"] {
+  const machine = { cores: availableParallelism(), memoryBytes: totalmem() };
+  return { captures: captures ?? atOnce("captures", machine), recoveries: recoveries ?? atOnce("recoveries", machine) };
+}
 
 /** The engine's parts, put together, running until it is disposed. The store stays the caller's. */
 export class Composition implements AsyncDisposable {
@@ -75,7 +81,7 @@ export class Composition implements AsyncDisposable {
       alerts,
       spoolDir,
       placements: placement.placements,
-      capturesAtOnce: options.captures ?? capturesAtOnce({ cores: availableParallelism(), memoryBytes: totalmem() }),
+      atOnce: allowed(options),
       jobs: () => this.#jobs,
     });
     this.#protection = protection;

@@ -22,8 +22,9 @@ export interface ServerConfig {
   readonly tokenFile: string;
   readonly stateDir: string;
   readonly logLevel: LogLevel;
-  /** Captures at once; by what the machine has when absent. */
+  /** How many at once; by what the machine has when absent. */
   readonly captures?: number;
+  readonly recoveries?: number;
 }
 
 export type Arguments = { readonly run: ServerConfig } | { readonly print: string };
@@ -37,6 +38,7 @@ Runs the Godwit server until SIGTERM or SIGINT. Jobs that it leaves go on when i
   --token-file FILE     the token for --listen; made when missing (default: token in the state directory)
   --state-dir DIR       database and token (default: $XDG_STATE_HOME/godwit, root: /var/lib/godwit)
   --captures N          captures at once, of all hosts together (default: 2 a core, 2 to 8, each 1 GiB of the machine's memory)
+  --recoveries N        recoveries at once, of all hosts together (default: 1 a core, 2 to 8, each 2 GiB of the machine's memory)
   --log-level LEVEL     ${logLevels.join(", ")} (default: info)
   --version, --help
 `;
@@ -47,6 +49,7 @@ const options = {
   "token-file": { type: "string" },
   "state-dir": { type: "string" },
   captures: { type: "string" },
+  recoveries: { type: "string" },
   "log-level": { type: "string", default: "info" },
   version: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -71,7 +74,8 @@ export function readArguments(args: readonly string[], env: NodeJS.ProcessEnv, v
       tokenFile: resolve(values["token-file"] ?? join(stateDir, "token")),
       stateDir,
       logLevel,
-      ...(values.captures === undefined ? {} : { captures: countOf(values.captures) }),
+      ...(values.captures === undefined ? {} : { captures: countOf("captures", values.captures) }),
+      ...(values.recoveries === undefined ? {} : { recoveries: countOf("recoveries", values.recoveries) }),
     },
   };
 }
@@ -84,10 +88,10 @@ function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ options: 
   }
 }
 
-function countOf(text: string): number {
+function countOf(option: string, text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= 1000) return count;
-  throw new ConfigError(`--captures wants a whole number from 1 to 1000, not '${text}'`);
+  throw new ConfigError(`--${option} wants a whole number from 1 to 1000, not '${text}'`);
 }
 
 /** The same as the command's. */

@@ -36,7 +36,9 @@ const closeGraceMs = 1000;
 export async function startServer({ config, log, version, kinds = [] }: ServerOptions): Promise<GodwitServer> {
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await SqliteStore.open(join(config.stateDir, "godwit.db")));
-  const composition = stack.use(new Composition({ store, log, doctor: config, captures: config.captures, kinds }));
+  const composition = stack.use(
+    new Composition({ store, log, doctor: config, captures: config.captures, recoveries: config.recoveries, kinds }),
+  );
   const { services } = composition;
   const stop = new AbortController();
   const metrics = new Metrics(services);

@@ -35,6 +35,7 @@ test("options give paths, addresses and levels", () => {
   assert.deepEqual(config("--listen", "localhost:9").listen, { host: "127.0.0.1", port: 9 });
   assert.equal(config().listen, undefined);
   assert.equal(config("--captures", "3").captures, 3);
+  assert.equal(config("--recoveries", "5").recoveries, 5);
   assert.deepEqual(readArguments(["--version"], {}, "1.2.3"), { print: "1.2.3\n" });
 });
 
@@ -42,6 +43,7 @@ test("what is wrong is one line with the way out", () => {
   assert.throws(() => config("--nope"), refused(/--nope.*--help/));
   assert.throws(() => config("--log-level", "loud"), refused(/must be one of debug, info, warn, error/));
   assert.throws(() => config("--listen", "8080"), refused(/HOST:PORT/));
+  assert.throws(() => config("--recoveries", "none"), refused(/--recoveries wants .* from 1 to 1000/));
   for (const captures of ["0", "1.5", "many"]) assert.throws(() => config("--captures", captures), refused(/from 1 to 1000/));
   assert.throws(() => config("--listen", "127.0.0.1:70000"), refused(/HOST:PORT/));
   assert.throws(() => config("--token-file", "x"), refused(/only for --listen/));

@@ -49,9 +49,14 @@ export interface HostRecovery {
   ): Promise<string>;
   /**
    * Opens an image that no VM uses, for writing. `key` names what must be closed together. Closing the sink closes the
-   * image. Rejects with `RouteLostError` when the route does not work, as writing may later.
+   * image. Rejects with `RouteLostError` when the route does not work, as writing may later. `direct`: past the host's page
+   * cache where its file system can, which no guest needs for an image that it does not know yet.
    */
-  openImage(key: string, image: ImagePlace, options: Cancellable & { readonly route?: ExportRoute }): Promise<BlockSink>;
+  openImage(
+    key: string,
+    image: ImagePlace,
+    options: Cancellable & { readonly route?: ExportRoute; readonly direct?: boolean },
+  ): Promise<BlockSink>;
   /** What an image that is open holds. */
   readImage(key: string, image: ImagePlace, options: Cancellable): Promise<BlockSource>;
   /** Resolves when nothing of ours has an image of that key open any more. Safe to repeat. */

@@ -75,7 +75,7 @@ export function captureJob(captures: Captures): JobKind<CaptureInput> {
     title: ({ vm, vault }) => `capture ${vm} into ${vault}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: ({ vmId }) => [...hostSlot(hosts, vmId, perHost), serverSlot(atOnce)],
+    slots: ({ vmId }) => [...hostSlot(hosts, vmId, perHost), serverSlot("captures", atOnce)],
     run: (context) => new Run(captures, context).run(),
   };
 }

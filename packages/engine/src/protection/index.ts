@@ -1,4 +1,4 @@
-export { capturesAtOnce, type ServerMachine } from "./at-once.ts";
+export { atOnce, type Bounded, type ServerMachine } from "./at-once.ts";
 export { captureJob } from "./capture-job.ts";
 export type {
   CapturedDisk,

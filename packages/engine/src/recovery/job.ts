@@ -5,6 +5,7 @@ import { EngineError, refusal } from "../model/errors.ts";
 import type { Reason } from "../model/reason.ts";
 import type { ExportRoute } from "../ports/backup.ts";
 import type { HostRecovery, ImagePlace } from "../ports/recovery.ts";
+import { serverSlot } from "../protection/at-once.ts";
 import { CHECKPOINT_FILE } from "../protection/model.ts";
 import { checkpointName } from "../protection/names.ts";
 import type { RecoveredDisk, RecoverInput, RecoverResult } from "./model.ts";
@@ -35,7 +36,7 @@ export function recoverJob(recoveries: Recoveries): JobKind<RecoverInput> {
       mode === "in-place" ? `recover ${vm} in place on ${host}` : `recover ${captured} as ${vm} on ${host}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: () => [],
+    slots: () => [serverSlot("recoveries", recoveries.options.atOnce)],
     run: (context) => new Run(recoveries, context).run(),
   };
 }
@@ -151,18 +152,28 @@ class Run {
     const key = this.#keyOf(image.target);
     const written = await this.#routes!.through(this.#context, async (route, anew) => {
       if (anew) await host.closeImages(key, { signal });
-      return await this.#copy({ host, vault, point, place, key, route, present: again || anew || image.name === undefined }, signal);
+      const fresh = image.name !== undefined;
+      return await this.#copy({ host, vault, point, place, key, route, fresh, present: again || anew || !fresh }, signal);
     });
     await host.closeImages(key, { signal });
     return { target: image.target, path, sizeBytes: size, ...written };
   }
 
   async #copy(
-    of: { host: HostRecovery; vault: Vault; point: Point; place: ImagePlace; key: string; route: ExportRoute; present: boolean },
+    of: {
+      host: HostRecovery;
+      vault: Vault;
+      point: Point;
+      place: ImagePlace;
+      key: string;
+      route: ExportRoute;
+      fresh: boolean;
+      present: boolean;
+    },
     signal: AbortSignal,
   ): Promise<{ writtenBytes: number; keptBytes: number }> {
     const { host, vault, point, place, key } = of;
-    await using sink = await host.openImage(key, place, { signal, route: of.route });
+    await using sink = await host.openImage(key, place, { signal, route: of.route, direct: of.fresh });
     await using source = of.present ? await host.readImage(key, place, { signal }) : undefined;
     const { writtenBytes, keptBytes } = await vault.restore(point, place.target, sink, {
       signal,

@@ -16,6 +16,8 @@ export interface RecoveriesOptions {
   readonly kept: Collection<KeptImages>;
   readonly captures: Captures;
   readonly open: (host: HypervisorHost, shell: HostShell) => HostRecovery;
+  /** Recoveries at once, of all hosts together. Default: 2. */
+  readonly atOnce?: number;
   readonly clock?: Clock;
 }
 
@@ -25,10 +27,10 @@ interface Cancellable {
 
 /** Finds out what a recovery means, and reaches what it needs. */
 export class Recoveries {
-  readonly options: RecoveriesOptions & { readonly clock: Clock };
+  readonly options: RecoveriesOptions & { readonly clock: Clock; readonly atOnce: number };
 
   constructor(options: RecoveriesOptions) {
-    this.options = { clock: systemClock, ...options };
+    this.options = { clock: systemClock, atOnce: 2, ...options };
   }
 
   /** The input of a job `vm.recover`. Throws `not-found`, `ambiguous`, or `invalid` for what contradicts itself. */

@@ -4,7 +4,7 @@ import { encodeName, FieldReader, FieldWriter } from "../protocol/bytes.ts";
 import { LIMIT, OPTION, REPLY, REPLY_ERROR, type ReplyMode, TRANSMISSION_FLAG } from "../protocol/constants.ts";
 import { clientTls, type NbdTlsOptions, tlsError } from "../tls.ts";
 import { formatAddress, type NbdTarget } from "../uri.ts";
-import { type ExportFacts, Negotiation, type OptionReply } from "./negotiation.ts";
+import { type ExportFacts, Negotiation, type OptionReply, type OptionResult } from "./negotiation.ts";
 import type { Wire } from "./wire.ts";
 
 /** What both sides agreed on for one connection to an export. */
@@ -64,8 +64,12 @@ export async function handshake(wire: Wire, options: HandshakeOptions): Promise<
   if (!negotiation.fixed)
     return describe(exportName, await negotiation.exportName(exportName), { replies: "simple", tls, contexts: new Map() });
   const replies = await agreeOnReplies(negotiation, options.replies);
-  const contexts = replies === "simple" ? new Map<string, number>() : await selectContexts(negotiation, exportName, options.contexts);
-  let facts = await negotiation.exportInfo(OPTION.go, exportName);
+  const wanted = replies === "simple" ? [] : options.contexts;
+  // Both at once: over TCP servers that answer in small pieces (QEMU) wait for a delayed ACK of some 40 ms in each round.
+  if (wanted.length > 0) negotiation.send(OPTION.setMetaContext, encodeContextQuery(exportName, wanted));
+  negotiation.askInfo(OPTION.go, exportName);
+  const contexts = wanted.length > 0 ? selected(await negotiation.collect(OPTION.setMetaContext)) : new Map<string, number>();
+  let facts = await negotiation.collectInfo(OPTION.go);
   if ("ok" in facts) {
     const oldServer = facts.type === REPLY_ERROR.unsupported && replies !== "extended";
     if (!oldServer) throw refused(negotiation, facts, exportName);
@@ -87,13 +91,11 @@ async function agreeOnReplies(negotiation: Negotiation, best: ReplyMode): Promis
   return "simple";
 }
 
-async function selectContexts(negotiation: Negotiation, exportName: string, names: readonly string[]): Promise<Map<string, number>> {
-  if (names.length === 0) return new Map();
-  const result = await negotiation.option(OPTION.setMetaContext, encodeContextQuery(exportName, names));
+function selected(result: OptionResult): Map<string, number> {
   if (!result.ok) return new Map();
-  const selected = result.replies.map(parseContext);
-  const contexts = new Map(selected.map(({ name, id }) => [name, id]));
-  if (selected.length > LIMIT.contexts || contexts.size !== selected.length || new Set(contexts.values()).size !== selected.length) {
+  const all = result.replies.map(parseContext);
+  const contexts = new Map(all.map(({ name, id }) => [name, id]));
+  if (all.length > LIMIT.contexts || contexts.size !== all.length || new Set(contexts.values()).size !== all.length) {
     throw malformed("the NBD server selected metadata contexts ambiguously");
   }
   return contexts;

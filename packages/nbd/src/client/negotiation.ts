@@ -61,7 +61,17 @@ export class Negotiation {
 
   /** Sends an option and collects its replies up to the final one. */
   async option(option: number, data: Uint8Array = new Uint8Array()): Promise<OptionResult> {
-    this.#sendOption(option, data);
+    this.send(option, data);
+    return await this.collect(option);
+  }
+
+  /** Sends an option whose replies are collected later, in the order of sending. */
+  send(option: number, data: Uint8Array): void {
+    this.#wire.send(new FieldWriter().magic(MAGIC.option).u32(option).u32(data.length).bytes(data).build());
+  }
+
+  /** The replies to an option that was sent, up to the final one. */
+  async collect(option: number): Promise<OptionResult> {
     const replies: OptionReply[] = [];
     for (let total = 0; ;) {
       const header = new FieldReader(await this.#reader.read(20), "an option reply");
@@ -82,17 +92,27 @@ export class Negotiation {
 
   /** The facts of an export from INFO or GO, or why there are none. */
   async exportInfo(option: typeof OPTION.info | typeof OPTION.go, name: string): Promise<ExportFacts | (OptionResult & { ok: false })> {
+    this.askInfo(option, name);
+    return await this.collectInfo(option);
+  }
+
+  askInfo(option: typeof OPTION.info | typeof OPTION.go, name: string): void {
     const bytes = encodeName(name, "the export name");
     const wanted = [INFO.name, INFO.description, INFO.blockSize];
     const data = new FieldWriter().u32(bytes.length).bytes(bytes).u16(wanted.length);
     for (const info of wanted) data.u16(info);
-    const result = await this.option(option, data.build());
+    this.send(option, data.build());
+  }
+
+  /** What {@link askInfo} asked for. */
+  async collectInfo(option: typeof OPTION.info | typeof OPTION.go): Promise<ExportFacts | (OptionResult & { ok: false })> {
+    const result = await this.collect(option);
     return result.ok ? parseInfos(result.replies) : result;
   }
 
   /** EXPORT_NAME, for servers that know no GO: they can only hang up on us. */
   async exportName(name: string): Promise<ExportFacts> {
-    this.#sendOption(OPTION.exportName, encodeName(name, "the export name"));
+    this.send(OPTION.exportName, encodeName(name, "the export name"));
     const reply = new FieldReader(await this.#reader.read(this.#noZeroes ? 10 : 134), "the export");
     return { size: exactSize(reply.u64()), flags: reply.u16() };
   }
@@ -104,7 +124,7 @@ export class Negotiation {
 
   /** Leaves politely. */
   abort(): void {
-    if (this.fixed) this.#sendOption(OPTION.abort, new Uint8Array());
+    if (this.fixed) this.send(OPTION.abort, new Uint8Array());
     this.#wire.end();
   }
 
@@ -112,10 +132,6 @@ export class Negotiation {
     const [reason, why] = refusals.get(result.type) ?? (["refused", `refused with 0x${result.type.toString(16)}`] as const);
     const detail = result.message === "" ? "" : ` (${result.message})`;
     return new NbdError("unsupported", `${what}: the NBD server ${why}${detail}`, { reason, context: this.#context });
-  }
-
-  #sendOption(option: number, data: Uint8Array): void {
-    this.#wire.send(new FieldWriter().magic(MAGIC.option).u32(option).u32(data.length).bytes(data).build());
   }
 }
 

@@ -26,7 +26,7 @@ export interface GroupsPart {
 
 /** Protection groups: their schedules, and the retention of what they capture. */
 export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
-  const { store, inventory, log, alerts, placements, jobs, capturesAtOnce } = needs;
+  const { store, inventory, log, alerts, placements, jobs, atOnce } = needs;
   const groups = new ProtectionGroups({
     groups: store.groups,
     members: store.groupMembers,
@@ -36,7 +36,7 @@ export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
     clock: systemClock,
     log,
     alerts,
-    atOnce: capturesAtOnce,
+    atOnce: atOnce.captures,
     tags: async () => taggerOf(await placements.settings()),
     retain: async (group, { vmId, vm, runs }) => {
       const { vaultId } = group;

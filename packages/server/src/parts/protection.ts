@@ -3,6 +3,7 @@ import {
   type Alerts,
   captureJob,
   confirmRecoveryJob,
+  type Bounded,
   Captures,
   filesCaptureJob,
   filesRecoverJob,
@@ -45,8 +46,7 @@ export interface ProtectionNeeds {
   /** A folder that only the server can read. */
   readonly spoolDir: string;
   readonly placements: Pick<Placements, "settings">;
-  /** Captures at once. */
-  readonly capturesAtOnce: number;
+  readonly atOnce: Readonly<Record<Bounded, number>>;
   /** Asked for only once captures run. */
   readonly jobs: () => JobRunner;
 }
@@ -62,7 +62,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     vaults,
     tracking: store.tracking,
     open: libvirtBackup,
-    atOnce: needs.capturesAtOnce,
+    atOnce: needs.atOnce.captures,
     traffic,
     moveWaiting: (vmId) => {
       const waiting = jobs()
@@ -73,8 +73,8 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
-  const recoveries = new Recoveries({ captures, open: libvirtRecovery, kept: store.keptImages });
-  const files = new GuestFiles({ captures, open: libvirtGuestFiles, spoolDir: needs.spoolDir });
+  const recoveries = new Recoveries({ captures, open: libvirtRecovery, kept: store.keptImages, atOnce: needs.atOnce.recoveries });
+  const files = new GuestFiles({ captures, open: libvirtGuestFiles, spoolDir: needs.spoolDir, recoveriesAtOnce: needs.atOnce.recoveries });
   const aside = new KeptAside({
     kept: store.keptImages,
     recoveries,

@@ -80,15 +80,19 @@ export class ObjectCipher {
     return at + tagLength;
   }
 
-  /** The content of the frame that stands at `offset` of the object. Throws `corrupt`. */
-  open(frame: Uint8Array, offset: number): Buffer {
+  /**
+   * The content of the frame that stands at `offset` of the object; it lies in `into`, where that is given: room for the
+   * frame. Throws `corrupt`.
+   */
+  open(frame: Uint8Array, offset: number, into?: Buffer): Buffer {
     const corrupt = (): VaultError =>
       new VaultError("corrupt", `${this.#name} is damaged at offset ${offset}: its seal does not match`, { object: this.#name, offset });
     if (frame.length < tagLength) throw corrupt();
     const decipher = createDecipheriv("aes-256-gcm", this.#key, nonceAt(offset));
     decipher.setAAD(this.#associated);
     decipher.setAuthTag(frame.subarray(frame.length - tagLength));
-    const content = decipher.update(frame.subarray(0, frame.length - tagLength));
+    const sealed = frame.subarray(0, frame.length - tagLength);
+    const content = into ? unsealInto(decipher, sealed, into) : decipher.update(sealed);
     try {
       decipher.final();
     } catch {
@@ -96,6 +100,18 @@ export class ObjectCipher {
     }
     return content;
   }
+}
+
+/** In slices, as {@link ObjectCipher.seal} does. */
+function unsealInto(decipher: ReturnType<typeof createDecipheriv>, sealed: Uint8Array, into: Buffer): Buffer {
+  let at = 0;
+  while (at < sealed.length) {
+    const part = decipher.update(sealed.subarray(at, at + sliceLength));
+    into.set(part, at);
+    at += part.length;
+    release(part);
+  }
+  return into.subarray(0, at);
 }
 
 function nonceAt(offset: number): Buffer {

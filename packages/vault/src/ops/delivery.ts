@@ -41,6 +41,8 @@ const gapBytes = 64 << 10;
 /** Requests under way: with 50 ms to the store, 600 MB/s. */
 const requestsInFlight = 32;
 const ordersPerThread = 3;
+/** Opened, and not yet written: a target that is far away, or busy with a flush, must not run dry. */
+const payloadBytes = 8 << 20;
 
 type Range = { readonly start: number; readonly length: number };
 
@@ -66,8 +68,8 @@ export class Delivery {
     this.#target = target;
     this.#options = options;
     this.#direct = parts.store.pathOf !== undefined && target instanceof FileTarget;
-    this.#opening = new Semaphore(pool.threads * ordersPerThread);
     this.#payloads = new MemoryPool(Math.max(parts.tuning.recordBytes, options.grid) + 64);
+    this.#opening = new Semaphore(Math.max(pool.threads * ordersPerThread, Math.floor(payloadBytes / this.#payloads.bytes)));
   }
 
   /** How many {@link deliver} calls at once are useful. */

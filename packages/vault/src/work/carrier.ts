@@ -2,7 +2,6 @@ import { writeSync } from "node:fs";
 import { VaultError } from "../errors.ts";
 import { nameLength, sameName } from "../format/names.ts";
 import type { Item } from "../format/record.ts";
-import { release } from "../format/release.ts";
 import type { Opened, PackReader } from "./pack-reader.ts";
 import type { CarryOrder, LostChunk } from "./protocol.ts";
 
@@ -50,7 +49,6 @@ export class Carrier {
         lost.push({ index, kind: "corrupt", message: `${order.pack} does not hold the chunk that the index says` });
       for (const { chunk, start, end } of runs) writeFully(order.to.fd, opened.payload.subarray(start, end), chunk * this.#grid);
       writtenBytes += runs.reduce((sum, { start, end }) => sum + end - start, 0);
-      release(opened.content);
     }
     return { writtenBytes, lost };
   }

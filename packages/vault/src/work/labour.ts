@@ -2,7 +2,6 @@ import { VaultError } from "../errors.ts";
 import { ObjectCipher, parseHeader } from "../format/envelope.ts";
 import { isZero, Namer, nameLength, sameName } from "../format/names.ts";
 import type { FinishedPack } from "../format/pack.ts";
-import { release } from "../format/release.ts";
 import { Carrier } from "./carrier.ts";
 import { compareFile } from "./compare.ts";
 import { PackReader, pieceBytes, readWhole } from "./pack-reader.ts";
@@ -101,7 +100,7 @@ export class Labour {
 
   #open({ id, pack, from, offset, length, into, check }: Extract<Order, { type: "open" }>): void {
     const room = new Uint8Array(into.memory, into.at, into.bytes);
-    const { items, payload, content } = this.#reader.open({ pack, from }, { offset, length }, room);
+    const { items, payload } = this.#reader.open({ pack, from }, { offset, length }, room);
     const names = new Uint8Array(items.length * nameLength);
     items.forEach((item, i) => names.set(item.name, i * nameLength));
     for (const item of check ? items : []) {
@@ -120,7 +119,6 @@ export class Labour {
       const own = new Uint8Array(payload).buffer;
       this.#report({ ...opened, payload: own }, [own]);
     }
-    release(content);
   }
 
   #obey(order: Order): void {

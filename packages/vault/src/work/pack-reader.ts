@@ -6,6 +6,8 @@ import { decodeRecord, type Item } from "../format/record.ts";
 import type { PackSource } from "./protocol.ts";
 
 const maxOpen = 8;
+/** Of the records of our writers. */
+const usualBytes = 260 << 10;
 
 type CipherOf = (pack: string, header: () => Uint8Array) => ObjectCipher;
 
@@ -17,8 +19,6 @@ interface Pack {
 export interface Opened {
   readonly items: readonly Item[];
   readonly payload: Uint8Array;
-  /** What the frame held; to be released when items and payload are of no use any more. */
-  readonly content: Uint8Array;
 }
 
 /** Opens records of packs that are files, or lie in memory, on one thread. */
@@ -27,23 +27,27 @@ export class PackReader {
   /** Packs open for reading; they never change, and what is read of one is checked by its seal. */
   readonly #files = new Map<string, number>();
   #frame: Uint8Array = new Uint8Array(0);
+  /** What a frame held. */
+  #content: Buffer = Buffer.alloc(0);
 
   constructor(cipherOf: CipherOf) {
     this.#cipherOf = cipherOf;
   }
 
   /**
-   * A record of chunks, unpacked into `into` where that has room. Throws `corrupt` or `missing`, or what the system says of
+   * A record of chunks, unpacked into `into` where that has room; valid until the next call. Throws `corrupt` or `missing`, or what the system says of
    * a file.
    */
   open(from: Pack, place: { readonly offset: number; readonly length: number }, into: Uint8Array): Opened {
     const { pack } = from;
     try {
       const cipher = this.#cipherOf(pack, () => this.#headerOf(from));
-      const content = cipher.open(this.#frameOf(from, place), place.offset);
+      const frame = this.#frameOf(from, place);
+      if (this.#content.length < frame.length) this.#content = Buffer.allocUnsafeSlow(Math.max(frame.length, usualBytes));
+      const content = cipher.open(frame, place.offset, this.#content);
       const { kind, items, payload } = decodeRecord(content, pack, into);
       if (kind !== "chunk") throw new VaultError("corrupt", `${pack} holds nodes where chunks should be`, { object: pack });
-      return { items, payload, content };
+      return { items, payload };
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
       throw new VaultError("missing", `${pack} is gone from the store`, { object: pack }, { cause });
@@ -57,7 +61,7 @@ export class PackReader {
       if (offset + length > from.start + from.length) throw cut();
       return new Uint8Array(from.memory, offset - from.start, length);
     }
-    if (this.#frame.length < length) this.#frame = new Uint8Array(Math.max(length, 260 << 10));
+    if (this.#frame.length < length) this.#frame = new Uint8Array(Math.max(length, usualBytes));
     const frame = this.#frame.subarray(0, length);
     if (readFully(this.#fileOf(from.path), frame, offset) < length) throw cut();
     return frame;

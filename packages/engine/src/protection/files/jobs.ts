@@ -30,7 +30,7 @@ export function filesCaptureJob(files: GuestFiles): JobKind<FilesCaptureInput> {
     title: ({ vm, set, vault }) => `capture the files ${set} of ${vm} into ${vault}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: () => [serverSlot(files.options.captures.options.atOnce)],
+    slots: () => [serverSlot("captures", files.options.captures.options.atOnce)],
     run: (context) => capture(files, context),
   };
 }
@@ -151,7 +151,7 @@ export function filesRecoverJob(files: GuestFiles): JobKind<FilesRecoverInput> {
     title: ({ vm, into }) => `recover files into ${into} of ${vm}`,
     subject: ({ vmId, vm }) => ({ type: "vm", id: vmId, name: vm }),
     locks: ({ vmId }) => [`vm:${vmId}`],
-    slots: () => [],
+    slots: () => [serverSlot("recoveries", files.options.recoveriesAtOnce ?? 2)],
     run: (context) => recover(files, context),
   };
 }

@@ -12,6 +12,8 @@ export interface GuestFilesOptions {
   readonly open: (host: HypervisorHost, shell: HostShell) => HostGuestFiles;
   /** A folder of the server's that only it can read: archives are there until they are whole. */
   readonly spoolDir: string;
+  /** Recoveries at once, of whole VMs among them. Default: 2. */
+  readonly recoveriesAtOnce?: number;
 }
 
 /** Finds out what capturing and recovering files of guests means, and reaches the hosts. */

@@ -56,8 +56,8 @@ export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRec
     judge: (definition, wanted, { signal }) => explained("asking whether it can be recovered", judge(parts, definition, wanted, signal)),
     adapt,
     createImage: (image, { signal }) => explained("making an image", createImage(parts, image, signal)),
-    async openImage(key, image, { signal, route = { kind: "ssh" } }) {
-      const served = { ...image, key, options: ["--discard=unmap"] };
+    async openImage(key, image, { signal, route = { kind: "ssh" }, direct = false }) {
+      const served = { ...image, key, direct, options: ["--discard=unmap"] };
       const place = await serveImage(shell, served, route, signal);
       open.set(`${key} ${image.target}`, place);
       return await openExportSink(place, image.target, signal);

@@ -5,13 +5,16 @@ import { candidatePorts, type ExportPlace, socketPlace, tcpPlace } from "./route
 
 /**
  * `$1` key, `$2` target, `$3` address or nothing, `$4` ports to try, `$5` folder of the host's TLS credentials or
- * nothing; then come options and the image. Prints the port. Without `--persistent` the server ends with its last
+ * nothing, `$6` anything to go past the page cache, which not every file system lets; then come options and the image.
+ * Prints the port. Without `--persistent` the server ends with its last
  * client, so that nothing stays behind when we die. One that is there already is taken as it is.
  */
 const serve = `command -v qemu-nbd >/dev/null 2>&1 || { echo "the host lacks qemu-nbd: install qemu-utils" >&2; exit 3; }
-umask 077; run="/run/godwit-$1"; target=$2 address=$3 ports=$4 tls=$5; shift 5
+umask 077; run="/run/godwit-$1"; target=$2 address=$3 ports=$4 tls=$5 direct=$6; shift 6
 mkdir -p "$run"; socket="$run/$target.sock"
 if kill -0 "$(cat "$socket.pid" 2>/dev/null)" 2>/dev/null; then cat "$run/$target.port" 2>/dev/null; exit 0; fi
+for path; do :; done
+if [ -n "$direct" ] && dd if="$path" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then set -- --cache=none "$@"; fi
 set -- --fork --shared=8 --export-name="$target" --pid-file="$socket.pid" "$@"
 [ -n "$address" ] || exec qemu-nbd --socket="$socket" "$@"
 if [ -n "$tls" ]; then set -- --object "tls-creds-x509,id=tls0,endpoint=server,dir=$tls,verify-peer=yes" --tls-creds=tls0 "$@"; fi
@@ -28,13 +31,15 @@ export interface ServedImage {
   readonly path: string;
   readonly format: string;
   readonly options: readonly string[];
+  /** Past the page cache, where its file system can. */
+  readonly direct?: boolean;
 }
 
 /** Exports an image that no VM uses, through `qemu-nbd` on its host. Throws `RouteLostError` where another route may work. */
 export async function serveImage(shell: HostShell, image: ServedImage, route: ExportRoute, signal: AbortSignal): Promise<ExportPlace> {
-  const { key, target, path, format, options } = image;
+  const { key, target, path, format, options, direct = false } = image;
   const where = route.kind === "ssh" ? ["", "", ""] : [route.address, candidatePorts(route).join(" "), route.tls?.hostDirectory ?? ""];
-  const argv = ["/bin/sh", "-c", serve, "sh", key, target, ...where, ...options, `--format=${format}`, path];
+  const argv = ["/bin/sh", "-c", serve, "sh", key, target, ...where, direct ? "direct" : "", ...options, `--format=${format}`, path];
   const { code, stdout, stderr } = await shell.run(argv, { signal });
   if (code !== 0) {
     const text = `the image ${path} cannot be exported by its host: ${stderr.trim()}`;
