@@ -40,6 +40,8 @@ export interface ScheduleOptions<T> {
 
 /** A plan that is less than this much faster is not worth one more guest that is slowed down at the same time. */
 const worthwhile = 0.97;
+/** Nor is a second guest on its way to the same host: they take from each other what a schedule foretells, and stand still longer. */
+const worthSharing = 0.9;
 /** Of what passes besides the sending, so much comes before it: the destination's process is started. The rest tidies up. */
 const shareBefore = 0.6;
 /** Below this share of the link over the dirty rate a guest would take too long to converge. */
@@ -51,11 +53,12 @@ const convergence = 1.25;
  * faster than its share never arrives.
  */
 export function schedule<T>(moves: readonly T[], options: ScheduleOptions<T>): Schedule<T> {
+  const destinations = new Set(moves.map(options.destination)).size;
   let best = simulate(moves, 1, options);
   const most = Math.min(options.sourceLimit, moves.length);
   for (let concurrency = 2; concurrency <= most; concurrency += 1) {
     const candidate = simulate(moves, concurrency, options);
-    if (candidate.totalMs < best.totalMs * worthwhile) best = candidate;
+    if (candidate.totalMs < best.totalMs * (concurrency > destinations ? worthSharing : worthwhile)) best = candidate;
   }
   return best;
 }
