@@ -43,14 +43,18 @@ dirty_memory() {
     cat /dirty/grain >>/dirty/one
     n=$((n + 1))
   done
-  turn=0
+  # In quarters of a second: what is written at the beginning of each second only is seen by some samples, and not by others.
+  quarter=$(($1 * 262144))
+  turn=0 at=0
   while :; do
     read -r before _ </proc/uptime
     # Each time from another page on, so that every page gets other content: QEMU's sampling sees no rewriting of the same.
-    turn=$(((turn + 4096) % 1048576))
-    dd if=/dirty/one of=/dirty/other bs="$2" iflag=skip_bytes skip=$turn conv=notrunc 2>/dev/null
+    [ $at -ge $((quarter * 4)) ] && at=0 turn=$(((turn + 4096) % 1048576))
+    dd if=/dirty/one of=/dirty/other bs="$2" iflag=skip_bytes,count_bytes skip=$((turn + at)) count=$quarter \
+      oflag=seek_bytes seek=$at conv=notrunc 2>/dev/null
+    at=$((at + quarter))
     read -r after _ </proc/uptime
-    left=$((100 - (${after%.*} - ${before%.*}) * 100 - 1${after#*.} + 1${before#*.}))
+    left=$((25 - (${after%.*} - ${before%.*}) * 100 - 1${after#*.} + 1${before#*.}))
     [ $left -gt 0 ] && usleep $((left * 10000))
   done
 }

@@ -138,7 +138,7 @@ class Run {
     const routing = traffic.routes(vm.hostId, (options) => backup.tls(options), { signal });
     routing.catch(() => undefined);
     this.#meter = traffic.meter(vm.hostId, { signal });
-    const asking = this.#captures.follower.settled(vm.id).then(() => backup.facts(vm.id, { signal }));
+    const asking = this.#captures.follower.settled(vm.id, { signal }).then(() => backup.facts(vm.id, { signal }));
     asking.catch(() => undefined);
     const vault = await vaults.open(vaultId, { signal });
     const known = await this.#captures.known(vault, this.#input, { signal });

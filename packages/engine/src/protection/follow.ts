@@ -1,3 +1,4 @@
+import { raceAbort } from "@godwit/core";
 import type { HostBackup } from "../ports/backup.ts";
 import type { Collection } from "../ports/store.ts";
 import { type TrackingRecord, trackingId } from "./model.ts";
@@ -24,7 +25,7 @@ export class Follower {
 
   /** Begins it for a VM that has just moved. Rejects when a host refuses. */
   async moved(vmId: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const before = this.settled(vmId);
+    const before = this.settled(vmId, { signal });
     const own = before.then(() => this.#putBack(vmId, signal));
     this.#underWay.set(vmId, own);
     try {
@@ -35,8 +36,9 @@ export class Follower {
   }
 
   /** Resolves when nothing of it is under way for that VM, however it ended. */
-  async settled(vmId: string): Promise<void> {
-    await this.#underWay.get(vmId)?.catch(() => undefined);
+  async settled(vmId: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const own = this.#underWay.get(vmId)?.catch(() => undefined);
+    if (own) await raceAbort(own, signal);
   }
 
   async #putBack(vmId: string, signal: AbortSignal): Promise<void> {
