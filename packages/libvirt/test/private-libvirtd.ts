@@ -1,9 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { freePort, stopProcess } from "./ssh-fixture.ts";
+import { freePort, stopProcess, waitForListener } from "./ssh-fixture.ts";
 
 export interface PrivateLibvirtd extends AsyncDisposable {
   readonly directory: string;
@@ -62,7 +61,9 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
   const args = ["--listen", "--config", join(directory, "libvirtd.conf"), "--pid-file", join(directory, "libvirtd.pid")];
   const child = spawn("/usr/sbin/libvirtd", args, { env, stdio: "ignore", cwd: directory, ...identity });
   const socket = join(directory, "run/libvirt/libvirt-sock");
-  await untilThere(socket, child, directory);
+  const log = join(directory, "libvirtd.log");
+  const told = (): string => (existsSync(log) ? readFileSync(log, "utf8") : "no log");
+  await waitForListener(socket, () => (child.exitCode === null ? undefined : told()));
   return {
     directory,
     socket,
@@ -89,15 +90,4 @@ export async function startLibvirtd(settings: Readonly<Record<string, string | n
       rmSync(directory, { recursive: true, force: true });
     },
   };
-}
-
-async function untilThere(socket: string, child: ChildProcess, directory: string): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!existsSync(socket)) {
-    if (child.exitCode !== null || Date.now() > deadline) {
-      const log = join(directory, "libvirtd.log");
-      throw new Error(`libvirtd did not start: ${existsSync(log) ? readFileSync(log, "utf8") : "no log"}`);
-    }
-    await sleep(20);
-  }
 }

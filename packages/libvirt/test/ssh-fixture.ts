@@ -55,7 +55,7 @@ export async function startSshd({ config = "", namespaceOf }: { config?: string;
   stack.defer(() => stopProcess(child));
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
-  await waitForPort(port, () => (child.exitCode === null ? undefined : log));
+  await waitForListener(port, () => (child.exitCode === null ? undefined : log));
   const env: Environment = { variables: {}, home, userName: "root", uid: 0 };
   const knownHosts = join(home, ".ssh/known_hosts");
   const hostKey = async (type: string): Promise<string> =>
@@ -117,17 +117,18 @@ export async function freePort(): Promise<number> {
 }
 
 /** Waits until something accepts connections; `dead` tells why nothing ever will. */
-export async function waitForPort(port: number, dead: () => string | undefined, deadlineMs = 60_000): Promise<void> {
+/** Somebody answers there: a Unix socket's file is there before anybody listens. */
+export async function waitForListener(at: number | string, dead: () => string | undefined, deadlineMs = 60_000): Promise<void> {
   const until = performance.now() + deadlineMs;
   for (;;) {
-    const socket = connect(port, "127.0.0.1");
+    const socket = typeof at === "number" ? connect(at, "127.0.0.1") : connect(at);
     const ok = await new Promise<boolean>((resolve) => {
       socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
     });
     socket.destroy();
     if (ok) return;
     const reason = dead();
-    if (reason !== undefined || performance.now() > until) throw new Error(`nothing listens on port ${port}: ${reason ?? "deadline"}`);
+    if (reason !== undefined || performance.now() > until) throw new Error(`nothing listens at ${at}: ${reason ?? "deadline"}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

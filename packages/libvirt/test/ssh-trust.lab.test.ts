@@ -5,7 +5,7 @@ import { appendFile, copyFile, readFile, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { fetchHostKey, openSsh, type SshErrorKind, SshError, type SshOptions } from "../src/ssh/index.ts";
-import { freePort, generateKey, run, startSshd, stopProcess, type TestSshd, waitForPort } from "./ssh-fixture.ts";
+import { freePort, generateKey, run, startSshd, stopProcess, type TestSshd, waitForListener } from "./ssh-fixture.ts";
 
 let sshd: TestSshd;
 before(async () => {
@@ -179,7 +179,7 @@ test("nobody there, not an SSH server, too late, cancelled", async () => {
   const port = await freePort();
   const silent = spawn("nc", ["-lk", "127.0.0.1", String(port)], { stdio: ["pipe", "ignore", "ignore"] });
   try {
-    await waitForPort(port, () => undefined);
+    await waitForListener(port, () => undefined);
     await assert.rejects(openSsh(sshd.options({ port, connectTimeoutMs: 300 })), sshError("timeout"));
     const later = new AbortController();
     const opening = openSsh(sshd.options({ port, signal: later.signal }));

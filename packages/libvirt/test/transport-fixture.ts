@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { access, appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, run, sshdUser, stopProcess, waitForPort } from "./ssh-fixture.ts";
+import { freePort, run, sshdUser, stopProcess, waitForListener } from "./ssh-fixture.ts";
 
 /** A private libvirtd with its own mount namespace: its directories, users and SASL settings are not the machine's. */
 export interface TestDaemon extends AsyncDisposable {
@@ -62,9 +62,9 @@ export async function startDaemon({ config = "", pki, tcp = false, mechanisms = 
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const socket = join(binds["/run/libvirt"]!, "libvirt-sock");
   const dead = (): string | undefined => (child.exitCode === null ? undefined : log);
-  await waitForFile(socket, dead);
-  if (pki !== undefined) await waitForPort(tlsPort, dead);
-  if (tcp) await waitForPort(tcpPort, dead);
+  await waitForListener(socket, dead);
+  if (pki !== undefined) await waitForListener(tlsPort, dead);
+  if (tcp) await waitForListener(tcpPort, dead);
   const owned = stack.move();
   return { dir, pid: child.pid!, socket, tlsPort, tcpPort, log: () => log, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -106,18 +106,4 @@ async function prepareSasl(dir: string, into: string, mechanisms: readonly strin
   child.stdin.end(password);
   const code = await new Promise((resolve) => child.once("exit", resolve));
   if (code !== 0) throw new Error(`saslpasswd2 failed: ${String(code)}`);
-}
-
-async function waitForFile(path: string, dead: () => string | undefined): Promise<void> {
-  const until = performance.now() + 60_000;
-  for (;;) {
-    const there = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (there) return;
-    const reason = dead();
-    if (reason !== undefined || performance.now() > until) throw new Error(`${path} does not appear: ${reason ?? "deadline"}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -4,6 +4,9 @@ import { exists } from "../../src/debian.ts";
 import type { Lab } from "../../src/lab.ts";
 import { run } from "../../src/process.ts";
 
+/** USER_HZ, as on every Linux that Node runs on. */
+const ticksPerSecond = 100;
+
 /** What a lab is made of, so that it can be looked for when the lab should be gone. */
 export interface Footprint {
   readonly dir: string;
@@ -12,6 +15,8 @@ export interface Footprint {
   readonly processes: ReadonlyMap<number, string>;
   /** The identities of its processes' network, mount and pid namespaces. */
   readonly namespaces: ReadonlySet<string>;
+  /** Clock ticks since boot: the kernel gives the number of a namespace that is gone to a lab that comes up after it. */
+  readonly seenAt: number;
 }
 
 export async function footprintOf(lab: Pick<Lab, "dir" | "index">): Promise<Footprint> {
@@ -20,14 +25,16 @@ export async function footprintOf(lab: Pick<Lab, "dir" | "index">): Promise<Foot
   const own = new Set(await namespacesOf("self"));
   const all = await Promise.all([...processes.keys()].map((pid) => namespacesOf(pid)));
   const namespaces = new Set(all.flat().filter((id) => !own.has(id)));
-  return { dir: lab.dir, uplink: uplinkInterface(lab.index), processes, namespaces };
+  const seenAt = Number((await readFile("/proc/uptime", "utf8")).split(" ")[0]) * ticksPerSecond;
+  return { dir: lab.dir, uplink: uplinkInterface(lab.index), processes, namespaces, seenAt };
 }
 
 /** Whatever is still there of it, in words. */
-export async function tracesOf({ dir, uplink, processes, namespaces }: Footprint): Promise<string[]> {
+export async function tracesOf({ dir, uplink, processes, namespaces, seenAt }: Footprint): Promise<string[]> {
   const traces: string[] = [];
   for (const [pid, identity] of processes) if ((await identityOf(pid)) === identity) traces.push(`process ${pid}`);
   for (const pid of await allPids()) {
+    if (Number((await identityOf(pid)) ?? Infinity) > seenAt) continue;
     for (const id of await namespacesOf(pid)) if (namespaces.has(id)) traces.push(`${id} of process ${pid}`);
   }
   if ((await readFile("/proc/self/mountinfo", "utf8")).includes(`${dir}/`)) traces.push(`a mount below ${dir}`);

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { existsSync, watch } from "node:fs";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
 const nobody = 65_534;
@@ -42,14 +43,10 @@ export class PrivateLibvirtd implements AsyncDisposable {
     const env = { PATH: process.env["PATH"], HOME: join(this.directory, "home"), XDG_RUNTIME_DIR: join(this.directory, "run") };
     const identity = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
     await rm(this.#socket, { force: true });
-    const watcher = watch(join(this.directory, "run/libvirt"));
     this.#child = spawn("/usr/sbin/libvirtd", [], { env, stdio: "ignore", cwd: this.directory, ...identity });
-    const late = setTimeout(() => watcher.close(), 20_000);
-    try {
-      while (!existsSync(this.#socket)) await Promise.race([once(watcher, "change"), once(watcher, "close")]);
-    } finally {
-      clearTimeout(late);
-      watcher.close();
+    // The socket's file is there before anybody listens at it.
+    for (const until = performance.now() + 20_000; !(await answers(this.#socket)); await sleep(10)) {
+      if (performance.now() > until) throw new Error(`no libvirtd listens at ${this.#socket} after 20 s`);
     }
   }
 
@@ -82,4 +79,12 @@ export class PrivateLibvirtd implements AsyncDisposable {
   get #socket(): string {
     return join(this.directory, "run/libvirt/libvirt-sock");
   }
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    connection.once("connect", () => connection.destroy());
+  });
 }
