@@ -21,13 +21,17 @@ export class LineQuestions {
     this.#script = script;
   }
 
-  /** One answer for each line, in their order; an empty one where the script said nothing. Rejects as the shell does. */
+  /** One answer for each line, in their order; an empty one where the script said nothing, and for what is no line. Rejects as the shell does. */
   async ask(shell: HostShell, lines: readonly string[], signal: AbortSignal): Promise<string[]> {
     signal.throwIfAborted();
     const host = this.#hosts.get(shell) ?? { waiting: [], asking: false };
     this.#hosts.set(shell, host);
     const asked = lines.map((line) => ({ line, answer: Promise.withResolvers<string>() }));
-    host.waiting.push(...asked);
+    for (const one of asked) {
+      // More than a line would move everybody else's answers.
+      if (one.line.includes("\n")) one.answer.resolve("");
+      else host.waiting.push(one);
+    }
     const answers = Promise.all(asked.map(({ answer }) => answer.promise));
     if (!host.asking) void this.#work(shell, host);
     return await raceAbort(answers, signal);

@@ -38,6 +38,13 @@ describe("questions of a line each to a host", () => {
     assert.deepEqual(host.commands, [["a"], ["b", "c", "d"]]);
   });
 
+  it("are not moved to others' places by one that is more than a line", async () => {
+    const host = shell();
+    const answers = new LineQuestions("script").ask(host.shell, ["a", "b\nc", "d"], signal);
+    host.answer();
+    assert.deepEqual(await answers, ["said a", "", "said d"]);
+  });
+
   it("fail as the shell does, and do not keep others from asking later", async () => {
     const host = shell();
     const questions = new LineQuestions("script");

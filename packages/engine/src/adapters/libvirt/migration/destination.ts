@@ -117,7 +117,7 @@ async function readFreeMemory(connection: Connection, signal: AbortSignal): Prom
     unlessRefused(connection.remote.nodeGetMemoryStats({ nparams, cellNum: allCells, flags: 0 }, { signal }));
   const nparams = figures.get(connection) ?? (await ask(0))?.nparams ?? 0;
   const stats = await ask(nparams);
-  figures.set(connection, nparams);
+  if (stats && nparams > 0) figures.set(connection, nparams);
   if (!stats) return undefined;
   const kib = new Map(stats.params.map(({ field, value }) => [field, Number(value)]));
   const free = kib.get("free");
