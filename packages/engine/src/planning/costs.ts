@@ -43,6 +43,7 @@ function isResult(value: unknown): value is MigrationResult {
   return typeof value === "object" && value !== null && "totalMs" in value && "memoryBytes" in value && "vmId" in value;
 }
 
-function median(values: readonly number[]): number | undefined {
+/** The upper one of the two in the middle; undefined of none. */
+export function median(values: readonly number[]): number | undefined {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
 }

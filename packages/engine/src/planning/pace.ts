@@ -1,4 +1,5 @@
 import type { JobRecord } from "../jobs/job.ts";
+import { median } from "./costs.ts";
 import type { DrainPlan } from "./drain-model.ts";
 import type { MovesResult } from "./moves.ts";
 
@@ -17,8 +18,7 @@ export function paceOf(drains: readonly JobRecord[]): number {
     const asPlanned = moves.length > 0 && moves.every(({ outcome }) => outcome === "moved");
     return asPlanned && scheduledMs > 0 ? [totalMs / scheduledMs] : [];
   });
-  const middle = factors.toSorted((a, b) => a - b)[factors.length >> 1] ?? 1;
-  return Math.min(paces[1], Math.max(paces[0], middle));
+  return Math.min(paces[1], Math.max(paces[0], median(factors) ?? 1));
 }
 
 /** The plan with its times as drains here have been going. */
