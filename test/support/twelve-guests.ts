@@ -5,10 +5,10 @@ import { eventually, migrate, type Site, startSite, vmHost } from "./site.ts";
 
 type Options = Partial<Parameters<Site["lab"]["createGuest"]>[0]>;
 
-/** Memory that `busy` rewrites, far more than its slowed link carries. */
-const dirtyMiBPerSecond = 36;
+/** Memory that `busy` rewrites: so much more than its slowed link carries that it is too much on a starved machine, too. */
+const dirtyMiBPerSecond = 40;
 /** What is left of the way to bravo. */
-export const slowMbit = 200;
+export const slowMbit = 120;
 
 const guests: Readonly<Record<string, Options>> = {
   dc1: {},
