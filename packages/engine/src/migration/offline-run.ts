@@ -187,15 +187,16 @@ export class OfflineRun {
     return settled;
   }
 
-  /** The copies go. Saved memory goes only when the guest runs on from it. */
-  async #undo(ready: ReadyPlan, { at, memoryLost }: OfflineSettled): Promise<void> {
+  /** The copies go. Saved memory goes only when the guest runs on from it, or has gone on without it. */
+  async #undo(ready: ReadyPlan, { at, memoryLost, memoryStale }: OfflineSettled): Promise<void> {
     if (at !== "source") return;
     await this.#smallFiles.undo();
     const { sourceId, destinationId, vmId } = this.#input;
     const there = ready.memory?.copyTo === undefined ? [] : [ready.memory.copyTo.path];
     if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
     const { sighting } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);
-    if (memoryLost !== true && sighting.presence === "running" && this.#context.recorded("stage:saving"))
+    const useless = sighting.presence === "running" || memoryStale === true;
+    if (memoryLost !== true && useless && this.#context.recorded("stage:saving"))
       await this.#delete(sourceId, memoryPaths(ready), "the saved memory");
   }
 

@@ -13,6 +13,8 @@ interface HostState {
   /** Of the process: what the guest has worked out so far. */
   memory: string;
   autostart: boolean;
+  /** It was shut down when it was last on. */
+  ended: boolean;
   diskPath: string;
   /** Where a running disk is being copied to, and how often it was asked about. */
   mirror: { readonly to: string; looks: number } | undefined;
@@ -42,6 +44,8 @@ export class ScriptedSite {
   readonly alpha = hostState("alpha", "/a");
   readonly bravo = hostState("bravo", "/b");
   readonly migrations: Migrations;
+  /** Called before a host does one of these things. */
+  before: (what: "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
 
   constructor(vm: "running" | "off") {
@@ -104,6 +108,7 @@ export class ScriptedSite {
       resume: () =>
         act(() => {
           assert.equal(own.process, "paused");
+          this.before("resume");
           own.process = "running";
           this.#restored += 1;
         }),
@@ -134,7 +139,8 @@ export class ScriptedSite {
       setAutostart: (_, on) => act(() => void (own.autostart = on)),
       save: (_, file) =>
         act(() => {
-          assert.equal(own.process, "running");
+          this.before("save");
+          if (own.process !== "running") throw new EngineError("hypervisor", "it is not running");
           own.files.set(file, own.memory);
           own.process = undefined;
         }),
@@ -146,6 +152,7 @@ export class ScriptedSite {
         }),
       copyTo: (_, copy) =>
         act(() => {
+          this.before("copyTo");
           const [path, content] = [
             `${this.bravo.folder}/${copy.name}`,
             own.files.get(copy.from) ?? assert.fail(`${copy.from} is not there`),
@@ -169,6 +176,7 @@ function hostState(id: string, folder: string): HostState {
     process: undefined,
     memory: "",
     autostart: false,
+    ended: false,
     diskPath: "",
     mirror: undefined,
     files: new Map(),
@@ -193,7 +201,7 @@ function lookingAt(own: HostState, act: Act): Pick<HostMigration, "source" | "me
       act(() => {
         if (own.process === "running") return { presence: "running", moving: false };
         if (own.process === "paused") return { presence: "paused", by: "other", moving: false };
-        return own.defined ? { presence: "inactive", movedAway: false } : { presence: "absent" };
+        return own.defined ? { presence: "inactive", movedAway: false, ended: own.ended } : { presence: "absent" };
       }),
   };
 }

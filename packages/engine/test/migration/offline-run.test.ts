@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { systemClock } from "@godwit/core";
+import { isFinal, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
+import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
+import { ScriptedSite, work } from "./scripted-site.ts";
+
+const silent = { info: () => undefined, warn: () => undefined };
+const memoryFile = "/a/web-v.godwit-memory";
+
+async function moveQuickly(site: ScriptedSite): Promise<JobRecord> {
+  const kinds = [migrationJob(site.migrations)];
+  await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
+  await runner.start();
+  const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
+  const input = { vmId: "v", vm: "web", ...ends, kind: "quick", storagePool: "local", peerToPeer: false, autoConverge: false };
+  const { id } = await runner.submit("vm.migrate", input);
+  for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) })) if (isFinal(job.state)) return job;
+  return await runner.get(id);
+}
+
+describe("a quick move of a guest that somebody else has a hand in", () => {
+  it("does not go back to memory that is older than the disk: it was started and shut down while its disk was copied", async () => {
+    const site = new ScriptedSite("running");
+    site.before = (what) => {
+      if (what !== "copyTo") return;
+      site.alpha.files.set("/a/web.qcow2", "the disk, and a day's work");
+      site.alpha.ended = true;
+    };
+    const job = await moveQuickly(site);
+    assert.equal(job.state, "failed");
+    assert.match(job.error?.message ?? "", /web was not moved; it is off on the source: it ended there/);
+    assert.equal(site.alpha.process, undefined, "it stays off");
+    assert.deepEqual([...site.alpha.files], [["/a/web.qcow2", "the disk, and a day's work"]]);
+    assert.equal(site.bravo.files.size, 0);
+  });
+
+  it("does not start it from what an earlier move left: it was shut down in the moment before its memory was saved", async () => {
+    const site = new ScriptedSite("running");
+    site.alpha.files.set(memoryFile, "the memory of last week");
+    site.before = (what) => {
+      if (what === "save") Object.assign(site.alpha, { process: undefined, ended: true });
+    };
+    const job = await moveQuickly(site);
+    assert.equal(job.state, "failed");
+    assert.deepEqual([site.alpha.process, site.alpha.memory], [undefined, work]);
+  });
+});
