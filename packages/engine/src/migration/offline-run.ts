@@ -82,7 +82,7 @@ export class OfflineRun {
 
   #where({ at, text, memoryLost }: OfflineSettled): string {
     const { vm, source, kind } = this.#input;
-    if (at !== "source" || memoryLost === true) return text;
+    if (at !== "source" || memoryLost === true || this.#stage() === "released") return text;
     return kind === "cold" ? `${vm} is on ${source} as before` : `${text} (${source})`;
   }
 
@@ -190,8 +190,13 @@ export class OfflineRun {
   /** The copies go. Saved memory goes only when the guest runs on from it, or has gone on without it. */
   async #undo(ready: ReadyPlan, { at, memoryLost, memoryStale }: OfflineSettled): Promise<void> {
     if (at !== "source") return;
+    const { sourceId, destinationId, destination, vmId } = this.#input;
+    if (this.#stage() === "released") {
+      const kept = [...ready.copyPaths, ...memoryPaths(ready)].join(", ");
+      const text = `it was handed over, and may have run from what was copied to ${destination}: nothing was deleted (${kept})`;
+      return kept === "" ? undefined : await this.#context.reason({ code: "disk-left", text });
+    }
     await this.#smallFiles.undo();
-    const { sourceId, destinationId, vmId } = this.#input;
     const there = ready.memory?.copyTo === undefined ? [] : [ready.memory.copyTo.path];
     if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
     const { sighting } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);

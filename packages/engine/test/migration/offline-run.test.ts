@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
-import { isFinal, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
+import { EngineError, isFinal, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { ScriptedSite, work } from "./scripted-site.ts";
 
@@ -33,6 +33,19 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
     assert.equal(site.alpha.process, undefined, "it stays off");
     assert.deepEqual([...site.alpha.files], [["/a/web.qcow2", "the disk, and a day's work"]]);
     assert.equal(site.bravo.files.size, 0);
+  });
+
+  it("keeps what it copied when the destination has lost it after the hand-over: it may have run, and be elsewhere", async () => {
+    const site = new ScriptedSite("running");
+    site.before = (what) => {
+      if (what !== "resume") return;
+      Object.assign(site.bravo, { process: undefined, defined: false });
+      throw new EngineError("hypervisor", "there is no such VM");
+    };
+    const job = await moveQuickly(site);
+    assert.match(job.error?.message ?? "", /the destination has lost it; the source still has its definition/);
+    assert.deepEqual([...site.bravo.files.keys()], ["/b/web.qcow2", "/b/web-v.godwit-memory"]);
+    assert.match(job.reasons.map(({ text }) => text).join("\n"), /nothing was deleted \(\/b\/web\.qcow2/);
   });
 
   it("does not start it from what an earlier move left: it was shut down in the moment before its memory was saved", async () => {
