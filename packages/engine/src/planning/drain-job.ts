@@ -1,6 +1,7 @@
 import { isCancelled, type JsonObject } from "@godwit/core";
 import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
+import type { MaintenanceRecord } from "../model/maintenance.ts";
 import type { Check } from "../model/reason.ts";
 import { migrationInput } from "./migration-input.ts";
 import type { DrainPlan } from "./drain-model.ts";
@@ -56,6 +57,7 @@ class Drain {
     const { clock } = this.#drains.options;
     const startedAt = await this.#context.step("begin", async () => {
       signal.throwIfAborted();
+      if (!this.#context.recorded("before")) await this.#context.note("before", this.#maintenance.get(input.hostId));
       await this.#maintenance.enter(input.hostId, {
         state: "draining",
         reason: { code: "drain", text: `job ${id} moves its VMs away` },
@@ -155,9 +157,18 @@ class Drain {
     if (stopping.aborted) return;
     const moved = this.#maintenance.get(input.hostId)?.moved.length ?? 0;
     if (moved === 0 && (isCancelled(error) || (error instanceof EngineError && error.kind === "refused")))
-      return await this.#maintenance.leave(input.hostId);
+      return await this.#putBack();
     const text = error instanceof Error ? error.message : String(error);
     await this.#maintenance.enter(input.hostId, { state: "incomplete", reason: { code: "incomplete", text }, jobId: id });
+  }
+
+  /** It may have been empty, and closed, before somebody asked again. */
+  async #putBack(): Promise<void> {
+    const { hostId } = this.#context.input;
+    const before = this.#context.recorded("before")?.output as MaintenanceRecord | null | undefined;
+    if (!before) return await this.#maintenance.leave(hostId);
+    const { state, reason, jobId } = before;
+    await this.#maintenance.enter(hostId, { state, reason, jobId });
   }
 
   #result(plan: DrainPlan, totalMs: number): MovesResult {

@@ -100,6 +100,16 @@ describe("a drain", () => {
     assert.equal(world.maintenance.get("alpha"), undefined);
   });
 
+  it("leaves a host closed that was in maintenance before, when it is refused", async () => {
+    const world = new DrainWorld({ db: "bravo" }, systemClock);
+    assert.equal((await run(world, "host.drain")).state, "done");
+    world.at.set("web", "alpha");
+    world.state.set("web", "paused");
+    assert.equal((await run(world, "host.drain")).error?.kind, "refused");
+    assert.equal(world.maintenance.get("alpha")?.state, "drained");
+    assert.equal(world.maintenance.closed("alpha")?.code, "maintenance");
+  });
+
   it("moves what can move when it may be partial, and says that the host is not empty", async () => {
     const world = new DrainWorld(three, systemClock);
     world.state.set("mail", "paused");
