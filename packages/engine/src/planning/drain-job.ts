@@ -122,7 +122,7 @@ class Drain {
   async #ended(outcome: MoveOutcome, plan: DrainPlan): Promise<void> {
     const { hostId } = this.#context.input;
     const { vmId, vm, destinationId, destination, jobId = "" } = outcome;
-    if (outcome.outcome === "moved") {
+    if (outcome.outcome === "moved" || this.#runsThere(outcome)) {
       const storagePool = plan.entries.find((entry) => entry.vmId === vmId)?.storagePool;
       await this.#maintenance.noteMoved(hostId, { vmId, vm, destinationId, destination, storagePool, jobId });
     }
@@ -130,6 +130,12 @@ class Drain {
     if (same >= 0) this.#outcomes[same] = outcome;
     else this.#outcomes.push(outcome);
     await this.#context.note("moves", this.#outcomes);
+  }
+
+  /** Its job may have failed when it had arrived, as one does whose source was lost in that moment. */
+  #runsThere({ vmId, destinationId }: Pick<MoveOutcome, "vmId" | "destinationId">): boolean {
+    const vms = this.#drains.options.placements.options.hosts.vms();
+    return vms.some(({ id, hostId, state }) => id === vmId && hostId === destinationId && state === "running");
   }
 
   get #maintenance(): Drains["options"]["placements"]["options"]["maintenance"] {
@@ -176,9 +182,11 @@ class Drain {
     const gone = this.#outcomes.filter(
       ({ outcome, vmId }) => outcome !== "moved" && !this.#outcomes.some((one) => one.vmId === vmId && one.outcome === "moved"),
     );
-    const shutDown = gone.map(({ vm, error }) => ({
-      vm,
-      reason: `it does not run here any more, though it did not move: ${error?.message}`,
+    const shutDown = gone.map((one) => ({
+      vm: one.vm,
+      reason: this.#runsThere(one)
+        ? `it runs on ${one.destination}, though its move did not end well: ${one.error?.message}`
+        : `it does not run here any more, though it did not move: ${one.error?.message}`,
     }));
     const { host, predictedMs, scheduledMs } = plan;
     return { host, moves: this.#outcomes, left: [...left, ...shutDown], totalMs, predictedMs, scheduledMs };

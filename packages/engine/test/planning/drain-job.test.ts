@@ -110,6 +110,22 @@ describe("a drain", () => {
     assert.equal(world.maintenance.closed("alpha")?.code, "maintenance");
   });
 
+  it("knows of a VM that it has left although its move failed at the end, so that a resume brings it back", async () => {
+    const world = new DrainWorld(three, systemClock);
+    world.fails = ({ vmId, destinationId }) => {
+      if (vmId !== "web") return undefined;
+      world.at.set(vmId, destinationId);
+      return new EngineError("host-lost", "gave up asking the source");
+    };
+    const job = await run(world, "host.drain");
+    assert.equal(job.state, "done", job.error?.message);
+    assert.deepEqual(world.maintenance.get("alpha")?.moved.map(({ vm }) => vm).sort(), ["mail", "web"]);
+    assert.match((job.result as MovesResult).left[0]?.reason ?? "", /it runs on bravo, though its move did not end well: gave up asking/);
+    world.fails = () => undefined;
+    assert.equal((await run(world, "host.resume")).state, "done");
+    assert.equal(world.at.get("web"), "alpha");
+  });
+
   it("moves what can move when it may be partial, and says that the host is not empty", async () => {
     const world = new DrainWorld(three, systemClock);
     world.state.set("mail", "paused");
