@@ -162,8 +162,7 @@ class Drain {
     const { id, input, stopping } = this.#context;
     if (stopping.aborted) return;
     const moved = this.#maintenance.get(input.hostId)?.moved.length ?? 0;
-    if (moved === 0 && (isCancelled(error) || (error instanceof EngineError && error.kind === "refused")))
-      return await this.#putBack();
+    if (moved === 0 && (isCancelled(error) || (error instanceof EngineError && error.kind === "refused"))) return await this.#putBack();
     const text = error instanceof Error ? error.message : String(error);
     await this.#maintenance.enter(input.hostId, { state: "incomplete", reason: { code: "incomplete", text }, jobId: id });
   }

@@ -119,7 +119,13 @@ describe("a drain", () => {
     };
     const job = await run(world, "host.drain");
     assert.equal(job.state, "done", job.error?.message);
-    assert.deepEqual(world.maintenance.get("alpha")?.moved.map(({ vm }) => vm).sort(), ["mail", "web"]);
+    assert.deepEqual(
+      world.maintenance
+        .get("alpha")
+        ?.moved.map(({ vm }) => vm)
+        .sort(),
+      ["mail", "web"],
+    );
     assert.match((job.result as MovesResult).left[0]?.reason ?? "", /it runs on bravo, though its move did not end well: gave up asking/);
     world.fails = () => undefined;
     assert.equal((await run(world, "host.resume")).state, "done");
