@@ -85,6 +85,8 @@ class Run {
   readonly #evidence: Evidence;
   readonly #smallFiles: SmallFiles;
   #turn: TimedTurn | undefined;
+  /** A server that died may have made images, and not have come to removing them. */
+  #madeByAnother = false;
   /** The inventory's look at both hosts, which what is left to do need not wait for. */
   #looking: Promise<void> = Promise.resolve();
 
@@ -269,6 +271,7 @@ class Run {
 
   async #afterRestart(ready: ReadyPlan, chain: readonly NetworkVerdict[], networkId: string): Promise<MigrationResult> {
     this.#context.log("warn", "the server ended during the move; looking up where the VM is");
+    this.#madeByAnother = true;
     const settled = await this.#settle();
     const attempts = (this.#context.recorded("attempts")?.output ?? []) as MigrationAttempt[];
     const network = chain.find((one) => one.networkId === networkId) ?? chain[0];
@@ -361,7 +364,8 @@ class Run {
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them, or may have. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
     const { destinationId, destination, peerToPeer } = this.#input;
-    const begun = ready.copyPaths.length > 0 && this.#context.recorded("phase:prepare") !== undefined;
+    const made = this.#context.recorded("phase:prepare") ?? (this.#madeByAnother ? this.#context.recorded("phase:images") : undefined);
+    const begun = ready.copyPaths.length > 0 && made !== undefined;
     const neverRan = settled.neverArrived === true && !peerToPeer && this.#context.recorded("phase:finish") === undefined;
     if (settled.at === "source" || neverRan) {
       await this.#smallFiles.undo();

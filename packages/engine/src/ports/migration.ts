@@ -147,8 +147,11 @@ export interface MoveProgress {
   readonly atLast?: string | undefined;
 }
 
-/** `suspend`: the guest is paused on the source, for the rest to fit. */
-export type MovePhase = "prepare" | "perform" | "suspend" | "finish" | "confirm";
+/**
+ * `images`: those that the copies go into are made; whoever reports a failure of that has removed them again. `suspend`: the
+ * guest is paused on the source, for the rest to fit.
+ */
+export type MovePhase = "images" | "prepare" | "perform" | "suspend" | "finish" | "confirm";
 
 /**
  * The last phase of a move, in which the guest stands still for what is left, is short only while the hosts have time

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { EngineError, type HostMigration, type HostView, type HypervisorHost, Migrations, type SourceFacts } from "../../src/index.ts";
+import type { NetworkVerdict } from "../../src/model/network.ts";
+import { MoveError, type MoveHooks, type MoveProgress, type MoveRequest } from "../../src/ports/migration.ts";
 import type { DiskCopyState } from "../../src/ports/offline.ts";
 import { vmFacts } from "../inventory/scripted-host.ts";
 
@@ -9,7 +11,8 @@ interface HostState {
   readonly id: string;
   readonly folder: string;
   defined: boolean;
-  process: "running" | "paused" | undefined;
+  /** `incoming` waits for its memory, `handed` has sent it. */
+  process: "running" | "paused" | "incoming" | "handed" | undefined;
   /** Of the process: what the guest has worked out so far. */
   memory: string;
   autostart: boolean;
@@ -44,6 +47,8 @@ export class ScriptedSite {
   readonly alpha = hostState("alpha", "/a");
   readonly bravo = hostState("bravo", "/b");
   readonly migrations: Migrations;
+  /** The one that moves of a guest that runs go over. */
+  network: NetworkVerdict | undefined;
   /** Called before a host does one of these things. */
   before: (what: "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
@@ -65,7 +70,7 @@ export class ScriptedSite {
       },
       networks: {
         list: () => [],
-        verdicts: () => Promise.resolve([]),
+        verdicts: () => Promise.resolve(this.network ? [this.network] : []),
         liveMigration: () => Promise.resolve({ order: [], exclude: [] }),
         hostMigration: () => Promise.resolve({ useAnyNetwork: true, maximumLiveMigrations: 2, maximumStorageMigrations: 2, networks: [] }),
       },
@@ -98,8 +103,8 @@ export class ScriptedSite {
       ...movingDisks(own, act),
       unchanged: notAsked,
       judgeAgain: notAsked,
-      move: notAsked,
-      forget: notAsked,
+      move: (_, request, hooks, { signal }) => this.#move(request, hooks, signal),
+      forget: () => act(() => void Object.assign(own, { process: undefined, defined: false })),
       ensureGenerationId: notAsked,
       startThrowaway: notAsked,
       endThrowaway: notAsked,
@@ -107,10 +112,10 @@ export class ScriptedSite {
       limitPause: () => Promise.resolve(),
       resume: () =>
         act(() => {
-          assert.equal(own.process, "paused");
+          assert.ok(own.process === "paused" || own.process === "handed");
           this.before("resume");
+          if (own.process === "paused") this.#restored += 1;
           own.process = "running";
-          this.#restored += 1;
         }),
       discard: () => act(() => void (own.process = undefined)),
       deleteDisks: (paths) =>
@@ -119,6 +124,34 @@ export class ScriptedSite {
           return [];
         }),
     };
+  }
+
+  /** As the adapter does: images first, then the phases, each on record before it begins but the one in which the guest stands still. */
+  async #move({ copies }: MoveRequest, hooks: MoveHooks, signal: AbortSignal): Promise<MoveProgress> {
+    const { alpha, bravo } = this;
+    const path = `${bravo.folder}/${basename(alpha.diskPath)}`;
+    if (copies.length > 0) {
+      await hooks.phase("images");
+      if (bravo.files.has(path)) throw new MoveError(`${path} is there already`, true);
+      bravo.files.set(path, "");
+    }
+    await hooks.phase("prepare");
+    bravo.process = "incoming";
+    await hooks.phase("perform");
+    if (signal.aborted) {
+      bravo.process = undefined;
+      throw new MoveError("cancelled", true);
+    }
+    bravo.files.set(path, alpha.files.get(alpha.diskPath) ?? assert.fail("the disk is not there"));
+    alpha.process = "handed";
+    const recorded = hooks.phase("finish");
+    Object.assign(bravo, { process: "running", memory: alpha.memory, defined: true, diskPath: path, autostart: alpha.autostart });
+    this.#check();
+    await recorded;
+    await hooks.phase("confirm");
+    Object.assign(alpha, { process: undefined, defined: false });
+    const none = { memoryTotalBytes: 1, memoryRemainingBytes: 0, diskTotalBytes: 0, diskProcessedBytes: 0, diskRemainingBytes: 0 };
+    return { ...none, memoryProcessedBytes: 1 };
   }
 
   #standing(own: HostState, act: Act): Pick<HostMigration, StandingCalls> {
@@ -200,6 +233,8 @@ function lookingAt(own: HostState, act: Act): Pick<HostMigration, "source" | "me
     sighting: () =>
       act(() => {
         if (own.process === "running") return { presence: "running", moving: false };
+        if (own.process === "incoming") return { presence: "incoming" };
+        if (own.process === "handed") return { presence: "paused", by: "migration", moving: false };
         if (own.process === "paused") return { presence: "paused", by: "other", moving: false };
         return own.defined ? { presence: "inactive", movedAway: false, ended: own.ended } : { presence: "absent" };
       }),
@@ -239,7 +274,7 @@ type DiskCalls = "pool" | "volumeTaken" | "copyState" | "beginCopy" | "switchOve
 function sourceFacts({ process, diskPath, autostart }: HostState): SourceFacts {
   const disk = { target: "vda", device: "disk", type: "file", path: diskPath, format: "qcow2" } as const;
   return {
-    vm: vmFacts("v", { name: "web", state: process ?? "off", autostart }),
+    vm: vmFacts("v", { name: "web", state: process === undefined ? "off" : process === "running" ? "running" : "paused", autostart }),
     disks: [{ ...disk, readOnly: false, shareable: false, capacityBytes: 1, backing: [] }],
     nics: [],
     ties: [],
