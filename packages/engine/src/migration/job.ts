@@ -243,6 +243,8 @@ class Run {
       signal: this.#context.stopping,
       patienceMs: this.#patienceMs,
       log: (text) => this.#context.log("info", text),
+      suspended: this.#context.recorded("phase:suspend") !== undefined,
+      cancel: this.#context.signal,
     });
     if (settled.at === "source" && this.#context.recorded("phase:suspend")) settled = await this.#goOn(settled);
     this.#looking = this.#lookAgain();
