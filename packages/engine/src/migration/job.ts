@@ -149,13 +149,14 @@ class Run {
     if (!signal.aborted) return;
     const { vm, source } = this.#input;
     if (settled.at === "source" && signal.reason instanceof CancelledError)
-      throw new CancelledError(`cancelled; ${vm} runs on ${source}`, { cause: signal.reason });
+      throw new CancelledError(`cancelled; ${vm} ${settled.paused === true ? "is paused" : "runs"} on ${source}`, { cause: signal.reason });
     signal.throwIfAborted();
   }
 
   #failure({ settled, error }: Ended, attempts: readonly MigrationAttempt[]): EngineError {
     const { vm, source } = this.#input;
-    const where = settled.at === "source" ? `it runs on ${source} as before` : settled.text;
+    const here = settled.paused === true ? `it is on ${source}, paused` : `it runs on ${source} as before`;
+    const where = settled.at === "source" ? here : settled.text;
     const why = attempts.length > 1 ? `none of ${attempts.length} networks carried it` : "the hypervisor gave it up";
     return new EngineError("hypervisor", `${vm} was not moved: ${why}; ${where}`, { vm, at: settled.at }, { cause: error });
   }
@@ -290,7 +291,8 @@ class Run {
     await this.#removeCopies(ready, settled);
     if (settled.at === "source") await this.#forgetLimit();
     const { vm, source } = this.#input;
-    const where = settled.at === "source" ? `it runs on ${source} and nothing is left on the destination; migrate it again` : settled.text;
+    const here = settled.paused === true ? `it is on ${source}, paused,` : `it runs on ${source}`;
+    const where = settled.at === "source" ? `${here} and nothing is left on the destination; migrate it again` : settled.text;
     if (this.#context.cancelRequested) throw new CancelledError(`cancelled; ${where}`);
     throw new EngineError("interrupted", `${vm} was not moved: the server ended during the move; ${where}`, { vm, at: settled.at });
   }

@@ -9,6 +9,8 @@ import { settle, settleWithout, type Verdict } from "./truth.ts";
 export interface Settled {
   readonly at: "source" | "destination" | "off" | "gone";
   readonly text: string;
+  /** It is on the source, and stands still. */
+  readonly paused?: boolean;
   /** It is off because its process on the source ended, and the destination never had all of it. */
   readonly neverArrived?: boolean;
 }
@@ -54,7 +56,7 @@ export async function findAndSettle(migrations: Migrations, input: MigrationInpu
     said = text;
     if (verdict.act === "conflict") throw new EngineError("conflict", `${text}; nothing was touched, look at both hosts`, { vm: input.vm });
     const end = ended(verdict);
-    if (end) return end;
+    if (end) return end.at === "source" && source.sighting.presence === "paused" ? { ...end, paused: true } : end;
     if (clock.monotonic() > begunAt + silentMs && answersAlone(input, source.sighting, destination.sighting))
       return { at: "source", text: `it runs on the source; ${input.destination} is silent, and may keep a half that never ran` };
     if (goesOn(input, source.sighting, destination.sighting) && options.cancel?.aborted !== true)

@@ -50,7 +50,7 @@ export class ScriptedSite {
   /** The one that moves of a guest that runs go over. */
   network: NetworkVerdict | undefined;
   /** Called before a host does one of these things. */
-  before: (what: "save" | "copyTo" | "resume") => void = () => undefined;
+  before: (what: "perform" | "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
 
   constructor(vm: "running" | "off") {
@@ -138,6 +138,7 @@ export class ScriptedSite {
     await hooks.phase("prepare");
     bravo.process = "incoming";
     await hooks.phase("perform");
+    this.before("perform");
     if (signal.aborted) {
       bravo.process = undefined;
       throw new MoveError("cancelled", true);

@@ -2,18 +2,19 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
 import { EngineError, isFinal, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
+import { MoveError } from "../../src/ports/migration.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { ScriptedSite, work } from "./scripted-site.ts";
 
 const silent = { info: () => undefined, warn: () => undefined };
 const memoryFile = "/a/web-v.godwit-memory";
 
-async function moveQuickly(site: ScriptedSite): Promise<JobRecord> {
+async function move(site: ScriptedSite, kind: "live" | "quick"): Promise<JobRecord> {
   const kinds = [migrationJob(site.migrations)];
   await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
   await runner.start();
   const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
-  const input = { vmId: "v", vm: "web", ...ends, kind: "quick", storagePool: "local", peerToPeer: false, autoConverge: false };
+  const input = { vmId: "v", vm: "web", ...ends, kind, storagePool: "local", peerToPeer: false, autoConverge: false };
   const { id } = await runner.submit("vm.migrate", input);
   for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) })) if (isFinal(job.state)) return job;
   return await runner.get(id);
@@ -27,7 +28,7 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
       site.alpha.files.set("/a/web.qcow2", "the disk, and a day's work");
       site.alpha.ended = true;
     };
-    const job = await moveQuickly(site);
+    const job = await move(site, "quick");
     assert.equal(job.state, "failed");
     assert.match(job.error?.message ?? "", /web was not moved; it is off on the source: it ended there/);
     assert.equal(site.alpha.process, undefined, "it stays off");
@@ -42,7 +43,7 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
       Object.assign(site.bravo, { process: undefined, defined: false });
       throw new EngineError("hypervisor", "there is no such VM");
     };
-    const job = await moveQuickly(site);
+    const job = await move(site, "quick");
     assert.match(job.error?.message ?? "", /the destination has lost it; the source still has its definition/);
     assert.deepEqual([...site.bravo.files.keys()], ["/b/web.qcow2", "/b/web-v.godwit-memory"]);
     assert.match(job.reasons.map(({ text }) => text).join("\n"), /nothing was deleted \(\/b\/web\.qcow2/);
@@ -54,8 +55,23 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
     site.before = (what) => {
       if (what === "save") Object.assign(site.alpha, { process: undefined, ended: true });
     };
-    const job = await moveQuickly(site);
+    const job = await move(site, "quick");
     assert.equal(job.state, "failed");
     assert.deepEqual([site.alpha.process, site.alpha.memory], [undefined, work]);
+  });
+});
+
+describe("a live move that fails", () => {
+  it("does not say that a guest runs which stands still, as one does that lost its link in post-copy", async () => {
+    const site = new ScriptedSite("running");
+    const reason = { code: "test", text: "there is no other" };
+    site.network = { networkId: "n", network: "migration", rank: 1, verdict: "chosen", reason, destinationAddress: "10.0.0.2" };
+    site.before = () => {
+      Object.assign(site.alpha, { process: "paused" });
+      site.bravo.process = undefined;
+      throw new MoveError("the link is lost", true);
+    };
+    const { error } = await move(site, "live");
+    assert.match(error?.message ?? "", /web was not moved: the hypervisor gave it up; it is on alpha, paused: the link/);
   });
 });
