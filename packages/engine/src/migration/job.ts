@@ -371,7 +371,9 @@ class Run {
     const made = this.#context.recorded("phase:prepare") ?? (this.#madeByAnother ? this.#context.recorded("phase:images") : undefined);
     const begun = ready.copyPaths.length > 0 && made !== undefined;
     const neverRan = settled.neverArrived === true && !peerToPeer && this.#context.recorded("phase:finish") === undefined;
-    if (settled.at === "source" || neverRan) {
+    // In post-copy it ran there, and what it wrote is in the copies alone.
+    const mayHaveRun = settled.paused === true && contractOf(this.#input).policy === "post-copy";
+    if ((settled.at === "source" && !mayHaveRun) || neverRan) {
       await this.#smallFiles.undo();
       if (begun) await deleteDisks(this.#migrations, this.#context, { hostId: destinationId, paths: ready.copyPaths, name: "the copy" });
     } else if (begun) {

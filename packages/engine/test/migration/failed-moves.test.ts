@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
-import { EngineError, isFinal, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
+import { EngineError, isFinal, type MigrationInput, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
 import { MoveError } from "../../src/ports/migration.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { ScriptedSite, work } from "./scripted-site.ts";
@@ -9,12 +9,12 @@ import { ScriptedSite, work } from "./scripted-site.ts";
 const silent = { info: () => undefined, warn: () => undefined };
 const memoryFile = "/a/web-v.godwit-memory";
 
-async function move(site: ScriptedSite, kind: "live" | "quick"): Promise<JobRecord> {
+async function move(site: ScriptedSite, kind: "live" | "quick", more: Partial<MigrationInput> = {}): Promise<JobRecord> {
   const kinds = [migrationJob(site.migrations)];
   await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
   await runner.start();
   const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
-  const input = { vmId: "v", vm: "web", ...ends, kind, storagePool: "local", peerToPeer: false, autoConverge: false };
+  const input = { vmId: "v", vm: "web", ...ends, kind, storagePool: "local", peerToPeer: false, autoConverge: false, ...more };
   const { id } = await runner.submit("vm.migrate", input);
   for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) })) if (isFinal(job.state)) return job;
   return await runner.get(id);
@@ -71,7 +71,9 @@ describe("a live move that fails", () => {
       site.bravo.process = undefined;
       throw new MoveError("the link is lost", true);
     };
-    const { error } = await move(site, "live");
+    const { error, reasons } = await move(site, "live", { policy: "post-copy" });
+    assert.deepEqual([...site.bravo.files.keys()], ["/b/web.qcow2"], "what it wrote there in post-copy is nowhere else");
+    assert.match(reasons.map(({ text }) => text).join("\n"), /copies of its disks were left on bravo, as it may have run there/);
     assert.match(error?.message ?? "", /web was not moved: the hypervisor gave it up; it is on alpha, paused: the link/);
   });
 });
