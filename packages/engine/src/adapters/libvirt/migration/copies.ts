@@ -1,7 +1,8 @@
-import { type Connection, DomainXmlFlags, isLibvirtError, type StorageVol } from "@godwit/libvirt";
-import { basename, join } from "node:path";
+import { type Connection, DomainXmlFlags, isLibvirtError, ListStoragePoolsFlags, type StorageVol } from "@godwit/libvirt";
+import { basename, dirname, join } from "node:path";
 import { EngineError } from "../../../model/errors.ts";
 import type { CopyWish, MovableDisk, SourceFacts } from "../../../ports/migration.ts";
+import { escapeXml } from "../xml/edit.ts";
 import { parsePool } from "../xml/index.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { saying, unlessRefused } from "./access.ts";
@@ -78,13 +79,14 @@ export async function deleteImages(
   const left: { path: string; reason: string }[] = [];
   const inUse = paths.length > 0 ? await filesInUse(connection, signal) : new Set<string>();
   for (const path of paths) {
-    if (inUse.has(path)) {
+    if (inUse.has(escapeXml(path))) {
       left.push({ path, reason: "another VM of the host uses it" });
       continue;
     }
     try {
       const vol = await lookUpVolume(connection, path, signal);
       if (vol) await connection.remote.storageVolDelete({ vol, flags: 0 }, { signal });
+      else if (!(await isPoolFolder(connection, dirname(path), signal))) left.push({ path, reason: "it is in no storage pool" });
     } catch (error) {
       if (!isLibvirtError(error)) throw error;
       left.push({ path, reason: saying(error) });
@@ -93,6 +95,14 @@ export async function deleteImages(
   return left;
 }
 
+/** Of a folder that is one, a file that it does not know is gone. */
+async function isPoolFolder({ remote }: Connection, folder: string, signal: AbortSignal): Promise<boolean> {
+  const { pools } = await remote.connectListAllStoragePools({ needResults: 1, flags: ListStoragePoolsFlags.ACTIVE }, { signal });
+  const texts = await Promise.all(pools.map((pool) => unlessRefused(remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }))));
+  return texts.some((xml) => xml !== undefined && parsePool(xml).path === folder);
+}
+
+/** As they are written in definitions. */
 async function filesInUse(connection: Connection, signal: AbortSignal): Promise<Set<string>> {
   const { domains } = await connection.remote.connectListAllDomains({ needResults: 1, flags: 0 }, { signal });
   const texts = await Promise.all(
