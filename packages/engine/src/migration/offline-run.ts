@@ -201,8 +201,22 @@ export class OfflineRun {
     if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
     const { sighting } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);
     const useless = sighting.presence === "running" || memoryStale === true;
-    if (memoryLost !== true && useless && this.#context.recorded("stage:saving"))
-      await this.#delete(sourceId, memoryPaths(ready), "the saved memory");
+    if (memoryLost !== true && useless && this.#context.recorded("stage:saving")) await this.#deleteMemory(ready);
+  }
+
+  /** It lies beside a disk that both hosts share, which need not be in a pool; and it is all that the guest knew. */
+  async #deleteMemory({ memory }: ReadyPlan): Promise<void> {
+    if (!memory) return;
+    const { sourceId } = this.#input;
+    const { stopping } = this.#context;
+    try {
+      const shell = this.#migrations.shell(sourceId);
+      if (shell && (await shell.run(["rm", "-f", "--", memory.path], { signal: stopping })).code === 0) return;
+    } catch (error) {
+      stopping.throwIfAborted();
+      this.#context.log("warn", `${memory.path} could not be removed by the host's shell: ${describeError(error)}`);
+    }
+    await this.#delete(sourceId, [memory.path], "the saved memory");
   }
 
   /** Handed over, and then its process ended before anybody saw it run: nothing is deleted that somebody may need. */
@@ -222,7 +236,8 @@ export class OfflineRun {
     await this.#assertRuns(ready);
     const interfaces = await this.#evidence.interfaces();
     if (ready.autostart) await this.#side("destination").setAutostart(vmId, true, { signal: this.#context.stopping });
-    await this.#delete(sourceId, [...ready.sourcePaths, ...memoryPaths(ready)], "the original");
+    await this.#delete(sourceId, ready.sourcePaths, "the original");
+    await this.#deleteMemory(ready);
     await this.#smallFiles.finish();
     if (ready.memory?.copyTo !== undefined) await this.#delete(destinationId, [ready.memory.copyTo.path], "the saved memory");
     const files = (this.#context.recorded("files")?.output ?? []) as FileProof[];

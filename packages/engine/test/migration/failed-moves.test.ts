@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
 import { EngineError, isFinal, type MigrationInput, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
 import { MoveError } from "../../src/ports/migration.ts";
+import type { HostShell } from "../../src/ports/shell.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { ScriptedSite, work } from "./scripted-site.ts";
 
@@ -58,6 +59,22 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
     const job = await move(site, "quick");
     assert.equal(job.state, "failed");
     assert.deepEqual([site.alpha.process, site.alpha.memory], [undefined, work]);
+  });
+});
+
+describe("the saved memory of a guest that was moved quickly", () => {
+  const isMemory = (path: string): boolean => path.endsWith(".godwit-memory");
+
+  it("goes by the host's shell where it is in no storage pool", async () => {
+    const site = new ScriptedSite("running");
+    site.outsideOfPools = (path) => isMemory(path) && path.startsWith("/a/");
+    const run: HostShell["run"] = async ([command, , , path = ""]) => {
+      if (command === "rm") site.alpha.files.delete(path);
+      return { code: command === "rm" ? 0 : 127, stdout: "", stderr: "" };
+    };
+    site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
+    assert.equal((await move(site, "quick")).state, "done");
+    assert.deepEqual([...site.alpha.files.keys(), ...site.bravo.files.keys()].filter(isMemory), []);
   });
 });
 

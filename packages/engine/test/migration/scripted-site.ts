@@ -4,6 +4,7 @@ import { EngineError, type HostMigration, type HostView, type HypervisorHost, Mi
 import type { NetworkVerdict } from "../../src/model/network.ts";
 import { MoveError, type MoveHooks, type MoveProgress, type MoveRequest } from "../../src/ports/migration.ts";
 import type { DiskCopyState } from "../../src/ports/offline.ts";
+import type { HostShell } from "../../src/ports/shell.ts";
 import { vmFacts } from "../inventory/scripted-host.ts";
 
 /** What one scripted host has of the one VM there is. */
@@ -25,6 +26,9 @@ interface HostState {
   readonly files: Map<string, string>;
 }
 
+const raise = (error: Error): never => {
+  throw error;
+};
 const notAsked = (): never => assert.fail("a move of a VM that stands still does not ask for this");
 const host = (id: string): HostView => ({
   id,
@@ -49,6 +53,9 @@ export class ScriptedSite {
   readonly migrations: Migrations;
   /** The one that moves of a guest that runs go over. */
   network: NetworkVerdict | undefined;
+  outsideOfPools: (path: string) => boolean = () => false;
+  /** Of the hosts; they have none by default. */
+  shell: HostShell | undefined;
   /** Called before a host does one of these things. */
   before: (what: "perform" | "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
@@ -63,9 +70,7 @@ export class ScriptedSite {
         host,
         vm: () => ({ ...vmFacts("v", { name: "web" }), lastKnownState: "off", hostId: "alpha", host: "alpha", seenAt: "" }),
         hypervisor: (id) => ({ uuid: id }) as HypervisorHost,
-        shell: () => {
-          throw new EngineError("invalid", "no shell");
-        },
+        shell: () => this.shell ?? raise(new EngineError("invalid", "no shell")),
         refreshVm: () => Promise.resolve(undefined),
       },
       networks: {
@@ -120,8 +125,9 @@ export class ScriptedSite {
       discard: () => act(() => void (own.process = undefined)),
       deleteDisks: (paths) =>
         act(() => {
-          for (const path of paths) own.files.delete(path);
-          return [];
+          const left = paths.filter((path) => this.outsideOfPools(path) && own.files.has(path));
+          for (const path of paths) if (!left.includes(path)) own.files.delete(path);
+          return left.map((path) => ({ path, reason: "it is in no storage pool" }));
         }),
     };
   }

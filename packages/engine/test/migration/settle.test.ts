@@ -66,11 +66,8 @@ describe("settling a live move that ended in any way", () => {
   });
 
   it("removes the source's half of a guest that the move had suspended, and of no other that somebody paused", async () => {
-    let source = paused;
-    const { migrations, acts } = hosts(
-      { alpha: () => source, bravo: () => running },
-      () => void (source = { presence: "absent" }),
-    );
+    let source: Sighting = paused;
+    const { migrations, acts } = hosts({ alpha: () => source, bravo: () => running }, () => void (source = { presence: "absent" }));
     await assert.rejects(findAndSettle(migrations, input, options), /paused by somebody else/);
     assert.deepEqual(acts, []);
     assert.equal((await findAndSettle(migrations, input, { ...options, suspended: true })).at, "destination");
