@@ -80,7 +80,7 @@ export class Drains {
     const limits = await this.#limits();
     const history = await this.#history();
     const costs = costsFrom(history);
-    const contention = contentionOf(withCrowds(history.flatMap(({ input, result }) => liveMoveOf(input, result))));
+    const contention = contentionOf(withCrowds(history.flatMap(liveMoveOf)));
     const cost = foretold(costs, tries);
     const pace = paceOf(await this.options.jobs().list({ kind: "host.drain", states: ["done"] }, { limit: rememberedDrains }));
     const only = to && new Set(to);
@@ -135,8 +135,8 @@ export class Drains {
   }
 }
 
-function liveMoveOf(input: JobRecord["input"], result: unknown): PastLiveMove[] {
-  const move = pastMoveOf(input, result);
+function liveMoveOf({ input, result, attempt }: JobRecord): PastLiveMove[] {
+  const move = pastMoveOf(input, result, attempt);
   return move?.kind === "live" ? [move] : [];
 }
 
