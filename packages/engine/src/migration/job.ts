@@ -55,8 +55,11 @@ export function migrationJob(migrations: Migrations, options: { readonly patienc
     subject: (input) => ({ type: "vm", id: input.vmId, name: input.vm }),
     locks: (input) => [`vm:${input.vmId}`],
     slots: (input) => slots(migrations, input),
-    run: (context) =>
-      isOffline(context.input) ? new OfflineRun(migrations, context, patience).run() : new Run(migrations, context, patience).run(),
+    async run(context) {
+      using _arriving = migrations.arriving(context.input);
+      const Kind = isOffline(context.input) ? OfflineRun : Run;
+      return await new Kind(migrations, context, patience).run();
+    },
   };
 }
 

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
-import { EngineError, isFinal, type MigrationInput, type JobRecord, JobRunner, migrationJob } from "../../src/index.ts";
+import {
+  EngineError,
+  isFinal,
+  type MigrationInput,
+  type MigrationsOptions,
+  type JobRecord,
+  JobRunner,
+  migrationJob,
+} from "../../src/index.ts";
+import type { NetworkVerdict } from "../../src/model/network.ts";
 import { MoveError } from "../../src/ports/migration.ts";
 import type { HostShell } from "../../src/ports/shell.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
@@ -10,11 +19,20 @@ import { ScriptedSite, work } from "./scripted-site.ts";
 const silent = { info: () => undefined, warn: () => undefined };
 const memoryFile = "/a/web-v.godwit-memory";
 
+const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
+const only: NetworkVerdict = {
+  networkId: "n",
+  network: "migration",
+  rank: 1,
+  verdict: "chosen",
+  reason: { code: "test", text: "there is no other" },
+  destinationAddress: "10.0.0.2",
+};
+
 async function move(site: ScriptedSite, kind: "live" | "quick", more: Partial<MigrationInput> = {}): Promise<JobRecord> {
   const kinds = [migrationJob(site.migrations)];
   await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
   await runner.start();
-  const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
   const input = { vmId: "v", vm: "web", ...ends, kind, storagePool: "local", peerToPeer: false, autoConverge: false, ...more };
   const { id } = await runner.submit("vm.migrate", input);
   for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) })) if (isFinal(job.state)) return job;
@@ -62,6 +80,40 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
   });
 });
 
+describe("moves that are on their way at the same time", () => {
+  it("are known to the rules of those that set out later, until their jobs end", async () => {
+    const site = new ScriptedSite("running");
+    const seen: string[] = [];
+    const rules: MigrationsOptions["rules"] = async ({ vmId }, _kind, arriving) => {
+      seen.push(`${vmId}: ${arriving.map((one) => `${one.vmId}>${one.destinationId}`).join()}`);
+      return [];
+    };
+    Object.assign(site.migrations.options, { rules });
+    const input = (vmId: string): MigrationInput => ({
+      vmId,
+      vm: vmId,
+      ...ends,
+      storagePool: "local",
+      peerToPeer: false,
+      autoConverge: false,
+    });
+    const { signal } = new AbortController();
+    {
+      using _first = site.migrations.arriving(input("a"));
+      using _second = site.migrations.arriving(input("b"));
+      for (const vmId of ["a", "b", "c"]) await site.migrations.prepare(input(vmId), { signal });
+    }
+    await site.migrations.prepare(input("c"), { signal });
+    assert.deepEqual(seen, ["a: ", "b: a>bravo", "c: a>bravo,b>bravo", "c: "]);
+    site.network = only;
+    Object.assign(site.migrations.options, { rules: undefined });
+    assert.equal((await move(site, "live")).state, "done");
+    Object.assign(site.migrations.options, { rules });
+    await site.migrations.prepare(input("c"), { signal });
+    assert.equal(seen.at(-1), "c: ", "a job that has ended is on its way no more");
+  });
+});
+
 describe("the saved memory of a guest that was moved quickly", () => {
   const isMemory = (path: string): boolean => path.endsWith(".godwit-memory");
 
@@ -81,8 +133,7 @@ describe("the saved memory of a guest that was moved quickly", () => {
 describe("a live move that fails", () => {
   it("does not say that a guest runs which stands still, as one does that lost its link in post-copy", async () => {
     const site = new ScriptedSite("running");
-    const reason = { code: "test", text: "there is no other" };
-    site.network = { networkId: "n", network: "migration", rank: 1, verdict: "chosen", reason, destinationAddress: "10.0.0.2" };
+    site.network = only;
     site.before = () => {
       Object.assign(site.alpha, { process: "paused" });
       site.bravo.process = undefined;

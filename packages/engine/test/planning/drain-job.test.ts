@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
 import { EngineError, hostDrainKind, hostResumeKind, isFinal, type JobRecord, JobRunner, type MovesResult } from "../../src/index.ts";
+import { noPlacementSettings } from "../../src/placement/rules.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { DrainWorld } from "./drain-world.ts";
@@ -66,6 +67,20 @@ async function run(world: DrainWorld, kind: "host.drain" | "host.resume", input:
 
 const outcomes = (job: JobRecord): string[] =>
   (job.result as MovesResult).moves.map(({ vm, destination, outcome }) => `${vm} ${destination} ${outcome}`).sort();
+
+describe("the rules on a move", () => {
+  it("count a VM that another job is moving there as one that is there", async () => {
+    const world = new DrainWorld(three, systemClock);
+    const rule = { name: "apart", vms: { names: ["web", "db"] }, keepApart: "enforce" as const };
+    await world.settings.put("cluster", { ...noPlacementSettings, rules: [rule] });
+    const ends = { vmId: "web", sourceId: "alpha", destinationId: "charlie" };
+    const failed = async (...arriving: readonly { vmId: string; destinationId: string }[]): Promise<string[]> =>
+      (await world.drains.placements.checks(ends, "live", arriving)).flatMap(({ id, verdict }) => (verdict === "fail" ? [id] : []));
+    assert.deepEqual(await failed(), []);
+    assert.deepEqual(await failed({ vmId: "db", destinationId: "charlie" }), ["anti-affinity"]);
+    assert.deepEqual(await failed({ vmId: "db", destinationId: "alpha" }, { vmId: "mail", destinationId: "charlie" }), []);
+  });
+});
 
 describe("a drain", () => {
   it("hands on that captures shall end before their VMs move", async () => {
