@@ -5,6 +5,7 @@ import { EngineError } from "../model/errors.ts";
 import type { HostMigration } from "../ports/migration.ts";
 import type { CopiedFile, Mapping } from "../ports/offline.ts";
 import { type CarriedFile, Carrier } from "./carriage.ts";
+import { makeDurable } from "./durable.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import type { FileProof, MigrationAttempt, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
 import { proofSentence } from "./proof.ts";
@@ -145,10 +146,10 @@ export class OfflineRun {
       const way: Way = { networkId, network, destinationAddress: destinationAddress ?? "", attempts: carried.attempts };
       await this.#context.note("way", way);
     }
-    await this.#context.note("files", carried?.files ?? (await this.#throughServer(files, source)));
+    await this.#context.note("files", carried?.files ?? (await this.#throughServer(files, source, ready)));
   }
 
-  async #throughServer(files: readonly CarriedFile[], source: HostMigration): Promise<FileProof[]> {
+  async #throughServer(files: readonly CarriedFile[], source: HostMigration, { memory }: ReadyPlan): Promise<FileProof[]> {
     const { signal } = this.#context;
     const destination = this.#migrations.options.hosts.hypervisor(this.#input.destinationId);
     const proofs: FileProof[] = [];
@@ -156,9 +157,22 @@ export class OfflineRun {
       const progress = (done: number, total: number): void =>
         this.#show(`copying ${from} through the server`, 0.4 + (0.5 * (at + done / Math.max(1, total))) / files.length);
       const copied: CopiedFile = await source.copyTo(destination, { from, pool, name }, { signal, progress });
+      if (copied.path !== memory?.copyTo?.path) await this.#makeDurable(copied.path);
       proofs.push({ from, to: copied.path, bytes: copied.bytes, dataBytes: copied.dataBytes, digest: copied.digest });
     }
     return proofs;
+  }
+
+  /**
+   * What libvirt took in is in the destination's page cache; the original must not go before it is on disk. Memory, while
+   * which is copied the guest stands still, is needed no longer than the host is up.
+   */
+  async #makeDurable(path: string): Promise<void> {
+    const { destinationId, destination } = this.#input;
+    const shell = this.#migrations.shell(destinationId);
+    if (shell) return await makeDurable({ shell, path }, { clock: this.#migrations.options.clock, signal: this.#context.signal });
+    const text = `whether ${path} is on stable storage could not be made sure: ${destination} has no shell`;
+    await this.#context.reason({ code: "not-synced", text });
   }
 
   /** A disk that was written since, by a VM that somebody started and stopped again, makes a torn copy. */

@@ -3,6 +3,7 @@ import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { HostMigration } from "../ports/migration.ts";
 import type { DiskCopy, DiskCopyState } from "../ports/offline.ts";
+import { makeDurable } from "./durable.ts";
 import type { Migrations } from "./service.ts";
 import { type DiskFormat, planStorageMove, type StoragePlan } from "./storage-plan.ts";
 
@@ -214,7 +215,7 @@ class StorageMove {
   /** libvirt's converter leaves the new image in the page cache; the original must not go before it is on disk. */
   async #makeDurable({ to }: DiskCopy): Promise<void> {
     const shell = this.#migrations.shell(this.#input.hostId);
-    if (shell) await shell.run(["sync", to], { signal: this.#context.signal });
+    if (shell) await makeDurable({ shell, path: to }, { clock: this.#migrations.options.clock, signal: this.#context.signal });
     else
       await this.#context.reason({
         code: "not-synced",

@@ -9,6 +9,7 @@ import {
   type JobRecord,
   JobRunner,
   migrationJob,
+  storageMoveJob,
 } from "../../src/index.ts";
 import type { NetworkVerdict } from "../../src/model/network.ts";
 import { MoveError } from "../../src/ports/migration.ts";
@@ -80,6 +81,46 @@ describe("a quick move of a guest that somebody else has a hand in", () => {
   });
 });
 
+describe("a disk that goes through the server", () => {
+  /** What is on stable storage when the original is deleted. */
+  const siteThatSyncs = (code: number): { readonly site: ScriptedSite; readonly synced: string[] } => {
+    const site = new ScriptedSite("running");
+    const synced: string[] = [];
+    const run: HostShell["run"] = async ([command, , path = ""]) => {
+      if (command !== "sync") return { code: 127, stdout: "", stderr: "" };
+      synced.push(`${path} ${site.alpha.files.has("/a/web.qcow2") ? "before" : "after"}`);
+      return { code, stdout: "", stderr: code === 0 ? "" : "Input/output error" };
+    };
+    site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
+    return { site, synced };
+  };
+
+  it("is on the destination's stable storage before the original goes", async () => {
+    const { site, synced } = siteThatSyncs(0);
+    assert.equal((await move(site, "quick")).state, "done");
+    assert.deepEqual(synced, ["/b/web.qcow2 before"]);
+  });
+
+  it("is no reason to delete the original when that cannot write it", async () => {
+    const { site } = siteThatSyncs(1);
+    assert.equal((await move(site, "quick")).state, "failed");
+    assert.deepEqual([site.alpha.process, site.alpha.memory, site.alpha.files.has("/a/web.qcow2")], ["running", work, true]);
+  });
+});
+
+it("a disk that cannot be put on stable storage stays where it was", async () => {
+  const site = new ScriptedSite("off");
+  const run: HostShell["run"] = () => Promise.resolve({ code: 1, stdout: "", stderr: "Input/output error" });
+  site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const kinds = [storageMoveJob(site.migrations)];
+  await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
+  await runner.start();
+  const { id } = await runner.submit("vm.move-storage", { vmId: "v", vm: "web", hostId: "alpha", host: "alpha", pool: "fast" });
+  for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) }))
+    if (isFinal(job.state)) assert.equal(job.state, "failed");
+  assert.deepEqual([site.alpha.diskPath, [...site.alpha.files.keys()]], ["/a/web.qcow2", ["/a/web.qcow2"]]);
+});
+
 describe("moves that are on their way at the same time", () => {
   it("are known to the rules of those that set out later, until their jobs end", async () => {
     const site = new ScriptedSite("running");
@@ -122,7 +163,7 @@ describe("the saved memory of a guest that was moved quickly", () => {
     site.outsideOfPools = (path) => isMemory(path) && path.startsWith("/a/");
     const run: HostShell["run"] = async ([command, , , path = ""]) => {
       if (command === "rm") site.alpha.files.delete(path);
-      return { code: command === "rm" ? 0 : 127, stdout: "", stderr: "" };
+      return { code: command === "rm" || command === "sync" ? 0 : 127, stdout: "", stderr: "" };
     };
     site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
     assert.equal((await move(site, "quick")).state, "done");
