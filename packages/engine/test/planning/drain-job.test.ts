@@ -68,6 +68,21 @@ async function run(world: DrainWorld, kind: "host.drain" | "host.resume", input:
 const outcomes = (job: JobRecord): string[] =>
   (job.result as MovesResult).moves.map(({ vm, destination, outcome }) => `${vm} ${destination} ${outcome}`).sort();
 
+describe("a balance", () => {
+  it("leaves those where they are whom no host takes, and moves others", async () => {
+    const vms = Array.from({ length: 15 }, (_, at) => `vm${at}`);
+    const world = new DrainWorld(Object.fromEntries(vms.map((vm) => [vm, "alpha"])), systemClock);
+    world.names = ["alpha", ...Array.from({ length: 9 }, (_, at) => `other${at}`)];
+    const tied = { id: "devices", verdict: "fail", text: "it uses what only alpha has", remedy: "detach it" } as const;
+    world.refuses = ({ vmId }) => (vmId === "vm14" ? [] : [tied]);
+    const plan = await world.drains.planBalance({ signal: AbortSignal.timeout(20_000), actAbove: 0.5 });
+    assert.deepEqual(
+      plan.moves.map(({ vmId }) => vmId),
+      ["vm14"],
+    );
+  });
+});
+
 describe("the rules on a move", () => {
   it("count a VM that another job is moving there as one that is there", async () => {
     const world = new DrainWorld(three, systemClock);
@@ -113,6 +128,16 @@ describe("a drain", () => {
     );
     assert.deepEqual(world.moves, []);
     assert.equal(world.maintenance.get("alpha"), undefined);
+  });
+
+  it("names a VM that no host takes, however many hosts there are to ask", async () => {
+    const world = new DrainWorld(three, systemClock);
+    world.names = ["alpha", ...Array.from({ length: 63 }, (_, at) => `other${at}`)];
+    world.at.delete("db");
+    const tied = { id: "devices", verdict: "fail", text: "it uses what only alpha has", remedy: "detach it" } as const;
+    world.refuses = ({ vmId }) => (vmId === "mail" ? [tied] : []);
+    const { error } = await run(world, "host.drain");
+    assert.deepEqual([error?.kind, error?.checks?.map(({ id }) => id)], ["refused", ["mail"]]);
   });
 
   it("leaves a host closed that was in maintenance before, when it is refused", async () => {
