@@ -76,7 +76,10 @@ export class Carrier {
       }
       // The next way would put its own guest on record in place of this one.
       if (this.#cleared.size < 2)
-        throw new EngineError("hypervisor", `the files did not arrive over ${name}, and the guest that carried them is still there: ${failure}`);
+        throw new EngineError(
+          "hypervisor",
+          `the files did not arrive over ${name}, and the guest that carried them is still there: ${failure}`,
+        );
       attempts.push({ ...made, outcome: "no-connection", reason: { code: "no-connection", text: failure } });
       await this.#context.reason({ code: "next-network", text: `${name} does not carry the files: ${failure}` });
     }
