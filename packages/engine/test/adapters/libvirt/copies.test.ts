@@ -14,10 +14,19 @@ const noVolume = new LibvirtError(
   },
 );
 
+interface OtherVm {
+  readonly id?: number;
+  /** By path: what is below. */
+  readonly below?: Readonly<Record<string, string>>;
+}
+
 /** A host with one pool, some volumes in it, and one VM. */
-function host(volumes: string[], definition = "<domain/>"): Connection {
+function host(volumes: string[], definition = "<domain/>", { id = 1, below = {} }: OtherVm = {}): Connection {
   const remote = {
-    connectListAllDomains: async () => ({ domains: [{ id: 1 }] }),
+    connectListAllDomains: async () => ({ domains: [{ id }] }),
+    storageVolGetXmlDesc: async ({ vol: { key } }: { vol: { key: string } }) =>
+      `<volume><name>${key}</name><key>${key}</key><target><path>${key}</path></target>` +
+      `${below[key] === undefined ? "" : `<backingStore><path>${below[key]}</path></backingStore>`}</volume>`,
     domainGetXmlDesc: async () => definition,
     connectListAllStoragePools: async () => ({ pools: [{ name: "images" }] }),
     storagePoolRefresh: async () => undefined,
@@ -41,6 +50,17 @@ describe("deleting images", () => {
     assert.deepEqual(await deleteImages(host([]), ["/elsewhere/b.qcow2"], signal), [
       { path: "/elsewhere/b.qcow2", reason: "it is in no storage pool" },
     ]);
+  });
+
+  it("leaves what is below a disk of a VM that is off, which only its pool knows", async () => {
+    const volumes = ["/images/base.qcow2", "/images/middle.qcow2", "/images/clone.qcow2"];
+    const clone =
+      "<domain type='qemu'><name>clone</name><uuid>3f0c1d6e-0000-4000-8000-000000000002</uuid><memory>1</memory><vcpu>1</vcpu><os><type>hvm</type></os>" +
+      "<devices><disk type='file' device='disk'><source file='/images/clone.qcow2'/><target dev='vda'/></disk></devices></domain>";
+    const below = { "/images/clone.qcow2": "/images/middle.qcow2", "/images/middle.qcow2": "/images/base.qcow2" };
+    const left = await deleteImages(host(volumes, clone, { id: -1, below }), ["/images/base.qcow2"], signal);
+    assert.deepEqual(left, [{ path: "/images/base.qcow2", reason: "another VM of the host uses it" }]);
+    assert.equal(volumes.length, 3);
   });
 
   it("leaves what another VM uses, whatever its name", async () => {
