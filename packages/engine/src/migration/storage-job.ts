@@ -154,7 +154,10 @@ class StorageMove {
       failure = error;
       this.#context.log("warn", `the copy of ${target} ended: ${describeError(error)}`);
     }
-    if (!(await this.#isSwitched(copy))) await this.#giveUp(copy, failure, done);
+    if (!(await this.#isSwitched(copy))) {
+      if (!running) await this.#putBack(copy);
+      await this.#giveUp(copy, failure, done);
+    }
     await this.#delete(copy.from, "the original");
     const totalMs = Date.parse(this.#now()) - Date.parse(at);
     await this.#context.note(`done:${target}`, { totalMs });
@@ -248,6 +251,13 @@ class StorageMove {
         );
       await clock.sleep(1000, { signal: stopping });
     }
+  }
+
+  /** A VM that was started in the moment before its definition was changed has the original, and would start from the copy next. */
+  async #putBack({ target, from, format, fromFormat = format }: DiskCopy): Promise<void> {
+    if (!this.#context.recorded(`switch:${target}`)) return;
+    const mapping = { disks: [{ target, path: from, format: fromFormat }], networks: {} };
+    await this.#host().redefine(this.#input.vmId, mapping, { signal: this.#context.stopping });
   }
 
   async #giveUp(copy: DiskCopy, failure: unknown, done: readonly MovedDisk[]): Promise<never> {

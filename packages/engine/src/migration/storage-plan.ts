@@ -57,7 +57,7 @@ function copyOf(disk: MovableDisk, { pool, room, format }: StorageFacts): DiskCo
   const becomes = format ?? disk.format ?? "raw";
   const ending = extname(from);
   const name = ending === `.${disk.format ?? ""}` ? `${basename(from, ending)}.${becomes}` : basename(from);
-  return { target, from, pool, name, to: join(room?.path ?? "", name), format: becomes, capacityBytes };
+  return { target, from, pool, name, to: join(room?.path ?? "", name), format: becomes, fromFormat: disk.format, capacityBytes };
 }
 
 function state({ vm, host }: StorageFacts): Check[] {

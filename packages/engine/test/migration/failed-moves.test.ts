@@ -108,17 +108,32 @@ describe("a disk that goes through the server", () => {
   });
 });
 
-it("a disk that cannot be put on stable storage stays where it was", async () => {
-  const site = new ScriptedSite("off");
-  const run: HostShell["run"] = () => Promise.resolve({ code: 1, stdout: "", stderr: "Input/output error" });
-  site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
+async function moveDisk(site: ScriptedSite): Promise<JobRecord | undefined> {
   const kinds = [storageMoveJob(site.migrations)];
   await using runner = new JobRunner({ store: new MemoryJobStore(new JobMemory()), clock: systemClock, owner: "test", kinds, log: silent });
   await runner.start();
   const { id } = await runner.submit("vm.move-storage", { vmId: "v", vm: "web", hostId: "alpha", host: "alpha", pool: "fast" });
-  for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) }))
-    if (isFinal(job.state)) assert.equal(job.state, "failed");
-  assert.deepEqual([site.alpha.diskPath, [...site.alpha.files.keys()]], ["/a/web.qcow2", ["/a/web.qcow2"]]);
+  for await (const job of runner.watch(id, { signal: AbortSignal.timeout(20_000) })) if (isFinal(job.state)) return job;
+  return undefined;
+}
+
+describe("a move of a disk of a VM that is off", () => {
+  it("leaves it where it was when the copy cannot be put on stable storage", async () => {
+    const site = new ScriptedSite("off");
+    const run: HostShell["run"] = () => Promise.resolve({ code: 1, stdout: "", stderr: "Input/output error" });
+    site.shell = { run, [Symbol.asyncDispose]: () => Promise.resolve() };
+    assert.equal((await moveDisk(site))?.state, "failed");
+    assert.deepEqual([site.alpha.diskPath, [...site.alpha.files.keys()]], ["/a/web.qcow2", ["/a/web.qcow2"]]);
+  });
+
+  it("puts the definition back when the VM was started in the moment before it was changed", async () => {
+    const site = new ScriptedSite("off");
+    site.before = (what) => {
+      if (what === "redefine") Object.assign(site.alpha, { process: "running", liveDiskPath: "/a/web.qcow2" });
+    };
+    assert.equal((await moveDisk(site))?.state, "failed");
+    assert.deepEqual([site.alpha.diskPath, [...site.alpha.files.keys()]], ["/a/web.qcow2", ["/a/web.qcow2"]]);
+  });
 });
 
 describe("moves that are on their way at the same time", () => {

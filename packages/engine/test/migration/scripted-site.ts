@@ -20,6 +20,8 @@ interface HostState {
   /** It was shut down when it was last on. */
   ended: boolean;
   diskPath: string;
+  /** Of a process that was started before the definition was changed. */
+  liveDiskPath?: string;
   /** Where a running disk is being copied to, and how often it was asked about. */
   mirror: { readonly to: string; looks: number } | undefined;
   /** By path: content. */
@@ -57,7 +59,7 @@ export class ScriptedSite {
   /** Of the hosts; they have none by default. */
   shell: HostShell | undefined;
   /** Called before a host does one of these things. */
-  before: (what: "perform" | "save" | "copyTo" | "resume") => void = () => undefined;
+  before: (what: "perform" | "redefine" | "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
 
   constructor(vm: "running" | "off") {
@@ -105,7 +107,7 @@ export class ScriptedSite {
     return {
       ...lookingAt(own, act),
       ...this.#standing(own, act),
-      ...movingDisks(own, act),
+      ...movingDisks(own, act, () => this.before("redefine")),
       unchanged: notAsked,
       judgeAgain: notAsked,
       move: (_, request, hooks, { signal }) => this.#move(request, hooks, signal),
@@ -248,9 +250,9 @@ function lookingAt(own: HostState, act: Act): Pick<HostMigration, "source" | "me
   };
 }
 
-function movingDisks(own: HostState, act: Act): Pick<HostMigration, DiskCalls> {
+function movingDisks(own: HostState, act: Act, redefines: () => void): Pick<HostMigration, DiskCalls> {
   const state = (to: string): DiskCopyState => {
-    if (own.diskPath === to) return { phase: "switched" };
+    if ((own.liveDiskPath ?? own.diskPath) === to) return { phase: "switched" };
     if (own.mirror?.to !== to) return { phase: "absent" };
     own.mirror.looks += 1;
     return { phase: own.mirror.looks > 2 ? "ready" : "copying", doneBytes: own.mirror.looks, totalBytes: 3 };
@@ -272,7 +274,11 @@ function movingDisks(own: HostState, act: Act): Pick<HostMigration, DiskCalls> {
       }),
     abortCopy: () => act(() => void (own.mirror = undefined)),
     convert: ({ to }) => act(() => void own.files.set(to, content())),
-    redefine: (_, { disks }) => act(() => void (own.diskPath = disks[0]?.path ?? "")),
+    redefine: (_, { disks }) =>
+      act(() => {
+        redefines();
+        own.diskPath = disks[0]?.path ?? "";
+      }),
   };
 }
 
