@@ -74,6 +74,12 @@ export class Carrier {
         attempts.push({ ...made, outcome: "carried", reason: { code: "carried", text: "it carried the files" } });
         return { network, attempts, files: await this.#proofs(files, ends) };
       }
+      // The next way would put its own guest on record in place of this one.
+      if (this.#cleared.size < 2)
+        throw new EngineError(
+          "hypervisor",
+          `the files did not arrive over ${name}, and the guest that carried them is still there: ${failure}`,
+        );
       attempts.push({ ...made, outcome: "no-connection", reason: { code: "no-connection", text: failure } });
       await this.#context.reason({ code: "next-network", text: `${name} does not carry the files: ${failure}` });
     }

@@ -206,8 +206,12 @@ function streamsOf(transport: unknown): { readonly streams?: number } {
   return typeof streams === "number" ? { streams } : {};
 }
 
-/** What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. */
-export function pastMoveOf(input: JsonObject, result: unknown): PastMove | undefined {
+/**
+ * What the forecast may learn of a job that was done; undefined of one that says nothing, or was slowed on purpose. One that
+ * took more than one attempt took the server's absence as well, and who finished it had no figures of it.
+ */
+export function pastMoveOf(input: JsonObject, result: unknown, attempt = 1): PastMove | undefined {
+  if (attempt > 1) return undefined;
   if (typeof result !== "object" || result === null || input["bandwidthBytesPerSecond"] !== undefined) return undefined;
   const { vmId, networkId, startedAt, endedAt, kind, memoryBytes, diskBytes, sendMs, totalMs } = result as Record<string, unknown>;
   const { dirtyBytesPerSecond, pauseMs, forecast, transport } = result as Record<string, unknown>;

@@ -10,6 +10,7 @@ export { type PastLiveMove, type PastMove, pastMoveOf } from "./history.ts";
 export { diskFormats, type DiskFormat } from "./storage-plan.ts";
 export { resolveStorageMove, storageMoveJob, type StorageMoveInput, type StorageMoveResult, type StorageMoveWish } from "./storage-job.ts";
 export type {
+  Arrival,
   FileProof,
   InterfaceProof,
   MigrationKind,

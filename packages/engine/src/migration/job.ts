@@ -55,8 +55,11 @@ export function migrationJob(migrations: Migrations, options: { readonly patienc
     subject: (input) => ({ type: "vm", id: input.vmId, name: input.vm }),
     locks: (input) => [`vm:${input.vmId}`],
     slots: (input) => slots(migrations, input),
-    run: (context) =>
-      isOffline(context.input) ? new OfflineRun(migrations, context, patience).run() : new Run(migrations, context, patience).run(),
+    async run(context) {
+      using _arriving = migrations.arriving(context.input);
+      const Kind = isOffline(context.input) ? OfflineRun : Run;
+      return await new Kind(migrations, context, patience).run();
+    },
   };
 }
 
@@ -85,6 +88,8 @@ class Run {
   readonly #evidence: Evidence;
   readonly #smallFiles: SmallFiles;
   #turn: TimedTurn | undefined;
+  /** A server that died may have made images, and not have come to removing them. */
+  #madeByAnother = false;
   /** The inventory's look at both hosts, which what is left to do need not wait for. */
   #looking: Promise<void> = Promise.resolve();
 
@@ -147,13 +152,14 @@ class Run {
     if (!signal.aborted) return;
     const { vm, source } = this.#input;
     if (settled.at === "source" && signal.reason instanceof CancelledError)
-      throw new CancelledError(`cancelled; ${vm} runs on ${source}`, { cause: signal.reason });
+      throw new CancelledError(`cancelled; ${vm} ${settled.paused === true ? "is paused" : "runs"} on ${source}`, { cause: signal.reason });
     signal.throwIfAborted();
   }
 
   #failure({ settled, error }: Ended, attempts: readonly MigrationAttempt[]): EngineError {
     const { vm, source } = this.#input;
-    const where = settled.at === "source" ? `it runs on ${source} as before` : settled.text;
+    const here = settled.paused === true ? `it is on ${source}, paused` : `it runs on ${source} as before`;
+    const where = settled.at === "source" ? here : settled.text;
     const why = attempts.length > 1 ? `none of ${attempts.length} networks carried it` : "the hypervisor gave it up";
     return new EngineError("hypervisor", `${vm} was not moved: ${why}; ${where}`, { vm, at: settled.at }, { cause: error });
   }
@@ -241,6 +247,8 @@ class Run {
       signal: this.#context.stopping,
       patienceMs: this.#patienceMs,
       log: (text) => this.#context.log("info", text),
+      suspended: this.#context.recorded("phase:suspend") !== undefined,
+      cancel: this.#context.signal,
     });
     if (settled.at === "source" && this.#context.recorded("phase:suspend")) settled = await this.#goOn(settled);
     this.#looking = this.#lookAgain();
@@ -269,6 +277,7 @@ class Run {
 
   async #afterRestart(ready: ReadyPlan, chain: readonly NetworkVerdict[], networkId: string): Promise<MigrationResult> {
     this.#context.log("warn", "the server ended during the move; looking up where the VM is");
+    this.#madeByAnother = true;
     const settled = await this.#settle();
     const attempts = (this.#context.recorded("attempts")?.output ?? []) as MigrationAttempt[];
     const network = chain.find((one) => one.networkId === networkId) ?? chain[0];
@@ -285,7 +294,8 @@ class Run {
     await this.#removeCopies(ready, settled);
     if (settled.at === "source") await this.#forgetLimit();
     const { vm, source } = this.#input;
-    const where = settled.at === "source" ? `it runs on ${source} and nothing is left on the destination; migrate it again` : settled.text;
+    const here = settled.paused === true ? `it is on ${source}, paused,` : `it runs on ${source}`;
+    const where = settled.at === "source" ? `${here} and nothing is left on the destination; migrate it again` : settled.text;
     if (this.#context.cancelRequested) throw new CancelledError(`cancelled; ${where}`);
     throw new EngineError("interrupted", `${vm} was not moved: the server ended during the move; ${where}`, { vm, at: settled.at });
   }
@@ -361,9 +371,12 @@ class Run {
   /** After a move that did not happen: the images made for the copies go, unless the VM may be using them, or may have. */
   async #removeCopies(ready: ReadyPlan, settled: Settled): Promise<void> {
     const { destinationId, destination, peerToPeer } = this.#input;
-    const begun = ready.copyPaths.length > 0 && this.#context.recorded("phase:prepare") !== undefined;
+    const made = this.#context.recorded("phase:prepare") ?? (this.#madeByAnother ? this.#context.recorded("phase:images") : undefined);
+    const begun = ready.copyPaths.length > 0 && made !== undefined;
     const neverRan = settled.neverArrived === true && !peerToPeer && this.#context.recorded("phase:finish") === undefined;
-    if (settled.at === "source" || neverRan) {
+    // In post-copy it ran there, and what it wrote is in the copies alone.
+    const mayHaveRun = settled.paused === true && contractOf(this.#input).policy === "post-copy";
+    if ((settled.at === "source" && !mayHaveRun) || neverRan) {
       await this.#smallFiles.undo();
       if (begun) await deleteDisks(this.#migrations, this.#context, { hostId: destinationId, paths: ready.copyPaths, name: "the copy" });
     } else if (begun) {

@@ -40,6 +40,9 @@ export type MigrationInput = {
   readonly waitForCapture?: boolean;
 };
 
+/** A VM that a job moves now, and where to. */
+export type Arrival = Pick<MigrationInput, "vmId" | "destinationId">;
+
 export function isOffline({ kind }: Pick<MigrationInput, "kind">): boolean {
   return kind === "quick" || kind === "cold";
 }

@@ -5,6 +5,7 @@ import { EngineError } from "../model/errors.ts";
 import type { HostMigration } from "../ports/migration.ts";
 import type { CopiedFile, Mapping } from "../ports/offline.ts";
 import { type CarriedFile, Carrier } from "./carriage.ts";
+import { makeDurable } from "./durable.ts";
 import { deleteDisks, Evidence } from "./evidence.ts";
 import type { FileProof, MigrationAttempt, MigrationInput, MigrationResult, ReadyPlan } from "./model.ts";
 import { proofSentence } from "./proof.ts";
@@ -82,7 +83,7 @@ export class OfflineRun {
 
   #where({ at, text, memoryLost }: OfflineSettled): string {
     const { vm, source, kind } = this.#input;
-    if (at !== "source" || memoryLost === true) return text;
+    if (at !== "source" || memoryLost === true || this.#stage() === "released") return text;
     return kind === "cold" ? `${vm} is on ${source} as before` : `${text} (${source})`;
   }
 
@@ -145,10 +146,10 @@ export class OfflineRun {
       const way: Way = { networkId, network, destinationAddress: destinationAddress ?? "", attempts: carried.attempts };
       await this.#context.note("way", way);
     }
-    await this.#context.note("files", carried?.files ?? (await this.#throughServer(files, source)));
+    await this.#context.note("files", carried?.files ?? (await this.#throughServer(files, source, ready)));
   }
 
-  async #throughServer(files: readonly CarriedFile[], source: HostMigration): Promise<FileProof[]> {
+  async #throughServer(files: readonly CarriedFile[], source: HostMigration, { memory }: ReadyPlan): Promise<FileProof[]> {
     const { signal } = this.#context;
     const destination = this.#migrations.options.hosts.hypervisor(this.#input.destinationId);
     const proofs: FileProof[] = [];
@@ -156,9 +157,22 @@ export class OfflineRun {
       const progress = (done: number, total: number): void =>
         this.#show(`copying ${from} through the server`, 0.4 + (0.5 * (at + done / Math.max(1, total))) / files.length);
       const copied: CopiedFile = await source.copyTo(destination, { from, pool, name }, { signal, progress });
+      if (copied.path !== memory?.copyTo?.path) await this.#makeDurable(copied.path);
       proofs.push({ from, to: copied.path, bytes: copied.bytes, dataBytes: copied.dataBytes, digest: copied.digest });
     }
     return proofs;
+  }
+
+  /**
+   * What libvirt took in is in the destination's page cache; the original must not go before it is on disk. Memory, while
+   * which is copied the guest stands still, is needed no longer than the host is up.
+   */
+  async #makeDurable(path: string): Promise<void> {
+    const { destinationId, destination } = this.#input;
+    const shell = this.#migrations.shell(destinationId);
+    if (shell) return await makeDurable({ shell, path }, { clock: this.#migrations.options.clock, signal: this.#context.signal });
+    const text = `whether ${path} is on stable storage could not be made sure: ${destination} has no shell`;
+    await this.#context.reason({ code: "not-synced", text });
   }
 
   /** A disk that was written since, by a VM that somebody started and stopped again, makes a torn copy. */
@@ -187,16 +201,36 @@ export class OfflineRun {
     return settled;
   }
 
-  /** The copies go. Saved memory goes only when the guest runs on from it. */
-  async #undo(ready: ReadyPlan, { at, memoryLost }: OfflineSettled): Promise<void> {
+  /** The copies go. Saved memory goes only when the guest runs on from it, or has gone on without it. */
+  async #undo(ready: ReadyPlan, { at, memoryLost, memoryStale }: OfflineSettled): Promise<void> {
     if (at !== "source") return;
+    const { sourceId, destinationId, destination, vmId } = this.#input;
+    if (this.#stage() === "released") {
+      const kept = [...ready.copyPaths, ...memoryPaths(ready)].join(", ");
+      const text = `it was handed over, and may have run from what was copied to ${destination}: nothing was deleted (${kept})`;
+      return kept === "" ? undefined : await this.#context.reason({ code: "disk-left", text });
+    }
     await this.#smallFiles.undo();
-    const { sourceId, destinationId, vmId } = this.#input;
     const there = ready.memory?.copyTo === undefined ? [] : [ready.memory.copyTo.path];
     if (this.#context.recorded("stage:copying")) await this.#delete(destinationId, [...ready.copyPaths, ...there], "the copy");
     const { sighting } = await seeVm(this.#migrations, sourceId, { vmId }, this.#context.stopping);
-    if (memoryLost !== true && sighting.presence === "running" && this.#context.recorded("stage:saving"))
-      await this.#delete(sourceId, memoryPaths(ready), "the saved memory");
+    const useless = sighting.presence === "running" || memoryStale === true;
+    if (memoryLost !== true && useless && this.#context.recorded("stage:saving")) await this.#deleteMemory(ready);
+  }
+
+  /** It lies beside a disk that both hosts share, which need not be in a pool; and it is all that the guest knew. */
+  async #deleteMemory({ memory }: ReadyPlan): Promise<void> {
+    if (!memory) return;
+    const { sourceId } = this.#input;
+    const { stopping } = this.#context;
+    try {
+      const shell = this.#migrations.shell(sourceId);
+      if (shell && (await shell.run(["rm", "-f", "--", memory.path], { signal: stopping })).code === 0) return;
+    } catch (error) {
+      stopping.throwIfAborted();
+      this.#context.log("warn", `${memory.path} could not be removed by the host's shell: ${describeError(error)}`);
+    }
+    await this.#delete(sourceId, [memory.path], "the saved memory");
   }
 
   /** Handed over, and then its process ended before anybody saw it run: nothing is deleted that somebody may need. */
@@ -216,7 +250,8 @@ export class OfflineRun {
     await this.#assertRuns(ready);
     const interfaces = await this.#evidence.interfaces();
     if (ready.autostart) await this.#side("destination").setAutostart(vmId, true, { signal: this.#context.stopping });
-    await this.#delete(sourceId, [...ready.sourcePaths, ...memoryPaths(ready)], "the original");
+    await this.#delete(sourceId, ready.sourcePaths, "the original");
+    await this.#deleteMemory(ready);
     await this.#smallFiles.finish();
     if (ready.memory?.copyTo !== undefined) await this.#delete(destinationId, [ready.memory.copyTo.path], "the saved memory");
     const files = (this.#context.recorded("files")?.output ?? []) as FileProof[];

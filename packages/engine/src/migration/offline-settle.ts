@@ -11,6 +11,8 @@ export interface OfflineSettled {
   readonly at: "source" | "destination" | "gone";
   readonly text: string;
   readonly memoryLost?: boolean;
+  /** It ran, or ended, without its saved memory, which is of no use any more. */
+  readonly memoryStale?: boolean;
 }
 
 export interface OfflineSettleOptions extends SettleOptions {
@@ -70,8 +72,8 @@ export async function settleStandstill(
   }
 }
 
-function ended({ act, text }: OfflineVerdict): OfflineSettled | undefined {
-  if (act === "on-source") return { at: "source", text };
+function ended({ act, text, memoryStale = false }: OfflineVerdict): OfflineSettled | undefined {
+  if (act === "on-source") return { at: "source", text, memoryStale };
   if (act === "on-destination") return { at: "destination", text };
   return act === "gone" ? { at: "gone", text } : undefined;
 }

@@ -35,6 +35,8 @@ export interface OfflineVerdict {
     | "wait"
     | "conflict";
   readonly text: string;
+  /** It has run since its memory was saved, or ended before that: what is saved does not fit its disks. */
+  readonly memoryStale?: boolean;
 }
 
 export interface OfflineFacts {
@@ -106,6 +108,8 @@ function atSource(kind: OfflineFacts["kind"], stage: OfflineStage, source: Known
         ? { act: "resume-source", text: "the source has it, paused" }
         : { act: "on-source", text: "it is on the source, paused" };
     case "inactive":
+      if (kind === "quick" && stage !== "begun" && source.ended === true)
+        return { act: "on-source", text: "it is off on the source: it ended there by itself, or by hand", memoryStale: true };
       if (kind === "quick" && stage !== "begun" && stage !== "returning")
         return { act: "restore-source", text: "it is off, and its memory was saved" };
       return { act: "on-source", text: kind === "cold" ? "it is off, on the source" : "it is off on the source: it ended there" };

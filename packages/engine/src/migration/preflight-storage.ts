@@ -5,9 +5,18 @@ import { fail, gib, pass, warn } from "./checks.ts";
 import type { MemoryFile, MigrationInput, SmallFile } from "./model.ts";
 import type { PreflightFacts, Sharing } from "./preflight.ts";
 
-/** Disks that can be copied: what the guest writes, in files. */
+/** Disks that can be copied: what the guest writes, in files. One that several guests write at once stays the one that it is. */
 export function disksToCopy(disks: readonly MovableDisk[]): MovableDisk[] {
-  return disks.filter((disk) => disk.device === "disk" && disk.type === "file" && !disk.readOnly && disk.path !== undefined);
+  return disks.filter(
+    (disk) => disk.device === "disk" && disk.type === "file" && !disk.readOnly && !disk.shareable && disk.path !== undefined,
+  );
+}
+
+/** What keeps a disk that was named from being copied. */
+export function whyNotCopied(disks: readonly MovableDisk[], vm: string, target: string): string {
+  return disks.some((disk) => disk.target === target && disk.shareable)
+    ? `disk ${target} of ${vm} is shared with other VMs, which would go on with the original`
+    : `${vm} has no disk ${target} in a file that could be copied`;
 }
 
 /** Which disks are copied where: those that were named, and with a pool for all every other one that can be. */
@@ -56,9 +65,7 @@ function namedDisks({ vm, storageByDisk = {} }: PreflightFacts): Check[] {
   const can = disksToCopy(vm.disks).map(({ target }) => target);
   return Object.keys(storageByDisk)
     .filter((target) => !can.includes(target))
-    .map((target) =>
-      fail("storage", `${vm.vm.name} has no disk ${target} in a file that could be copied`, `name one of ${can.join(", ") || "none"}`),
-    );
+    .map((target) => fail("storage", whyNotCopied(vm.disks, vm.vm.name, target), `name one of ${can.join(", ") || "none"}`));
 }
 
 function sharedFiles(facts: PreflightFacts): Check[] {

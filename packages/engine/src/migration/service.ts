@@ -13,7 +13,15 @@ import { type GatheredFacts, KeptFacts } from "./kept-facts.ts";
 import { DirtyRates } from "./dirty-rates.ts";
 import { makeForecast, measureSeconds, type Measuring, slowest } from "./forecast-service.ts";
 import { learn, type PastMove } from "./history.ts";
-import { isOffline, type MemoryFile, type MigrationInput, type MigrationPlan, type MigrationWish, type ReadyPlan } from "./model.ts";
+import {
+  type Arrival,
+  isOffline,
+  type MemoryFile,
+  type MigrationInput,
+  type MigrationPlan,
+  type MigrationWish,
+  type ReadyPlan,
+} from "./model.ts";
 import { preflight, type Sharing, type YieldingJob } from "./preflight.ts";
 import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
 import { findInterfaces, ProvenFolders, proveSharing, RecentReach } from "./sharing.ts";
@@ -51,8 +59,8 @@ export interface MigrationsOptions {
   readonly clock?: Clock;
   /** Whether a job of Godwit's own holds the VM now, and how it makes way for a move. */
   readonly yields?: (vmId: string) => YieldingJob | undefined;
-  /** What the site's own rules say of a move: placement, workloads, maintenance. */
-  readonly rules?: (input: MigrationInput, kind: MigrationPlan["kind"]) => Promise<readonly Check[]>;
+  /** What the site's own rules say of a move, while these others are on their way: placement, workloads, maintenance. */
+  readonly rules?: (input: MigrationInput, kind: MigrationPlan["kind"], arriving: readonly Arrival[]) => Promise<readonly Check[]>;
   /** Whether what the VM is for needs a VM-Generation-ID that it has not. */
   readonly lacksGenerationId?: (input: MigrationInput) => Promise<boolean>;
 }
@@ -100,6 +108,7 @@ export class Migrations {
   readonly #rates: DirtyRates;
   readonly #kept: KeptFacts;
   readonly #folders: ProvenFolders;
+  readonly #arriving = new Set<MigrationInput>();
   readonly switchovers: Switchovers;
   readonly reach: RecentReach;
 
@@ -194,7 +203,7 @@ export class Migrations {
       ...preflight(facts),
       ...(kind === "quick" && place === undefined ? [noPlace(input)] : []),
       ...(await this.#transportChecks(input, source, destination, signal)),
-      ...((await this.options.rules?.(input, planned)) ?? []),
+      ...((await this.options.rules?.(input, planned, this.#before(input))) ?? []),
     ];
     const possible = checks.every((check) => check.verdict !== "fail");
     const pathOf = (target: string): string => vm.disks.find((disk) => disk.target === target)?.path ?? "";
@@ -275,6 +284,19 @@ export class Migrations {
     if (pool === undefined) return { path };
     const folder = (await to.pool(pool, options))?.path ?? "";
     return { path, copyTo: { pool, name, path: join(folder, name) } };
+  }
+
+  /** The VM of a job is on its way until this is disposed; jobs that say so later reckon with it. */
+  arriving(input: MigrationInput): Disposable {
+    this.#arriving.add(input);
+    return { [Symbol.dispose]: () => void this.#arriving.delete(input) };
+  }
+
+  /** Of two that set out together, only the later one may be kept from going: else neither would get there. */
+  #before(input: MigrationInput): Arrival[] {
+    const all = [...this.#arriving];
+    const own = all.findIndex(({ vmId }) => vmId === input.vmId);
+    return own < 0 ? all : all.slice(0, own);
   }
 
   /** Like {@link prepare}, but measures only for who wants a pause to be held, and throws `refused` with every failed check. */

@@ -9,6 +9,8 @@ import { settle, settleWithout, type Verdict } from "./truth.ts";
 export interface Settled {
   readonly at: "source" | "destination" | "off" | "gone";
   readonly text: string;
+  /** It is on the source, and stands still. */
+  readonly paused?: boolean;
   /** It is off because its process on the source ended, and the destination never had all of it. */
   readonly neverArrived?: boolean;
 }
@@ -19,6 +21,10 @@ export interface SettleOptions {
   /** How long a host may stay silent before the job gives up asking, milliseconds. */
   readonly patienceMs: number;
   readonly log: (text: string) => void;
+  /** The move itself had suspended the guest on the source, for its rest to fit. */
+  readonly suspended?: boolean;
+  /** Fires when the admin wants the move cancelled. */
+  readonly cancel?: AbortSignal;
 }
 
 const lookAgainMs = 500;
@@ -35,23 +41,26 @@ const maximumActs = 20;
 export async function findAndSettle(migrations: Migrations, input: MigrationInput, options: SettleOptions): Promise<Settled> {
   const { clock } = migrations.options;
   const begunAt = clock.monotonic();
-  const giveUpAt = begunAt + options.patienceMs;
+  let giveUpAt = begunAt + options.patienceMs;
   let acts = 0;
   let said = "";
   for (;;) {
-    const [source, destination] = await Promise.all([
+    const [seen, destination] = await Promise.all([
       seeVm(migrations, input.sourceId, input, options.signal),
       seeVm(migrations, input.destinationId, input, options.signal),
     ]);
+    const source = options.suspended === true ? { ...seen, sighting: pausedByMove(seen.sighting) } : seen;
     const verdict = settle(source.sighting, destination.sighting);
     const text = `${input.vm}: ${verdict.text} (source: ${input.source}, destination: ${input.destination})`;
     if (text !== said) options.log(text);
     said = text;
     if (verdict.act === "conflict") throw new EngineError("conflict", `${text}; nothing was touched, look at both hosts`, { vm: input.vm });
     const end = ended(verdict);
-    if (end) return end;
+    if (end) return end.at === "source" && source.sighting.presence === "paused" ? { ...end, paused: true } : end;
     if (clock.monotonic() > begunAt + silentMs && answersAlone(input, source.sighting, destination.sighting))
       return { at: "source", text: `it runs on the source; ${input.destination} is silent, and may keep a half that never ran` };
+    if (goesOn(input, source.sighting, destination.sighting) && options.cancel?.aborted !== true)
+      giveUpAt = clock.monotonic() + options.patienceMs;
     if (clock.monotonic() > giveUpAt || acts >= maximumActs) {
       throw new EngineError(
         "host-lost",
@@ -63,6 +72,16 @@ export async function findAndSettle(migrations: Migrations, input: MigrationInpu
     await act(verdict, input, { source: source.migration, destination: destination.migration }, options);
     if (verdict.act === "wait" || acts > 2) await clock.sleep(lookAgainMs, { signal: options.signal });
   }
+}
+
+/** Hypervisors that drive a move by themselves take as long as it takes. */
+function goesOn({ peerToPeer }: MigrationInput, source: Sighting, destination: Sighting): boolean {
+  return peerToPeer && "moving" in source && source.moving && destination.presence !== "unknown";
+}
+
+/** The hypervisor takes a guest that was suspended in its move for one that somebody paused. */
+function pausedByMove(source: Sighting): Sighting {
+  return source.presence === "paused" ? { ...source, by: "migration" } : source;
 }
 
 function answersAlone(input: MigrationInput, source: Sighting, destination: Sighting): boolean {

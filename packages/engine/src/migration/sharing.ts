@@ -10,10 +10,14 @@ const write = `umask 077; printf %s "$2" >"$1/.godwit-$2"`;
 const remove = `rm -f "$1/.godwit-$2"`;
 /** `$1` is the token; folders come one a line. `yes` where the token is there. */
 const look = `while IFS= read -r folder; do if [ "$(cat "$folder/.godwit-$1" 2>/dev/null)" = "$1" ]; then echo yes; else echo no; fi; done`;
-/** Paths come one a line: device numbers for devices, `file` for others, `none` for what is not there. */
-const kinds = new LineQuestions(
-  `while IFS= read -r path; do if [ -b "$path" ]; then echo block; elif [ -e "$path" ]; then echo file; else echo none; fi; done`,
-);
+/** Paths come one a line: `block` for devices, `file` for others, `none` for what is not there; `link` with the file behind one. */
+const kinds = new LineQuestions(`nl='
+'
+while IFS= read -r path; do
+  if [ -b "$path" ]; then echo block; elif [ ! -e "$path" ]; then echo none; elif [ ! -L "$path" ]; then echo file
+  else behind=$(readlink -f "$path"); case "$behind" in *"$nl"*|"") echo unknown;; *) printf "link %s\\n" "$behind";; esac; fi
+done`);
+const link = "link ";
 
 interface Hosts {
   readonly source: HostShell;
@@ -70,20 +74,29 @@ export async function proveSharing(
   const result = new Map<string, Sharing>();
   if (paths.length === 0) return result;
   const found = await kinds.ask(hosts.destination, paths, hosts.signal);
+  const behind = new Map<string, string>();
   for (const [index, path] of paths.entries()) {
-    if (found[index] === "none") result.set(path, "missing");
-    else if (found[index] !== "file") result.set(path, "unproven");
+    const kind = found[index] ?? "";
+    if (kind === "none") result.set(path, "missing");
+    else if (kind.startsWith(link)) behind.set(path, kind.slice(link.length));
+    else if (kind !== "file") result.set(path, "unproven");
   }
   const rest = paths.filter((path) => !result.has(path));
-  const folders = [...new Set(rest.map((path) => dirname(path)))];
+  // A link in a folder that is shared may lead out of it.
+  const foldersOf = (path: string): string[] => [path, behind.get(path) ?? path].map((one) => dirname(one));
+  const folders = [...new Set(rest.flatMap(foldersOf))];
   const ask = (unknown: readonly string[]): Promise<ReadonlyMap<string, Sharing>> => proveFolders(unknown, hosts);
   const proofs = proven
     ? await settledProofs(proven.folders.of(proven.pair, folders, ask), ask, hosts.signal)
     : folders.length > 0
       ? await ask(folders)
       : new Map<string, Sharing>();
-  for (const path of rest) result.set(path, proofs.get(dirname(path)) ?? "unproven");
+  for (const path of rest) result.set(path, worst(foldersOf(path).map((folder) => proofs.get(folder) ?? "unproven")));
   return result;
+}
+
+function worst(found: readonly Sharing[]): Sharing {
+  return found.find((one) => one === "not-shared") ?? found.find((one) => one !== "shared") ?? "shared";
 }
 
 /** Who asked for all may have been cancelled since: then it is asked for again. */
@@ -113,12 +126,18 @@ async function proveFolders(folders: readonly string[], { source, destination, s
       if (code === 0) written.push(folder);
     }
     const seen = await lines(destination, ["/bin/sh", "-c", look, "sh", token], written, signal);
-    return new Map(written.map((folder, index) => [folder, seen[index] === "yes" ? "shared" : "not-shared"]));
+    return new Map(written.map((folder, index) => [folder, sharingOf(seen[index])]));
   } finally {
     for (const folder of written) {
       await source.run(["/bin/sh", "-c", remove, "sh", folder, token], { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
     }
   }
+}
+
+/** Who says nothing, as a script that was ended does, has not said no: what is not shared is copied, and then deleted. */
+function sharingOf(seen: string | undefined): Sharing {
+  if (seen === "yes") return "shared";
+  return seen === "no" ? "not-shared" : "unproven";
 }
 
 async function lines(shell: HostShell, argv: readonly string[], input: readonly string[], signal: AbortSignal): Promise<string[]> {
@@ -129,10 +148,10 @@ async function lines(shell: HostShell, argv: readonly string[], input: readonly 
 
 const interfaces = new LineQuestions(`while IFS= read -r name; do if [ -e "/sys/class/net/$name" ]; then echo yes; else echo no; fi; done`);
 
-/** Bridges and devices that guests' cards plug into, by name: is there such an interface? */
+/** Bridges and devices that guests' cards plug into, by name: is there such an interface? Without those of which the host said nothing. */
 export async function findInterfaces(shell: HostShell, names: readonly string[], signal: AbortSignal): Promise<Map<string, boolean>> {
   const found = await interfaces.ask(shell, names, signal);
-  return new Map(names.map((name, index) => [name, found[index] === "yes"]));
+  return new Map(names.flatMap((name, index) => (found[index] ? [[name, found[index] === "yes"]] : [])));
 }
 
 /** `$1` source address, `$2` destination address. A refused connection is an answer, too. */

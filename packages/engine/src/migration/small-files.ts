@@ -22,6 +22,11 @@ const write = `set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"; base64 -d | 
 if [ -e "$1" ] && [ ! -e "$1.before-godwit" ]; then mv -- "$1" "$1.before-godwit"; fi
 mv -f -- "$1.godwit-new" "$1"; sha256sum <"$1" | cut -c 1-64`;
 
+/** Aside, not away: where both hosts see one file after all, it is gone from the destination as well, and comes back. */
+const setAside = `if [ -e "$1" ]; then mv -f -- "$1" "$1.godwit-moved"; fi`;
+const putBack = `if [ -e "$1.godwit-moved" ] && [ ! -e "$1" ]; then mv -- "$1.godwit-moved" "$1"; fi`;
+const isThere = `if [ -e "$1" ]; then echo yes; fi`;
+
 const undoNew = `rm -f -- "$1.godwit-new" "$1"`;
 const undoReplaced = `rm -f -- "$1.godwit-new"; if [ -e "$1.before-godwit" ]; then mv -f -- "$1.before-godwit" "$1"; fi`;
 
@@ -50,10 +55,18 @@ export async function undoSmallFiles(files: readonly SmallFile[], shell: HostShe
   for (const { path, replaces } of files) await run(shell, replaces ? undoReplaced : undoNew, path, signal);
 }
 
-/** Once the VM is on the destination: the originals go, and what was put aside there. */
+/**
+ * Once the VM is on the destination: the originals go, and what was put aside there. Rejects with `conflict` when an original
+ * turns out to be the destination's own file; it stays then. Safe to repeat.
+ */
 export async function finishSmallFiles(files: readonly SmallFile[], { source, destination, signal }: SmallFileEnds): Promise<void> {
   for (const { path } of files) {
-    await run(source, 'rm -f -- "$1"', path, signal);
+    await run(source, setAside, path, signal);
+    if ((await run(destination, isThere, path, signal)).trim() !== "yes") {
+      await run(source, putBack, path, signal);
+      throw new EngineError("conflict", `${path} is one file on both hosts, and stays`, { path });
+    }
+    await run(source, 'rm -f -- "$1.godwit-moved"', path, signal);
     await run(destination, 'rm -f -- "$1.before-godwit"', path, signal);
   }
 }

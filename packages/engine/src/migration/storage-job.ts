@@ -3,6 +3,7 @@ import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { HostMigration } from "../ports/migration.ts";
 import type { DiskCopy, DiskCopyState } from "../ports/offline.ts";
+import { makeDurable } from "./durable.ts";
 import type { Migrations } from "./service.ts";
 import { type DiskFormat, planStorageMove, type StoragePlan } from "./storage-plan.ts";
 
@@ -153,7 +154,10 @@ class StorageMove {
       failure = error;
       this.#context.log("warn", `the copy of ${target} ended: ${describeError(error)}`);
     }
-    if (!(await this.#isSwitched(copy))) await this.#giveUp(copy, failure, done);
+    if (!(await this.#isSwitched(copy))) {
+      if (!running) await this.#putBack(copy);
+      await this.#giveUp(copy, failure, done);
+    }
     await this.#delete(copy.from, "the original");
     const totalMs = Date.parse(this.#now()) - Date.parse(at);
     await this.#context.note(`done:${target}`, { totalMs });
@@ -214,7 +218,7 @@ class StorageMove {
   /** libvirt's converter leaves the new image in the page cache; the original must not go before it is on disk. */
   async #makeDurable({ to }: DiskCopy): Promise<void> {
     const shell = this.#migrations.shell(this.#input.hostId);
-    if (shell) await shell.run(["sync", to], { signal: this.#context.signal });
+    if (shell) await makeDurable({ shell, path: to }, { clock: this.#migrations.options.clock, signal: this.#context.signal });
     else
       await this.#context.reason({
         code: "not-synced",
@@ -247,6 +251,13 @@ class StorageMove {
         );
       await clock.sleep(1000, { signal: stopping });
     }
+  }
+
+  /** A VM that was started in the moment before its definition was changed has the original, and would start from the copy next. */
+  async #putBack({ target, from, format, fromFormat = format }: DiskCopy): Promise<void> {
+    if (!this.#context.recorded(`switch:${target}`)) return;
+    const mapping = { disks: [{ target, path: from, format: fromFormat }], networks: {} };
+    await this.#host().redefine(this.#input.vmId, mapping, { signal: this.#context.stopping });
   }
 
   async #giveUp(copy: DiskCopy, failure: unknown, done: readonly MovedDisk[]): Promise<never> {

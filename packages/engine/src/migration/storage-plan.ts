@@ -3,7 +3,7 @@ import type { Check } from "../model/reason.ts";
 import type { MovableDisk, SourceFacts } from "../ports/migration.ts";
 import type { DiskCopy, PoolRoom } from "../ports/offline.ts";
 import { fail, gib, pass } from "./checks.ts";
-import { disksToCopy } from "./preflight-storage.ts";
+import { disksToCopy, whyNotCopied } from "./preflight-storage.ts";
 
 /** Formats that an image may have afterwards. */
 export const diskFormats = ["qcow2", "raw"] as const;
@@ -34,9 +34,7 @@ export function planStorageMove(facts: StorageFacts, taken: (name: string) => bo
   const moving = chosen.filter((disk) => disks !== undefined || !isThere(disk, facts));
   const copies = moving.map((disk) => copyOf(disk, facts));
   const checks = [
-    ...unknown.map((target) =>
-      fail("disk", `${vm.vm.name} has no disk ${target} in a file that can be moved`, `name one of ${names(can)}`),
-    ),
+    ...unknown.map((target) => fail("disk", whyNotCopied(vm.disks, vm.vm.name, target), `name one of ${names(can)}`)),
     ...state(facts),
     ...room(facts, moving),
     ...copies.flatMap((copy) => image(copy, facts, taken)),
@@ -59,7 +57,7 @@ function copyOf(disk: MovableDisk, { pool, room, format }: StorageFacts): DiskCo
   const becomes = format ?? disk.format ?? "raw";
   const ending = extname(from);
   const name = ending === `.${disk.format ?? ""}` ? `${basename(from, ending)}.${becomes}` : basename(from);
-  return { target, from, pool, name, to: join(room?.path ?? "", name), format: becomes, capacityBytes };
+  return { target, from, pool, name, to: join(room?.path ?? "", name), format: becomes, fromFormat: disk.format, capacityBytes };
 }
 
 function state({ vm, host }: StorageFacts): Check[] {

@@ -32,6 +32,8 @@ export function settle(source: Sighting, destination: Sighting): Verdict {
   if ((source.presence === "running" || source.presence === "paused") && source.moving) {
     return { act: "wait", text: "the source is still moving it" };
   }
+  if (destination.presence === "paused" && destination.by === "migration" && destination.moving)
+    return { act: "wait", text: "the destination is moving it on, as only who has it can" };
   if (destination.presence === "running") return runsOnDestination(source);
   if (destination.presence === "paused" && destination.by === "other") return pausedOnDestination(source);
   return notOnDestination(source, destination);
@@ -76,6 +78,9 @@ function notOnDestination(
   source: Exclude<Sighting, { presence: "unknown" }>,
   destination: Exclude<Sighting, { presence: "unknown" }>,
 ): Verdict {
+  // A source lets go of it when the destination has let it run: what stands still there is no half of this move.
+  if (destination.presence === "paused" && (source.presence === "absent" || (source.presence === "inactive" && source.movedAway)))
+    return { act: "wait", text: "the source has let go of it, and it stands still on the destination as another move left it" };
   if (destination.presence === "incoming" || destination.presence === "paused") {
     return { act: "discard-destination", text: "the destination keeps a half that never ran" };
   }

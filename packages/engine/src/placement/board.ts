@@ -35,12 +35,16 @@ export class Board {
       ratios: new Map(),
     }));
     this.#byId = new Map(this.seats.map((seat) => [seat.host.id, seat]));
+    const leftOut = new Map<Seat, number>();
     for (const vm of site.vms) {
       const seat = this.#byId.get(vm.hostId);
-      if (seat && !leaveOut.has(vm.id) && holdsMemory(vm)) this.#count(vm, seat, 1);
+      if (!seat || !holdsMemory(vm)) continue;
+      if (leaveOut.has(vm.id)) add(leftOut, seat, vm.memoryBytes);
+      else this.#count(vm, seat, 1);
     }
-    // What is free by measure already lacks what the guests of now use.
-    for (const seat of this.seats) seat.freeBytes = Math.min(seat.freeBytes, seat.host.freeMemoryBytes ?? Infinity);
+    // What is free by measure already lacks what the guests of now use, those that are left out as well.
+    for (const seat of this.seats)
+      seat.freeBytes = Math.min(seat.freeBytes, (seat.host.freeMemoryBytes ?? Infinity) + (leftOut.get(seat) ?? 0));
   }
 
   seat(hostId: string): Seat | undefined {

@@ -1,5 +1,5 @@
 import { describeError, raceAbort, Semaphore } from "@godwit/core";
-import type { Measuring, Migrations } from "../migration/index.ts";
+import type { Arrival, Measuring, Migrations } from "../migration/index.ts";
 import { EngineError } from "../model/errors.ts";
 import type { Store } from "../ports/store.ts";
 import type { Check } from "../model/reason.ts";
@@ -38,6 +38,8 @@ export interface MoveEnds {
   readonly sourceId: string;
   readonly destinationId: string;
 }
+
+const arrives = (one: Arrival, vmId: string, hostId: string): boolean => one.vmId === vmId && one.destinationId === hostId;
 
 const settingsId = "cluster";
 /** Preflights at the same time: each asks two hosts a handful of things. */
@@ -101,13 +103,16 @@ export class Placements {
 
   /**
    * What the site's rules say of one move that somebody asks for: they hold for it as for any that Godwit plans
-   * itself. Soft rules are the asker's to break.
+   * itself. Soft rules are the asker's to break. Who is arriving there counts as one that is there.
    */
-  async checks({ vmId, sourceId, destinationId }: MoveEnds, kind: MoveKind): Promise<Check[]> {
+  async checks({ vmId, sourceId, destinationId }: MoveEnds, kind: MoveKind, arriving: readonly Arrival[] = []): Promise<Check[]> {
     const site = await this.site([]);
     const vm = site.vms.find(({ id, hostId }) => id === vmId && hostId === sourceId);
     const board = new Board(site, new Set([vmId]));
     const seat = board.seat(destinationId);
+    for (const other of site.vms)
+      if (seat && other.id !== vmId && other.hostId !== destinationId && arriving.some((one) => arrives(one, other.id, destinationId)))
+        board.put(other, seat);
     return vm && seat ? ruleChecks(vm, { seat, board, kind }) : [];
   }
 

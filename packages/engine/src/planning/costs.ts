@@ -10,11 +10,11 @@ const assumedShare = 0.7;
 
 /**
  * Foretells moves from those that this cluster has made: of the same VM where there is one, else the median of
- * all of them. `jobs` are ended migrations, newest first; those that did not succeed tell nothing. Good enough
+ * all of them. `jobs` are ended migrations, newest first; those that did not succeed at once tell nothing. Good enough
  * to begin a plan with: the preflight of each move foretells it better.
  */
 export function costsFrom(jobs: readonly JobRecord[]): (vm: SiteVm, to: { readonly bytesPerSecond: number }) => MoveCost {
-  const results = jobs.flatMap(({ state, result }) => (state === "done" && isResult(result) ? [result] : []));
+  const results = jobs.flatMap(({ state, result, attempt }) => (state === "done" && !(attempt > 1) && isResult(result) ? [result] : []));
   const last = new Map(results.toReversed().map((result) => [result.vmId, result]));
   return (vm, { bytesPerSecond }) => {
     const fixed = (result: MigrationResult): number => Math.max(0, result.totalMs - (result.memoryBytes / bytesPerSecond) * 1000);

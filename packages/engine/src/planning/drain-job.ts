@@ -1,6 +1,7 @@
 import { isCancelled, type JsonObject } from "@godwit/core";
 import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError } from "../model/errors.ts";
+import type { MaintenanceRecord } from "../model/maintenance.ts";
 import type { Check } from "../model/reason.ts";
 import { migrationInput } from "./migration-input.ts";
 import type { DrainPlan } from "./drain-model.ts";
@@ -56,6 +57,7 @@ class Drain {
     const { clock } = this.#drains.options;
     const startedAt = await this.#context.step("begin", async () => {
       signal.throwIfAborted();
+      if (!this.#context.recorded("before")) await this.#context.note("before", this.#maintenance.get(input.hostId));
       await this.#maintenance.enter(input.hostId, {
         state: "draining",
         reason: { code: "drain", text: `job ${id} moves its VMs away` },
@@ -120,7 +122,7 @@ class Drain {
   async #ended(outcome: MoveOutcome, plan: DrainPlan): Promise<void> {
     const { hostId } = this.#context.input;
     const { vmId, vm, destinationId, destination, jobId = "" } = outcome;
-    if (outcome.outcome === "moved") {
+    if (outcome.outcome === "moved" || this.#runsThere(outcome)) {
       const storagePool = plan.entries.find((entry) => entry.vmId === vmId)?.storagePool;
       await this.#maintenance.noteMoved(hostId, { vmId, vm, destinationId, destination, storagePool, jobId });
     }
@@ -128,6 +130,12 @@ class Drain {
     if (same >= 0) this.#outcomes[same] = outcome;
     else this.#outcomes.push(outcome);
     await this.#context.note("moves", this.#outcomes);
+  }
+
+  /** Its job may have failed when it had arrived, as one does whose source was lost in that moment. */
+  #runsThere({ vmId, destinationId }: Pick<MoveOutcome, "vmId" | "destinationId">): boolean {
+    const vms = this.#drains.options.placements.options.hosts.vms();
+    return vms.some(({ id, hostId, state }) => id === vmId && hostId === destinationId && state === "running");
   }
 
   get #maintenance(): Drains["options"]["placements"]["options"]["maintenance"] {
@@ -154,10 +162,18 @@ class Drain {
     const { id, input, stopping } = this.#context;
     if (stopping.aborted) return;
     const moved = this.#maintenance.get(input.hostId)?.moved.length ?? 0;
-    if (moved === 0 && (isCancelled(error) || (error instanceof EngineError && error.kind === "refused")))
-      return await this.#maintenance.leave(input.hostId);
+    if (moved === 0 && (isCancelled(error) || (error instanceof EngineError && error.kind === "refused"))) return await this.#putBack();
     const text = error instanceof Error ? error.message : String(error);
     await this.#maintenance.enter(input.hostId, { state: "incomplete", reason: { code: "incomplete", text }, jobId: id });
+  }
+
+  /** It may have been empty, and closed, before somebody asked again. */
+  async #putBack(): Promise<void> {
+    const { hostId } = this.#context.input;
+    const before = this.#context.recorded("before")?.output as MaintenanceRecord | null | undefined;
+    if (!before) return await this.#maintenance.leave(hostId);
+    const { state, reason, jobId } = before;
+    await this.#maintenance.enter(hostId, { state, reason, jobId });
   }
 
   #result(plan: DrainPlan, totalMs: number): MovesResult {
@@ -165,9 +181,11 @@ class Drain {
     const gone = this.#outcomes.filter(
       ({ outcome, vmId }) => outcome !== "moved" && !this.#outcomes.some((one) => one.vmId === vmId && one.outcome === "moved"),
     );
-    const shutDown = gone.map(({ vm, error }) => ({
-      vm,
-      reason: `it does not run here any more, though it did not move: ${error?.message}`,
+    const shutDown = gone.map((one) => ({
+      vm: one.vm,
+      reason: this.#runsThere(one)
+        ? `it runs on ${one.destination}, though its move did not end well: ${one.error?.message}`
+        : `it does not run here any more, though it did not move: ${one.error?.message}`,
     }));
     const { host, predictedMs, scheduledMs } = plan;
     return { host, moves: this.#outcomes, left: [...left, ...shutDown], totalMs, predictedMs, scheduledMs };

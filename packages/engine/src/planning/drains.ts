@@ -47,8 +47,11 @@ interface PlanOptions {
   readonly tries?: TriedMoves | undefined;
 }
 
-/** Each round rules at least one pair out; what is still refused after so many is left blocked. */
-const maximumRounds = 12;
+/**
+ * Each round rules out a host for every VM that is refused, and others may be planned anew for that: so many rounds besides
+ * one for each host.
+ */
+const furtherRounds = 12;
 /** Migrations that are looked at to foretell the next ones. */
 const remembered = 200;
 /** A VM that was moved rests for so long before balancing moves it again, milliseconds. */
@@ -80,7 +83,7 @@ export class Drains {
     const limits = await this.#limits();
     const history = await this.#history();
     const costs = costsFrom(history);
-    const contention = contentionOf(withCrowds(history.flatMap(({ input, result }) => liveMoveOf(input, result))));
+    const contention = contentionOf(withCrowds(history.flatMap(liveMoveOf)));
     const cost = foretold(costs, tries);
     const pace = paceOf(await this.options.jobs().list({ kind: "host.drain", states: ["done"] }, { limit: rememberedDrains }));
     const only = to && new Set(to);
@@ -95,7 +98,7 @@ export class Drains {
       const plan = planDrain({ site, hostId, to: only, limit: (id) => limits.get(id) ?? 1, cost, contention });
       const open = proposed(plan).filter((move) => !tries.passed(move));
       if (open.length === 0) return atPace(withForecasts(plan, tries), pace);
-      if (round >= maximumRounds) throw tooMany(plan.host);
+      if (round >= furtherRounds + site.hosts.length) throw tooMany(plan.host, round);
       await placements.tryOut(open, tries, { signal, measure: "unless-fresh" });
     }
   }
@@ -112,8 +115,11 @@ export class Drains {
       const plan = planBalance({ site: await placements.site(sources, tries), actAbove, rest });
       const open = plan.moves.filter((move) => !tries.passed(move));
       if (open.length === 0) return plan;
-      if (round >= maximumRounds) throw tooMany("the cluster");
-      await placements.tryOut(open, tries, { signal });
+      // One move too few is better than to ask on and on: whom hosts refused by now stays where it is.
+      const refused = round < furtherRounds ? [] : open.filter(({ vmId }) => sources.some((id) => tries.ruledOut(vmId, id)));
+      for (const { vmId } of refused) rest.add(vmId);
+      const others = open.filter(({ vmId }) => !rest.has(vmId));
+      await placements.tryOut(others, tries, { signal });
     }
   }
 
@@ -135,8 +141,8 @@ export class Drains {
   }
 }
 
-function liveMoveOf(input: JobRecord["input"], result: unknown): PastLiveMove[] {
-  const move = pastMoveOf(input, result);
+function liveMoveOf({ input, result, attempt }: JobRecord): PastLiveMove[] {
+  const move = pastMoveOf(input, result, attempt);
   return move?.kind === "live" ? [move] : [];
 }
 
@@ -192,9 +198,6 @@ export function drainRefusal(plan: DrainPlan): EngineError {
   return refusal(`${plan.host} cannot be emptied, and nothing was moved (--partial moves the others)`, checks);
 }
 
-function tooMany(what: string): EngineError {
-  return new EngineError(
-    "timeout",
-    `no plan for ${what} after ${maximumRounds} rounds of preflights: hosts change faster than they can be asked`,
-  );
+function tooMany(what: string, rounds: number): EngineError {
+  return new EngineError("timeout", `no plan for ${what} after ${rounds} rounds of preflights: hosts change faster than they can be asked`);
 }

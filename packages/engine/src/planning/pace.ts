@@ -10,13 +10,13 @@ const paces = [0.5, 3] as const;
 
 /**
  * How long drains took over what their schedules had said, as a factor: hosts that are busy with several moves, and what
- * is done besides them, are not in a schedule. The middle of those whose moves all went as planned; 1 before the first.
+ * is done besides them, are not in a schedule. The middle of those whose moves all went as planned, by one server; 1 before the first.
  */
 export function paceOf(drains: readonly JobRecord[]): number {
-  const factors = drains.flatMap(({ result }) => {
+  const factors = drains.flatMap(({ result, attempt }) => {
     const { moves = [], totalMs = 0, scheduledMs = 0 } = (result ?? {}) as Partial<MovesResult>;
     const asPlanned = moves.length > 0 && moves.every(({ outcome }) => outcome === "moved");
-    return asPlanned && scheduledMs > 0 ? [totalMs / scheduledMs] : [];
+    return asPlanned && scheduledMs > 0 && !(attempt > 1) ? [totalMs / scheduledMs] : [];
   });
   return Math.min(paces[1], Math.max(paces[0], median(factors) ?? 1));
 }

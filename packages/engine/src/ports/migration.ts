@@ -147,8 +147,11 @@ export interface MoveProgress {
   readonly atLast?: string | undefined;
 }
 
-/** `suspend`: the guest is paused on the source, for the rest to fit. */
-export type MovePhase = "prepare" | "perform" | "suspend" | "finish" | "confirm";
+/**
+ * `images`: those that the copies go into are made; whoever reports a failure of that has removed them again. `suspend`: the
+ * guest is paused on the source, for the rest to fit.
+ */
+export type MovePhase = "images" | "prepare" | "perform" | "suspend" | "finish" | "confirm";
 
 /**
  * The last phase of a move, in which the guest stands still for what is left, is short only while the hosts have time
@@ -188,12 +191,12 @@ export class MoveError extends Error {
 /**
  * What one host says of one VM, in the words that decide where it lives.
  * `incoming`: there, but waiting for its memory. `moving`: a migration out of this host, or
- * the saving of its memory, is still under way.
+ * the saving of its memory, is still under way. `ended`: the guest shut down or was ended by hand, after whatever was saved of it.
  */
 export type Sighting =
   | { readonly presence: "unknown"; readonly text: string }
   | { readonly presence: "absent" }
-  | { readonly presence: "inactive"; readonly movedAway: boolean }
+  | { readonly presence: "inactive"; readonly movedAway: boolean; readonly ended?: boolean }
   | { readonly presence: "incoming" }
   | { readonly presence: "running"; readonly moving: boolean }
   | { readonly presence: "paused"; readonly by: "migration" | "other"; readonly moving: boolean };

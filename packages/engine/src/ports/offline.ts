@@ -55,6 +55,8 @@ export interface DiskCopy {
   readonly name: string;
   readonly to: string;
   readonly format: string;
+  /** Of the original; absent: the same. */
+  readonly fromFormat?: string | undefined;
   readonly capacityBytes: number;
 }
 

@@ -66,6 +66,8 @@ export function cpuBaseline({ hosts, common, vms }: BaselineFacts): CpuBaseline 
   const base = { features: [...shared].sort(), hosts: rows, vms: stopping };
   if (common instanceof Error) return { ...base, text: `the hosts have no CPU model in common: ${common.message}` };
   const stop = stopping.length === 0 ? "no running VM has more" : `${stopping.length} running VMs have more, and cannot go to every host`;
-  const text = `${common.model ?? "a CPU"} with ${shared.size} features is common to all hosts; ${stop}`;
+  const silent = rows.filter(({ problem }) => problem !== undefined).map(({ host }) => host);
+  const whose = silent.length === 0 ? "all hosts" : `the hosts that could be asked (not ${silent.join(", ")})`;
+  const text = `${common.model ?? "a CPU"} with ${shared.size} features is common to ${whose}; ${stop}`;
   return { ...base, model: common.model, vendor: common.vendor, document: common.document, text };
 }

@@ -181,6 +181,21 @@ describe("files of a VM that stands still", () => {
     assert.match(await why({ moves: [refuse("no", true), refuse("no", true)] }), /go through the server: fast: no; slow: no/);
   });
 
+  it("go no other way while the guest that carried them cannot be ended: it stays on record", async () => {
+    world.moves = [
+      () => {
+        for (const id of world.guests.a) world.guests.b.add(id);
+        world.silent = "b";
+        return Promise.reject(new MoveError("connection refused", false));
+      },
+    ];
+    const carrier = world.carrier();
+    await assert.rejects(carrier.carry(world.files, chain), /the guest that carried them is still there: connection refused/);
+    world.silent = undefined;
+    assert.equal(await carrier.clear(world.sides()), false);
+    world.assertNoGuest();
+  });
+
   it("have not arrived when it ends in the middle, or when they are not the same", async () => {
     world.moves = [
       async (hooks) => {

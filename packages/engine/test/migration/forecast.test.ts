@@ -178,6 +178,21 @@ describe("what past moves teach", () => {
     assert.equal(past?.kind === "live" && past.sentShare, 0.25);
   });
 
+  it("is not told by moves that a server's death interrupted: nobody counted, and the time without a server is in theirs", () => {
+    const result = {
+      vmId: "v",
+      networkId: "n",
+      endedAt: "",
+      kind: "live",
+      memoryBytes: 0,
+      sendMs: 3,
+      totalMs: 9e6,
+      forecast: { residentBytes: 1 },
+    };
+    assert.equal(pastMoveOf({}, result, 2), undefined);
+    assert.equal(pastMoveOf({}, { kind: "cold", totalMs: 9e6, forecast: { ruleMs: 1000 } }, 2), undefined);
+  });
+
   it("counts of disks what was allocated, and of memory what was not sent again", () => {
     const result = { vmId: "v", networkId: "n", startedAt: "s", endedAt: "", kind: "live", memoryBytes: 120, sendMs: 3, totalMs: 9 };
     const forecast = { residentBytes: 200, firstBytes: 100, bytes: 150, diskBytes: 0 };

@@ -74,7 +74,7 @@ function shells(): { readonly source: HostShell; readonly destination: HostShell
     async run([, , script = "", , ...args], { stdin = "" }) {
       const lines = stdin.split("\n").filter(Boolean);
       const answer = (stdout: string): { code: number; stdout: string; stderr: string } => ({ code: 0, stdout, stderr: "" });
-      const did = /printf/.test(script) ? "write" : script.startsWith("rm") ? "remove" : /cat/.test(script) ? "look" : "stat";
+      const did = /umask/.test(script) ? "write" : script.startsWith("rm") ? "remove" : /cat/.test(script) ? "look" : "stat";
       asked.push(`${name} ${did}`);
       if (did === "write") tokens.add(args[1] ?? "");
       if (did === "remove") tokens.delete(args[1] ?? "");
@@ -114,7 +114,7 @@ describe("the proof that disks are shared", () => {
     const source: HostShell = {
       ...hosts.source,
       run: (argv, options) => {
-        const fails = first && /printf/.test(argv[2] ?? "");
+        const fails = first && /umask/.test(argv[2] ?? "");
         if (fails) first = false;
         return fails ? Promise.reject(new Error("cancelled")) : hosts.source.run(argv, options);
       },

@@ -8,6 +8,7 @@ const sightings: readonly Sighting[] = [
   { presence: "unknown", text: "no answer" },
   { presence: "absent" },
   { presence: "inactive", movedAway: false },
+  { presence: "inactive", movedAway: false, ended: true },
   { presence: "incoming" },
   { presence: "running", moving: false },
   { presence: "running", moving: true },
@@ -81,6 +82,7 @@ describe("what to do after a move of a VM that stood still", () => {
           assert.ok(facts.stage === "released" && !active(facts.source));
           assert.ok(facts.destination.presence !== "absent" && facts.destination.presence !== "unknown");
         }
+        if (act === "restore-source") assert.ok(!("ended" in facts.source), "what was saved is older than its disks");
         if (act === "undefine-destination") {
           assert.ok(facts.stage !== "released" && !active(facts.destination));
           assert.ok(facts.source.presence !== "absent" && facts.source.presence !== "unknown");

@@ -231,6 +231,13 @@ describe("the preflight of a VM that stands still", () => {
       { target: "vdb", pool: "x" },
     ]);
     assert.match(failed({ storageByDisk: { sda: "x" } }).join(), /storage: web has no disk sda in a file that could be copied/);
+    const cluster = [vm.disks[0]!, { ...vm.disks[0]!, target: "vdb", shareable: true }];
+    assert.deepEqual(
+      wishedCopies(cluster, { storagePool: "y" }),
+      [{ target: "vda", pool: "y" }],
+      "other VMs would go on with the original",
+    );
+    assert.match(failed({ vm: { ...vm, disks: cluster }, storageByDisk: { vdb: "x" } }).join(), /storage: disk vdb of web is shared with/);
   });
 });
 

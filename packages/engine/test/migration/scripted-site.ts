@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { EngineError, type HostMigration, type HostView, type HypervisorHost, Migrations, type SourceFacts } from "../../src/index.ts";
+import type { NetworkVerdict } from "../../src/model/network.ts";
+import { MoveError, type MoveHooks, type MoveProgress, type MoveRequest } from "../../src/ports/migration.ts";
 import type { DiskCopyState } from "../../src/ports/offline.ts";
+import type { HostShell } from "../../src/ports/shell.ts";
 import { vmFacts } from "../inventory/scripted-host.ts";
 
 /** What one scripted host has of the one VM there is. */
@@ -9,17 +12,25 @@ interface HostState {
   readonly id: string;
   readonly folder: string;
   defined: boolean;
-  process: "running" | "paused" | undefined;
+  /** `incoming` waits for its memory, `handed` has sent it. */
+  process: "running" | "paused" | "incoming" | "handed" | undefined;
   /** Of the process: what the guest has worked out so far. */
   memory: string;
   autostart: boolean;
+  /** It was shut down when it was last on. */
+  ended: boolean;
   diskPath: string;
+  /** Of a process that was started before the definition was changed. */
+  liveDiskPath?: string;
   /** Where a running disk is being copied to, and how often it was asked about. */
   mirror: { readonly to: string; looks: number } | undefined;
   /** By path: content. */
   readonly files: Map<string, string>;
 }
 
+const raise = (error: Error): never => {
+  throw error;
+};
 const notAsked = (): never => assert.fail("a move of a VM that stands still does not ask for this");
 const host = (id: string): HostView => ({
   id,
@@ -42,6 +53,13 @@ export class ScriptedSite {
   readonly alpha = hostState("alpha", "/a");
   readonly bravo = hostState("bravo", "/b");
   readonly migrations: Migrations;
+  /** The one that moves of a guest that runs go over. */
+  network: NetworkVerdict | undefined;
+  outsideOfPools: (path: string) => boolean = () => false;
+  /** Of the hosts; they have none by default. */
+  shell: HostShell | undefined;
+  /** Called before a host does one of these things. */
+  before: (what: "perform" | "redefine" | "save" | "copyTo" | "resume") => void = () => undefined;
   #restored = 0;
 
   constructor(vm: "running" | "off") {
@@ -54,14 +72,12 @@ export class ScriptedSite {
         host,
         vm: () => ({ ...vmFacts("v", { name: "web" }), lastKnownState: "off", hostId: "alpha", host: "alpha", seenAt: "" }),
         hypervisor: (id) => ({ uuid: id }) as HypervisorHost,
-        shell: () => {
-          throw new EngineError("invalid", "no shell");
-        },
+        shell: () => this.shell ?? raise(new EngineError("invalid", "no shell")),
         refreshVm: () => Promise.resolve(undefined),
       },
       networks: {
         list: () => [],
-        verdicts: () => Promise.resolve([]),
+        verdicts: () => Promise.resolve(this.network ? [this.network] : []),
         liveMigration: () => Promise.resolve({ order: [], exclude: [] }),
         hostMigration: () => Promise.resolve({ useAnyNetwork: true, maximumLiveMigrations: 2, maximumStorageMigrations: 2, networks: [] }),
       },
@@ -91,11 +107,11 @@ export class ScriptedSite {
     return {
       ...lookingAt(own, act),
       ...this.#standing(own, act),
-      ...movingDisks(own, act),
+      ...movingDisks(own, act, () => this.before("redefine")),
       unchanged: notAsked,
       judgeAgain: notAsked,
-      move: notAsked,
-      forget: notAsked,
+      move: (_, request, hooks, { signal }) => this.#move(request, hooks, signal),
+      forget: () => act(() => void Object.assign(own, { process: undefined, defined: false })),
       ensureGenerationId: notAsked,
       startThrowaway: notAsked,
       endThrowaway: notAsked,
@@ -103,17 +119,48 @@ export class ScriptedSite {
       limitPause: () => Promise.resolve(),
       resume: () =>
         act(() => {
-          assert.equal(own.process, "paused");
+          assert.ok(own.process === "paused" || own.process === "handed");
+          this.before("resume");
+          if (own.process === "paused") this.#restored += 1;
           own.process = "running";
-          this.#restored += 1;
         }),
       discard: () => act(() => void (own.process = undefined)),
       deleteDisks: (paths) =>
         act(() => {
-          for (const path of paths) own.files.delete(path);
-          return [];
+          const left = paths.filter((path) => this.outsideOfPools(path) && own.files.has(path));
+          for (const path of paths) if (!left.includes(path)) own.files.delete(path);
+          return left.map((path) => ({ path, reason: "it is in no storage pool" }));
         }),
     };
+  }
+
+  /** As the adapter does: images first, then the phases, each on record before it begins but the one in which the guest stands still. */
+  async #move({ copies }: MoveRequest, hooks: MoveHooks, signal: AbortSignal): Promise<MoveProgress> {
+    const { alpha, bravo } = this;
+    const path = `${bravo.folder}/${basename(alpha.diskPath)}`;
+    if (copies.length > 0) {
+      await hooks.phase("images");
+      if (bravo.files.has(path)) throw new MoveError(`${path} is there already`, true);
+      bravo.files.set(path, "");
+    }
+    await hooks.phase("prepare");
+    bravo.process = "incoming";
+    await hooks.phase("perform");
+    this.before("perform");
+    if (signal.aborted) {
+      bravo.process = undefined;
+      throw new MoveError("cancelled", true);
+    }
+    bravo.files.set(path, alpha.files.get(alpha.diskPath) ?? assert.fail("the disk is not there"));
+    alpha.process = "handed";
+    const recorded = hooks.phase("finish");
+    Object.assign(bravo, { process: "running", memory: alpha.memory, defined: true, diskPath: path, autostart: alpha.autostart });
+    this.#check();
+    await recorded;
+    await hooks.phase("confirm");
+    Object.assign(alpha, { process: undefined, defined: false });
+    const none = { memoryTotalBytes: 1, memoryRemainingBytes: 0, diskTotalBytes: 0, diskProcessedBytes: 0, diskRemainingBytes: 0 };
+    return { ...none, memoryProcessedBytes: 1 };
   }
 
   #standing(own: HostState, act: Act): Pick<HostMigration, StandingCalls> {
@@ -134,7 +181,8 @@ export class ScriptedSite {
       setAutostart: (_, on) => act(() => void (own.autostart = on)),
       save: (_, file) =>
         act(() => {
-          assert.equal(own.process, "running");
+          this.before("save");
+          if (own.process !== "running") throw new EngineError("hypervisor", "it is not running");
           own.files.set(file, own.memory);
           own.process = undefined;
         }),
@@ -146,6 +194,7 @@ export class ScriptedSite {
         }),
       copyTo: (_, copy) =>
         act(() => {
+          this.before("copyTo");
           const [path, content] = [
             `${this.bravo.folder}/${copy.name}`,
             own.files.get(copy.from) ?? assert.fail(`${copy.from} is not there`),
@@ -169,6 +218,7 @@ function hostState(id: string, folder: string): HostState {
     process: undefined,
     memory: "",
     autostart: false,
+    ended: false,
     diskPath: "",
     mirror: undefined,
     files: new Map(),
@@ -192,15 +242,17 @@ function lookingAt(own: HostState, act: Act): Pick<HostMigration, "source" | "me
     sighting: () =>
       act(() => {
         if (own.process === "running") return { presence: "running", moving: false };
+        if (own.process === "incoming") return { presence: "incoming" };
+        if (own.process === "handed") return { presence: "paused", by: "migration", moving: false };
         if (own.process === "paused") return { presence: "paused", by: "other", moving: false };
-        return own.defined ? { presence: "inactive", movedAway: false } : { presence: "absent" };
+        return own.defined ? { presence: "inactive", movedAway: false, ended: own.ended } : { presence: "absent" };
       }),
   };
 }
 
-function movingDisks(own: HostState, act: Act): Pick<HostMigration, DiskCalls> {
+function movingDisks(own: HostState, act: Act, redefines: () => void): Pick<HostMigration, DiskCalls> {
   const state = (to: string): DiskCopyState => {
-    if (own.diskPath === to) return { phase: "switched" };
+    if ((own.liveDiskPath ?? own.diskPath) === to) return { phase: "switched" };
     if (own.mirror?.to !== to) return { phase: "absent" };
     own.mirror.looks += 1;
     return { phase: own.mirror.looks > 2 ? "ready" : "copying", doneBytes: own.mirror.looks, totalBytes: 3 };
@@ -222,7 +274,11 @@ function movingDisks(own: HostState, act: Act): Pick<HostMigration, DiskCalls> {
       }),
     abortCopy: () => act(() => void (own.mirror = undefined)),
     convert: ({ to }) => act(() => void own.files.set(to, content())),
-    redefine: (_, { disks }) => act(() => void (own.diskPath = disks[0]?.path ?? "")),
+    redefine: (_, { disks }) =>
+      act(() => {
+        redefines();
+        own.diskPath = disks[0]?.path ?? "";
+      }),
   };
 }
 
@@ -231,7 +287,7 @@ type DiskCalls = "pool" | "volumeTaken" | "copyState" | "beginCopy" | "switchOve
 function sourceFacts({ process, diskPath, autostart }: HostState): SourceFacts {
   const disk = { target: "vda", device: "disk", type: "file", path: diskPath, format: "qcow2" } as const;
   return {
-    vm: vmFacts("v", { name: "web", state: process ?? "off", autostart }),
+    vm: vmFacts("v", { name: "web", state: process === undefined ? "off" : process === "running" ? "running" : "paused", autostart }),
     disks: [{ ...disk, readOnly: false, shareable: false, capacityBytes: 1, backing: [] }],
     nics: [],
     ties: [],

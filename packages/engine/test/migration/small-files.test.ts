@@ -61,6 +61,14 @@ describe("small files that move along", () => {
     assert.deepEqual(await readdir(join(folder, "there", "deep")), []);
   });
 
+  it("stay where both hosts see one file after all", async () => {
+    const files = [{ path, replaces: true }];
+    for (const _ of ["once", "and again"]) {
+      await assert.rejects(finishSmallFiles(files, { source, destination: source, signal }), /one file on both hosts, and stays/);
+      assert.equal((await readFile(path)).length, 700_001);
+    }
+  });
+
   it("say which one cannot be read", async () => {
     await assert.rejects(
       carrySmallFiles([{ path: `${path}.not`, replaces: false }], { source, destination, signal }),

@@ -37,6 +37,28 @@ for (const kind of ["cold", "quick"] as const) {
   });
 }
 
+jobKindContract("a live migration with its disk", {
+  setup() {
+    const site = new ScriptedSite("running");
+    const { alpha, bravo } = site;
+    const reason = { code: "test", text: "there is no other" };
+    site.network = { networkId: "n", network: "migration", rank: 1, verdict: "chosen", reason, destinationAddress: "10.0.0.2" };
+    const ends = { sourceId: "alpha", source: "alpha", destinationId: "bravo", destination: "bravo" };
+    return {
+      kind: migrationJob(site.migrations),
+      input: { vmId: "v", vm: "web", ...ends, storagePool: "local", peerToPeer: false, autoConverge: false },
+      verify(job) {
+        const [here, there] = bravo.process === "running" ? [bravo, alpha] : [alpha, bravo];
+        assert.ok(job.state !== "done" || here === bravo, "it arrived");
+        assert.deepEqual([here.defined, there.defined, here.process, there.process], [true, false, "running", undefined]);
+        assert.deepEqual([...here.files], [[`${here.folder}/web.qcow2`, "the disk"]], "its disk is there, and no file else");
+        assert.equal(there.files.size, 0, `files were left on ${there.id}`);
+        assert.equal(here.memory, work);
+      },
+    };
+  },
+});
+
 for (const state of ["running", "off"] as const) {
   jobKindContract(`a move of the disk of a VM that is ${state}`, {
     setup() {

@@ -67,6 +67,15 @@ describe("the plan of a move of disks", () => {
     );
   });
 
+  it("leaves a disk where it is that other VMs write as well, and says so when it was named", () => {
+    const cluster = { ...vm, disks: [disk("vda"), disk("vdb", { shareable: true })] };
+    assert.deepEqual(
+      plan({ vm: cluster }).copies.map(({ target }) => target),
+      ["vda"],
+    );
+    assert.match(failed({ vm: cluster, disks: ["vdb"] }), /disk vdb of web is shared with other VMs, .*name one of vda/);
+  });
+
   it("names a converted image after its format", () => {
     assert.deepEqual(
       plan({ disks: ["vda"], format: "raw" }).copies.map(({ name, format }) => [name, format]),

@@ -92,6 +92,15 @@ describe("what to do after a move that ended in any way", () => {
     assert.deepEqual(halves, [{ source: { presence: "inactive", movedAway: false }, destination: { presence: "absent" } }]);
   });
 
+  it("ends nothing on a destination that moves it on, or had it after the source let go: it may be all that there is", () => {
+    const movedOn: Sighting = { presence: "paused", by: "migration", moving: true };
+    for (const source of sightings) assert.notEqual(settle(source, movedOn).act, "discard-destination");
+    const gone: readonly Sighting[] = [{ presence: "absent" }, { presence: "inactive", movedAway: true }];
+    for (const source of gone) assert.equal(settle(source, { presence: "paused", by: "migration", moving: false }).act, "wait");
+    const half = settle({ presence: "running", moving: false }, { presence: "paused", by: "migration", moving: false });
+    assert.equal(half.act, "discard-destination");
+  });
+
   it("touches nothing when both hosts run it", () => {
     assert.equal(settle({ presence: "running", moving: false }, { presence: "running", moving: false }).act, "conflict");
   });

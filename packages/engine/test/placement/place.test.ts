@@ -43,6 +43,12 @@ describe("a host for a VM", () => {
     assert.deepEqual(placement.hosts[0]?.changes, ["free 0.5 GiB on bravo"]);
   });
 
+  it("may be where it is, although what is free there by measure lacks what it uses itself", () => {
+    const rules = [rule({ preferredHosts: ["alpha"] })];
+    const hosts = [{ name: "alpha", freeMemoryBytes: gib / 2 }, { name: "bravo" }];
+    assert.equal(placed({ hosts, settings: { rules } }, { mayStay: true }).host, "alpha");
+  });
+
   it("counts VMs that are off as no load", () => {
     assert.equal(
       placed({ hosts: [{ name: "alpha" }, { name: "bravo", memoryBytes: gib }], vms: [web, { name: "old", on: "bravo", state: "off" }] })

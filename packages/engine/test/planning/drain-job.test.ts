@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemClock } from "@godwit/core";
 import { EngineError, hostDrainKind, hostResumeKind, isFinal, type JobRecord, JobRunner, type MovesResult } from "../../src/index.ts";
+import { noPlacementSettings } from "../../src/placement/rules.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
 import { JobMemory, MemoryJobStore } from "../jobs/memory-store.ts";
 import { DrainWorld } from "./drain-world.ts";
@@ -67,6 +68,35 @@ async function run(world: DrainWorld, kind: "host.drain" | "host.resume", input:
 const outcomes = (job: JobRecord): string[] =>
   (job.result as MovesResult).moves.map(({ vm, destination, outcome }) => `${vm} ${destination} ${outcome}`).sort();
 
+describe("a balance", () => {
+  it("leaves those where they are whom no host takes, and moves others", async () => {
+    const vms = Array.from({ length: 15 }, (_, at) => `vm${at}`);
+    const world = new DrainWorld(Object.fromEntries(vms.map((vm) => [vm, "alpha"])), systemClock);
+    world.names = ["alpha", ...Array.from({ length: 9 }, (_, at) => `other${at}`)];
+    const tied = { id: "devices", verdict: "fail", text: "it uses what only alpha has", remedy: "detach it" } as const;
+    world.refuses = ({ vmId }) => (vmId === "vm14" ? [] : [tied]);
+    const plan = await world.drains.planBalance({ signal: AbortSignal.timeout(20_000), actAbove: 0.5 });
+    assert.deepEqual(
+      plan.moves.map(({ vmId }) => vmId),
+      ["vm14"],
+    );
+  });
+});
+
+describe("the rules on a move", () => {
+  it("count a VM that another job is moving there as one that is there", async () => {
+    const world = new DrainWorld(three, systemClock);
+    const rule = { name: "apart", vms: { names: ["web", "db"] }, keepApart: "enforce" as const };
+    await world.settings.put("cluster", { ...noPlacementSettings, rules: [rule] });
+    const ends = { vmId: "web", sourceId: "alpha", destinationId: "charlie" };
+    const failed = async (...arriving: readonly { vmId: string; destinationId: string }[]): Promise<string[]> =>
+      (await world.drains.placements.checks(ends, "live", arriving)).flatMap(({ id, verdict }) => (verdict === "fail" ? [id] : []));
+    assert.deepEqual(await failed(), []);
+    assert.deepEqual(await failed({ vmId: "db", destinationId: "charlie" }), ["anti-affinity"]);
+    assert.deepEqual(await failed({ vmId: "db", destinationId: "alpha" }, { vmId: "mail", destinationId: "charlie" }), []);
+  });
+});
+
 describe("a drain", () => {
   it("hands on that captures shall end before their VMs move", async () => {
     const world = new DrainWorld(three, systemClock);
@@ -98,6 +128,48 @@ describe("a drain", () => {
     );
     assert.deepEqual(world.moves, []);
     assert.equal(world.maintenance.get("alpha"), undefined);
+  });
+
+  it("names a VM that no host takes, however many hosts there are to ask", async () => {
+    const world = new DrainWorld(three, systemClock);
+    world.names = ["alpha", ...Array.from({ length: 63 }, (_, at) => `other${at}`)];
+    world.at.delete("db");
+    const tied = { id: "devices", verdict: "fail", text: "it uses what only alpha has", remedy: "detach it" } as const;
+    world.refuses = ({ vmId }) => (vmId === "mail" ? [tied] : []);
+    const { error } = await run(world, "host.drain");
+    assert.deepEqual([error?.kind, error?.checks?.map(({ id }) => id)], ["refused", ["mail"]]);
+  });
+
+  it("leaves a host closed that was in maintenance before, when it is refused", async () => {
+    const world = new DrainWorld({ db: "bravo" }, systemClock);
+    assert.equal((await run(world, "host.drain")).state, "done");
+    world.at.set("web", "alpha");
+    world.state.set("web", "paused");
+    assert.equal((await run(world, "host.drain")).error?.kind, "refused");
+    assert.equal(world.maintenance.get("alpha")?.state, "drained");
+    assert.equal(world.maintenance.closed("alpha")?.code, "maintenance");
+  });
+
+  it("knows of a VM that it has left although its move failed at the end, so that a resume brings it back", async () => {
+    const world = new DrainWorld(three, systemClock);
+    world.fails = ({ vmId, destinationId }) => {
+      if (vmId !== "web") return undefined;
+      world.at.set(vmId, destinationId);
+      return new EngineError("host-lost", "gave up asking the source");
+    };
+    const job = await run(world, "host.drain");
+    assert.equal(job.state, "done", job.error?.message);
+    assert.deepEqual(
+      world.maintenance
+        .get("alpha")
+        ?.moved.map(({ vm }) => vm)
+        .sort(),
+      ["mail", "web"],
+    );
+    assert.match((job.result as MovesResult).left[0]?.reason ?? "", /it runs on bravo, though its move did not end well: gave up asking/);
+    world.fails = () => undefined;
+    assert.equal((await run(world, "host.resume")).state, "done");
+    assert.equal(world.at.get("web"), "alpha");
   });
 
   it("moves what can move when it may be partial, and says that the host is not empty", async () => {

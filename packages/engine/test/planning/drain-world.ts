@@ -1,5 +1,5 @@
 import { CancelledError, type Clock, type JsonObject } from "@godwit/core";
-import type { Forecast, HostView, JobRecord, MigrationInput, VmView } from "../../src/index.ts";
+import type { Check, Forecast, HostView, JobRecord, MigrationInput, MigrationPlan, VmView } from "../../src/index.ts";
 import { type ChildJobs, Drains, EngineError, Maintenance, Placements, type PlacementSettings } from "../../src/index.ts";
 import { MemoryCollection } from "../network/support.ts";
 
@@ -20,6 +20,9 @@ export class DrainWorld {
   begins: (input: MigrationInput) => void | Promise<void> = () => undefined;
   /** What a preflight foretells of a move. */
   foretells: (input: MigrationInput) => Forecast | undefined = () => undefined;
+  /** Why a preflight refuses a move; empty: it does not. */
+  refuses: (input: MigrationInput) => readonly Check[] = () => [];
+  names: readonly string[] = ["alpha", "bravo", "charlie"];
   readonly maintenance: Maintenance;
   readonly drains: Drains;
   readonly settings: MemoryCollection<PlacementSettings> = new MemoryCollection();
@@ -53,7 +56,7 @@ export class DrainWorld {
           autoConverge: false,
         }),
         prepare: async (input) => ({
-          plan: { ...input, kind: "live", copies: [], networks: [], checks: [], possible: true, ...this.#forecast(input) },
+          plan: { ...input, kind: "live", copies: [], networks: [], ...this.#judged(input) },
           copies: [],
           copyPaths: [],
           sourcePaths: [],
@@ -70,6 +73,11 @@ export class DrainWorld {
     };
     const hypervisor = (hostId: string): never => ({ listVms: async () => this.#vms().filter((vm) => vm.hostId === hostId) }) as never;
     this.drains = new Drains({ placements, networks, hypervisor, jobs: () => this.#childJobs(), clock });
+  }
+
+  #judged(input: MigrationInput): Pick<MigrationPlan, "checks" | "possible" | "forecast"> {
+    const checks = [...this.refuses(input)];
+    return { checks, possible: checks.length === 0, ...this.#forecast(input) };
   }
 
   #forecast(input: MigrationInput): { readonly forecast?: Forecast } {
@@ -130,7 +138,7 @@ export class DrainWorld {
   }
 
   #hosts(): HostView[] {
-    return ["alpha", "bravo", "charlie"].map((name) => this.#host(name));
+    return this.names.map((name) => this.#host(name));
   }
 
   #host(name: string): HostView {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { JobRecord } from "../../src/index.ts";
+import type { SiteVm } from "../../src/placement/model.ts";
+import { costsFrom } from "../../src/planning/costs.ts";
 import { atPace, paceOf } from "../../src/planning/pace.ts";
 
 const drain = (totalMs: number, scheduledMs?: number, ...outcomes: readonly string[]): JobRecord =>
@@ -15,6 +17,13 @@ describe("the pace of drains", () => {
     assert.equal(paceOf([]), 1);
     const empty = { result: { totalMs: 5000, scheduledMs: 1000, moves: [] } } as never;
     assert.equal(paceOf([drain(5000, 1000, "moved", "failed"), drain(5000), empty]), 1);
+  });
+
+  it("is not told by those that a server's death interrupted, nor is the cost of a move", () => {
+    assert.equal(paceOf([{ ...drain(2900, 1000), attempt: 2 }]), 1);
+    const arrived = { state: "done", result: { vmId: "v", totalMs: 9e6, memoryBytes: 0 } } as unknown as JobRecord;
+    const vm = { id: "v", memoryBytes: 1000 } as SiteVm;
+    assert.equal(costsFrom([{ ...arrived, attempt: 2 }])(vm, { bytesPerSecond: 1 }).bytes, 700);
   });
 
   it("is bounded: what is further off was something else", () => {

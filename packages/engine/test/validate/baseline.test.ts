@@ -42,5 +42,7 @@ describe("a cluster's CPU baseline", () => {
     assert.equal(found.document, undefined);
     assert.match(found.text, /no CPU model in common: CPU vendors do not match/);
     assert.equal(found.hosts[2]?.problem, "it does not answer");
+    const without = cpuBaseline({ hosts: [...hosts, lost], common: cpu("avx", "avx2"), vms: [] });
+    assert.match(without.text, /is common to the hosts that could be asked \(not charlie\)/);
   });
 });

@@ -53,7 +53,7 @@ function keptFor<T>(ms: number, ask: () => Promise<T>): () => Promise<T> {
 export function migrationPart(inventory: Inventory, networks: Networks, { jobs, rules, lacksGenerationId }: MigrationNeeds): MigrationPart {
   const history = keptFor(historyMs, async (): Promise<PastMove[]> => {
     const done = await jobs().list({ kind: "vm.migrate", states: ["done"] }, { limit: pastMovesCount });
-    return done.flatMap(({ input, result }) => pastMoveOf(input, result) ?? []);
+    return done.flatMap(({ input, result, attempt }) => pastMoveOf(input, result, attempt) ?? []);
   });
   const yields = (vmId: string): YieldingJob | undefined => {
     const capture = jobs()

@@ -24,7 +24,7 @@ export interface MovingParts {
 export function movingParts(needs: MovingNeeds): MovingParts {
   const { store, inventory, networks, jobs } = needs;
   const maintenance = new Maintenance({ store, clock: systemClock });
-  const rules: MigrationRules = (input, kind) => placement.placements.checks(input, kind);
+  const rules: MigrationRules = (input, kind, arriving) => placement.placements.checks(input, kind, arriving);
   const lacksGenerationId: MigrationGenerationId = (input) => placement.placements.lacksGenerationId(input);
   const migration = migrationPart(inventory, networks, { jobs, rules, lacksGenerationId });
   const { migrations } = migration;

@@ -1,8 +1,9 @@
-import { type Connection, DomainXmlFlags, isLibvirtError, type StorageVol } from "@godwit/libvirt";
-import { basename, join } from "node:path";
+import { type Connection, DomainXmlFlags, isLibvirtError, ListStoragePoolsFlags, type StorageVol } from "@godwit/libvirt";
+import { basename, dirname, join } from "node:path";
 import { EngineError } from "../../../model/errors.ts";
 import type { CopyWish, MovableDisk, SourceFacts } from "../../../ports/migration.ts";
-import { parsePool } from "../xml/index.ts";
+import { escapeXml } from "../xml/edit.ts";
+import { parseDomain, parsePool, parseVolume } from "../xml/index.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { saying, unlessRefused } from "./access.ts";
 
@@ -78,13 +79,14 @@ export async function deleteImages(
   const left: { path: string; reason: string }[] = [];
   const inUse = paths.length > 0 ? await filesInUse(connection, signal) : new Set<string>();
   for (const path of paths) {
-    if (inUse.has(path)) {
+    if (inUse.has(escapeXml(path))) {
       left.push({ path, reason: "another VM of the host uses it" });
       continue;
     }
     try {
       const vol = await lookUpVolume(connection, path, signal);
       if (vol) await connection.remote.storageVolDelete({ vol, flags: 0 }, { signal });
+      else if (!(await isPoolFolder(connection, dirname(path), signal))) left.push({ path, reason: "it is in no storage pool" });
     } catch (error) {
       if (!isLibvirtError(error)) throw error;
       left.push({ path, reason: saying(error) });
@@ -93,12 +95,41 @@ export async function deleteImages(
   return left;
 }
 
+/** Of a folder that is one, a file that it does not know is gone. */
+async function isPoolFolder({ remote }: Connection, folder: string, signal: AbortSignal): Promise<boolean> {
+  const { pools } = await remote.connectListAllStoragePools({ needResults: 1, flags: ListStoragePoolsFlags.ACTIVE }, { signal });
+  const texts = await Promise.all(pools.map((pool) => unlessRefused(remote.storagePoolGetXmlDesc({ pool, flags: 0 }, { signal }))));
+  return texts.some((xml) => xml !== undefined && parsePool(xml).path === folder);
+}
+
+/** As they are written in definitions. */
 async function filesInUse(connection: Connection, signal: AbortSignal): Promise<Set<string>> {
   const { domains } = await connection.remote.connectListAllDomains({ needResults: 1, flags: 0 }, { signal });
-  const texts = await Promise.all(
-    domains.map((dom) => unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.SECURE }, { signal }))),
+  const files = await Promise.all(
+    domains.map(async (dom) => {
+      const text = await unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.SECURE }, { signal }));
+      if (text === undefined) return [];
+      const named = [...text.matchAll(/<source file='([^']*)'/g)].map((match) => match[1] ?? "");
+      return dom.id >= 0 ? named : [...named, ...(await filesBelow(connection, text, signal))];
+    }),
   );
-  return new Set(texts.flatMap((text) => [...(text ?? "").matchAll(/<source file='([^']*)'/g)].map((match) => match[1] ?? "")));
+  return new Set(files.flat());
+}
+
+/** libvirt tells the chain of a disk only while the VM runs: of one that is off its pools know what is below. */
+async function filesBelow({ remote }: Connection, definition: string, signal: AbortSignal): Promise<string[]> {
+  const below: string[] = [];
+  for (const { source } of parseDomain(definition).disks) {
+    const seen = new Set<string>();
+    for (let at = source?.path; at !== undefined && !seen.has(at);) {
+      seen.add(at);
+      const vol = await unlessRefused(remote.storageVolLookupByPath({ path: at }, { signal }));
+      const xml = vol && (await unlessRefused(remote.storageVolGetXmlDesc({ vol, flags: 0 }, { signal })));
+      at = xml === undefined ? undefined : parseVolume(xml).backingPath;
+      if (at !== undefined) below.push(escapeXml(at));
+    }
+  }
+  return below;
 }
 
 /** A pool that has not looked for a while does not know a file that QEMU made: ask it to look, once. */

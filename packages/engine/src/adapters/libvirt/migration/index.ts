@@ -68,7 +68,9 @@ async function move({ host, destination, request, hooks, signal, clock }: MoveCa
   if (!isLibvirt(destination)) throw new MoveError("libvirt moves VMs only between libvirt hosts", true);
   const copying = request.copies.length > 0 ? await readSource(host, request.vmId, signal) : undefined;
   const definition = (copying?.definition as Definition | undefined) ?? (await readDefinition(host.connection, request.vmId, signal));
+  if (copying) await hooks.phase("images");
   const copies = copying ? await createImages(destination.connection, copying, request.copies, signal).catch(refuse) : [];
+  await hooks.phase("prepare");
   return moveDomain({
     source: host.connection,
     destination: destination.connection,

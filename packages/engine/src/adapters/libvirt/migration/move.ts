@@ -119,7 +119,6 @@ async function moveDirectly(move: Move, watch: Watch): Promise<void> {
   const flags = flagsOf(move);
   const sourceFlags = flags | CHANGE_PROTECTION;
   const params = paramsOf(move);
-  await hooks.phase("prepare");
   const begun = await source.domainMigrateBegin3Params({ dom, params: typedParams.encode(params), flags: sourceFlags });
   let prepared: { readonly cookieOut: Uint8Array; readonly uriOut: string | null };
   try {

@@ -18,7 +18,7 @@ async function see(connection: Connection, dom: Domain, signal: AbortSignal): Pr
   switch (state) {
     case DomainState.SHUTOFF:
     case DomainState.CRASHED:
-      return { presence: "inactive", movedAway: state === DomainState.SHUTOFF && reason === DomainShutoffReason.MIGRATED };
+      return inactive(state === DomainState.SHUTOFF ? reason : DomainShutoffReason.UNKNOWN);
     case DomainState.PAUSED: {
       if (reason === DomainPausedReason.STARTING_UP) return { presence: "incoming" };
       const job = await activeJob(connection, dom, signal);
@@ -29,6 +29,11 @@ async function see(connection: Connection, dom: Domain, signal: AbortSignal): Pr
     default:
       return { presence: "running", moving: isLeaving(await activeJob(connection, dom, signal)) };
   }
+}
+
+function inactive(reason: number): Sighting {
+  const ended = reason === DomainShutoffReason.SHUTDOWN || reason === DomainShutoffReason.DESTROYED;
+  return { presence: "inactive", movedAway: reason === DomainShutoffReason.MIGRATED, ...(ended && { ended }) };
 }
 
 function isLeaving(job: string | undefined): boolean {

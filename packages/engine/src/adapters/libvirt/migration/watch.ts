@@ -175,10 +175,15 @@ export class Watch {
     if (what.act === "give-up") this.#giveUp(what.text);
     else if (what.act === "post-copy") {
       this.#postCopy = true;
-      await unlessRefused(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
+      this.#postCopy = await isDone(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
+      if (!this.#postCopy) this.#giveUp(`${what.text}; but the hypervisor refused`);
     } else {
-      await hooks.phase("suspend");
-      await unlessRefused(remote.domainSuspend({ dom }));
+      const recorded = await hooks.phase("suspend").then(
+        () => true,
+        () => false,
+      );
+      if (!recorded || !(await isDone(remote.domainSuspend({ dom }))))
+        this.#giveUp(`${what.text}; but ${recorded ? "the hypervisor refused" : "that could not be written down"}`);
     }
   }
 
@@ -193,4 +198,9 @@ export class Watch {
     if (bytes !== this.#moved.bytes) this.#moved = { bytes, at: now };
     else if (now - this.#moved.at > stallMs) this.#giveUp(`no byte moved for ${stallMs / 1000} s`);
   }
+}
+
+/** The policy's last act is asked for once: who refuses it would send on for ever. */
+async function isDone(call: Promise<unknown>): Promise<boolean> {
+  return (await unlessRefused(call.then(() => true))) ?? false;
 }
