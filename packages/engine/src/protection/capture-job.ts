@@ -263,6 +263,7 @@ class Run {
     const pace = new Pace(options.clock, this.#input.bandwidthBytesPerSecond);
     const stats = (signal: AbortSignal): Promise<WriteStats | undefined> => backup.writeStats(vmId, { signal });
     const opened = openDisks(begun.moment, { signal: watch.signal });
+    opened.catch(() => undefined); // It may fail while something else is waited for.
     await using _closing = { [Symbol.asyncDispose]: async () => (await opened.catch(() => undefined))?.[Symbol.asyncDispose]() };
     const describing = backup.machine(vmId, { signal: watch.signal });
     describing.catch(() => undefined);

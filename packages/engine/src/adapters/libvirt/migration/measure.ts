@@ -16,6 +16,7 @@ export async function measure(connection: Connection, vmId: string, seconds: num
   const { remote } = connection;
   const dom = await needDomain(connection, vmId, signal);
   const memory = unlessRefused(remote.domainMemoryStats({ dom, maxStats: maximumStats, flags: 0 }, { signal }));
+  memory.catch(() => undefined); // It may be cancelled together with what is waited for first.
   const started =
     seconds > 0 &&
     (await unlessRefused(
