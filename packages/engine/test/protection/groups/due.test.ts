@@ -58,6 +58,15 @@ describe("what runs now", () => {
     assert.equal(planRuns([member("web", { dueAt: lastHour - hour })], now).starts[0]?.check, false);
   });
 
+  test("hundreds that wait for a window days away hold up nothing else of the server", () => {
+    const schedule = { cron: ["0 1 * * *"], timeZone: "Europe/Vienna", windows: [{ days: ["thu" as const], from: "03:00", to: "04:00" }] };
+    const many = Array.from({ length: 300 }, (_, index) => member(`vm${index}`, { dueAt: now - 48 * hour }, { schedule }));
+    const began = performance.now();
+    const { starts, waits } = planRuns(many, now);
+    assert.ok(performance.now() - began < 2500, "it took minutes when each of them looked for the minute that opens its window");
+    assert.deepEqual([starts.length, waits.length], [0, 300]);
+  });
+
   test("a failure is tried again later and later, and not for ever", () => {
     const failed = (failures: number, minutesAgo: number): DueMember =>
       member("web", { dueAt: lastHour, failures, lastEndedAt: iso(now - minutesAgo * 60_000) });
