@@ -87,8 +87,9 @@ function byNeed(a: Due, b: Due): number {
 function dueNow(member: DueMember, now: number): Due | undefined {
   const { group, record } = member;
   const since = Date.parse(record.since);
-  const handled = record.dueAt ?? since - 1;
-  const scheduled = lastDue(group.schedule, Math.max(handled, since), now);
+  const handled = Math.max(record.dueAt ?? since - 1, since);
+  // Of a moment beyond the next one nothing can be known: the clock was ahead then, and waiting for it could take years.
+  const scheduled = lastDue(group.schedule, handled > (nextDue(group.schedule, now) ?? Infinity) ? 0 : handled, now);
   if (scheduled !== undefined) {
     const late = now - scheduled > 2 * minuteMs && record.dueAt !== undefined;
     const reason = late
@@ -112,7 +113,8 @@ function dueNow(member: DueMember, now: number): Due | undefined {
 function checkDue({ group, record }: DueMember, now: number): boolean {
   if (!group.checks || record.lastSuccessAt === undefined) return false;
   const schedule = { cron: group.checks, timeZone: group.schedule.timeZone };
-  return lastDue(schedule, Date.parse(record.checkedAt ?? record.since), now) !== undefined;
+  const last = Date.parse(record.checkedAt ?? record.since);
+  return lastDue(schedule, last > now ? 0 : last, now) !== undefined;
 }
 
 function retryDue(member: DueMember, dueAt: number, now: number): Due | undefined {

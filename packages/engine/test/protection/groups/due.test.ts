@@ -47,6 +47,18 @@ describe("what runs now", () => {
     assert.deepEqual([start?.dueAt, start?.reason.code, more.length], [lastHour, "made-up", 0]);
   });
 
+  test("a clock that was far ahead for a while does not put off what is due until then", () => {
+    const ahead = now + 4 * 365 * 24 * hour;
+    const plan = (more: Partial<MemberRecord>): unknown =>
+      planRuns([member("web", { dueAt: ahead, ...more })], now).starts.map(({ dueAt }) => dueAt);
+    assert.deepEqual(plan({}), [lastHour]);
+    assert.deepEqual(plan({ since: iso(ahead) }), [lastHour], "it became a member then");
+    assert.deepEqual(plan({ dueAt: lastHour + hour }), [], "the clock was set back a little: that moment was served");
+    const checks = { checks: ["30 9 * * *"] };
+    const late = member("web", { dueAt: lastHour - hour, lastSuccessAt: iso(lastHour), checkedAt: iso(ahead) }, checks);
+    assert.equal(planRuns([late], now).starts[0]?.check, true);
+  });
+
   test("the first capture after a moment for checks is one, until it went well", () => {
     const checks = { checks: ["30 9 * * *"] };
     const check = (more: Partial<MemberRecord>): boolean | undefined =>
