@@ -7,7 +7,7 @@ import type { VmView } from "../../model/vm.ts";
 import type { Collection } from "../../ports/store.ts";
 import type { Alerts } from "./alerts.ts";
 import { applyEdit, type GroupDraft, type GroupEdit, newGroup } from "./draft.ts";
-import { type DueMember, planRuns, type Wait } from "./due.ts";
+import { type DueMember, planRuns, type Start, type Wait } from "./due.ts";
 import { membersOf, type SelectableVm } from "./members.ts";
 import type { MemberRecord, ProtectionGroup } from "./model.ts";
 import { type MemberStatus, memberStatus } from "./report.ts";
@@ -141,7 +141,8 @@ export class ProtectionGroups {
   }
 
   async #view(group: ProtectionGroup, statuses: readonly MemberStatus[]): Promise<GroupView> {
-    const { name: vault } = await this.#options.vaults.find(group.vaultId);
+    const found = await this.#options.vaults.find(group.vaultId).catch(forgotten);
+    const vault = found?.name ?? `${group.vaultId} (no longer registered)`;
     return { ...group, vault, statuses: statuses.filter(({ groupId }) => groupId === group.id) };
   }
 
@@ -176,6 +177,14 @@ export class ProtectionGroups {
     return group?.bandwidth && rateNow(group.bandwidth, group.schedule.timeZone, this.#options.clock.now());
   }
 
+  /** Throws `conflict` while groups capture into a vault. */
+  async needsNot({ id, name }: { readonly id: string; readonly name: string }): Promise<void> {
+    const using = (await this.list()).flatMap((group) => (group.vaultId === id ? [group.name] : []));
+    if (using.length === 0) return;
+    const text = `the vault ${name} is needed by the protection groups ${using.join(", ")}: give them another one, or remove them`;
+    throw new EngineError("conflict", text, { vault: name });
+  }
+
   /** VMs that no group protects. */
   async uncovered(): Promise<VmView[]> {
     const vms = this.#options.hosts.vms();
@@ -208,18 +217,29 @@ export class ProtectionGroups {
   async look(): Promise<number | undefined> {
     const members = await this.#settled(await this.#members());
     const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now(), this.#options.atOnce);
-    this.#waits = waits;
-    for (const { member, dueAt, attempt, check } of starts) {
-      const { group, record } = member;
-      const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
-      const vault = await this.#options.vaults.find(group.vaultId);
-      const [kind, input] = captureInput(group, record, vault.name, check);
-      const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
-      const failures = attempt === 1 ? 0 : record.failures;
-      await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
+    const failed: Wait[] = [];
+    for (const start of starts) {
+      try {
+        await this.#start(start);
+      } catch (error) {
+        // As when its vault was forgotten; the others go on.
+        const { group, record } = start.member;
+        this.#options.log.warn({ err: error, group: group.name, vm: record.vm }, `a capture could not be started: ${describeError(error)}`);
+        failed.push({ member: start.member, reason: { code: "not-started", text: describeError(error) } });
+      }
     }
+    this.#waits = [...waits, ...failed];
     await this.#options.alerts?.look(await this.list(), await this.status());
     return wakeAt;
+  }
+
+  async #start({ member: { group, record }, dueAt, attempt, check }: Start): Promise<void> {
+    const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
+    const vault = await this.#options.vaults.find(group.vaultId);
+    const [kind, input] = captureInput(group, record, vault.name, check);
+    const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
+    const failures = attempt === 1 ? 0 : record.failures;
+    await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
   }
 
   async #checkName({ id, name }: ProtectionGroup): Promise<void> {

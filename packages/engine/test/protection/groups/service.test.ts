@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { JsonObject } from "@godwit/core";
-import { type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
+import { EngineError, type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
 import type { GroupDraft } from "../../../src/protection/groups/draft.ts";
 import type { MemberRecord, ProtectionGroup } from "../../../src/protection/groups/model.ts";
 import { ProtectionGroups } from "../../../src/protection/groups/service.ts";
@@ -19,6 +19,8 @@ class Site implements AsyncDisposable {
   readonly vms: VmView[] = [];
   readonly inputs: JsonObject[] = [];
   readonly retained: string[] = [];
+  /** Vaults that were forgotten. */
+  readonly gone = new Set<string>();
   outcome: (input: JsonObject) => Promise<unknown> = () =>
     Promise.resolve({
       outcome: "captured",
@@ -73,7 +75,12 @@ class Site implements AsyncDisposable {
       members: this.#members,
       hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: "up" } as HostView] },
       jobs: this.jobs,
-      vaults: { find: async (ref) => ({ id: ref, name: `vault ${ref}` }) },
+      vaults: {
+        find: async (ref) => {
+          if (this.gone.has(ref)) throw new EngineError("not-found", `no vault '${ref}' is registered`);
+          return { id: ref, name: `vault ${ref}` };
+        },
+      },
       clock,
       log: silent,
       retain: async (_group, { vm }) => void this.retained.push(vm),
@@ -192,6 +199,27 @@ describe("protection groups", () => {
     await site.look();
     const [status] = await site.groups.status();
     assert.deepEqual([status?.state, status?.lastPointId, status?.succeeded], ["ok", "whole", 1]);
+  });
+
+  test("whose vault is gone say so, and keep no other group from its captures", async () => {
+    await using site = await Site.open();
+    for (const name of ["web1", "mail"]) site.addVm(name);
+    await site.groups.create({ ...draft, name: "a", vault: "lost" });
+    await site.groups.create({ ...draft, name: "b", members: { names: ["mail"] } });
+    await assert.rejects(
+      site.groups.needsNot({ id: "lost", name: "main" }),
+      /main is needed by the protection groups a: give them another/,
+    );
+    await site.groups.needsNot({ id: "other", name: "other" });
+    site.gone.add("lost");
+    await site.look();
+    assert.deepEqual(
+      site.inputs.map(({ vm }) => vm),
+      ["mail"],
+    );
+    const [lost, whole] = await site.groups.views();
+    assert.match(lost?.statuses[0]?.reason.text ?? "", /^due, but no vault 'lost' is registered/);
+    assert.deepEqual([lost?.vault, whole?.statuses[0]?.state], ["lost (no longer registered)", "ok"]);
   });
 
   test("are refused by field when they make no sense, and changed only in what is given", async () => {
