@@ -138,13 +138,17 @@ export class Vault {
     return await verify(this.#fresh(), options);
   }
 
-  /** Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. */
+  /**
+   * Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. The plan is
+   * for points that are `among` those meant, as if there were no others.
+   */
   async planPrune(
     policies: PrunePolicies,
-    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string> },
+    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string>; readonly among?: (point: Point) => boolean },
   ): Promise<PrunePlan> {
-    const { signal, hurt } = options;
-    const list = await listPoints(this.#parts, { signal });
+    const { signal, hurt, among = () => true } = options;
+    const all = await listPoints(this.#parts, { signal });
+    const list = { ...all, points: all.points.filter(among) };
     const holds = await listHolds(this.#parts, undefined, signal);
     return planPrune({ list, holds, now: this.#parts.clock.now(), ...(hurt ? { hurt } : {}) }, policies);
   }

@@ -1,8 +1,9 @@
-import type { GcResult } from "@godwit/vault";
+import type { GcResult, Point } from "@godwit/vault";
 import type { JobKind } from "../jobs/job.ts";
 import type { Collection } from "../ports/store.ts";
 import type { MemberRecord, ProtectionGroup } from "./groups/model.ts";
 import { policiesFor, strictest } from "./groups/retention.ts";
+import { vmIdOf } from "./points.ts";
 import type { Vaults } from "./vaults.ts";
 
 export type RetainInput = {
@@ -16,7 +17,7 @@ export type RetainInput = {
 export type GcInput = { readonly vaultId: string; readonly vault: string };
 
 export interface RetentionOptions {
-  readonly vaults: Vaults;
+  readonly vaults: Pick<Vaults, "open">;
   readonly groups: Collection<ProtectionGroup>;
   readonly members: Collection<MemberRecord>;
   /** Queues a gc; at most one a day and vault. */
@@ -43,12 +44,14 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
     slots: () => [],
     async run(context): Promise<RetainResult> {
       const { input, signal } = context;
-      const { vm, points = vm } = input;
+      const { vmId, vm, points = vm } = input;
       const policies = policiesFor(await groups.list(), await members.list(), input);
       const vault = await vaults.open(input.vaultId, { signal });
+      // VMs of several hosts may have the same name: none lets the points of another one go.
+      const among = (point: Point): boolean => (vmIdOf(point) ?? vmId) === vmId;
       const plans = [];
       for (const { group, timeZone, policy } of policies)
-        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal }) });
+        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal, among }) });
       const plan = strictest(plans, points);
       const { deleted, skipped } = await vault.applyPrune(plan, { signal });
       const gone = plan.points.filter(({ id }) => deleted.includes(id));

@@ -10,6 +10,7 @@ import type { Collection } from "../ports/store.ts";
 import { Follower } from "./follow.ts";
 import { SharedPace } from "./shared-pace.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
+import { vmIdOf } from "./points.ts";
 import { type BackupTraffic, sshOnly } from "./traffic.ts";
 import type { VaultAccess } from "./vaults.ts";
 
@@ -165,8 +166,8 @@ async function pointThere(vault: Vault, id: string, signal: AbortSignal): Promis
 
 /** A point of that very VM; by its name where the point does not say. */
 function isOf(point: Point, vmId: string, vm: string): boolean {
-  const uuid = point.machine && /<uuid>\s*([0-9a-f-]{36})\s*<\/uuid>/i.exec(point.machine.definition)?.[1];
-  return uuid === undefined ? point.name === vm : uuid.toLowerCase() === vmId;
+  const uuid = vmIdOf(point);
+  return uuid === undefined ? point.name === vm : uuid === vmId;
 }
 
 function trackingOf(point: Point, vmId: string, vaultId: string): TrackingRecord | undefined {
