@@ -109,6 +109,8 @@ export interface MemberRecord {
   readonly checkedAt?: string | undefined;
   /** The job that is under way. */
   readonly jobId?: string | undefined;
+  /** It was seen that it is no member any more; it may become one again. */
+  readonly left?: true | undefined;
   /** Newest last, at most {@link keptRuns}. */
   readonly runs: readonly RunRecord[];
 }

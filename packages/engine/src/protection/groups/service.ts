@@ -260,17 +260,38 @@ export class ProtectionGroups {
       for (const vmId of members.get(group.id) ?? []) {
         const vm = vms.get(vmId)!;
         const key = keyOf({ groupId: group.id, vmId });
-        const fresh = { groupId: group.id, vmId, vm: vm.name, since: new Date(clock.now()).toISOString(), failures: 0, runs: [] };
-        const record = { ...(known.get(key) ?? fresh), vm: vm.name };
-        if (!known.delete(key)) await records.put(key, record);
+        const fresh: MemberRecord = {
+          groupId: group.id,
+          vmId,
+          vm: vm.name,
+          since: new Date(clock.now()).toISOString(),
+          failures: 0,
+          runs: [],
+        };
+        const { left, ...before } = known.get(key) ?? fresh;
+        const record = { ...before, vm: vm.name };
+        if (!known.delete(key) || left) await records.put(key, record);
         const reachable = hostStates.get(vm.hostId) === "up" && vm.state !== "unknown";
         now.push({ group, record, hostId: vm.hostId, host: vm.host, pools: poolsOf(vm), reachable });
       }
     }
-    // A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep.
-    for (const [key, record] of known) if (record.jobId === undefined && record.runs.length === 0) await records.delete(key);
-    this.#current = new Set(now.map(({ record }) => keyOf(record)));
+    const current = new Set(now.map(({ record }) => keyOf(record)));
+    const certain = [...hostStates.values()].every((state) => state === "up");
+    const groupIds = new Set(groups.map(({ id }) => id));
+    for (const [key, record] of known) {
+      // A server that has just started knows no VM of a lost host: it may be a member there, and late.
+      const maybe = !certain && !vms.has(record.vmId) && groupIds.has(record.groupId);
+      if (maybe && !record.left) current.add(key);
+      else if (!maybe) await this.#left(key, record);
+    }
+    this.#current = current;
     return now;
+  }
+
+  /** A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep. */
+  async #left(key: string, record: MemberRecord): Promise<void> {
+    if (record.jobId === undefined && record.runs.length === 0) await this.#options.members.delete(key);
+    else if (!record.left) await this.#options.members.put(key, { ...record, left: true });
   }
 
   /** Members with the outcome of jobs that ended, on record. */

@@ -19,6 +19,7 @@ class Site implements AsyncDisposable {
   readonly vms: VmView[] = [];
   readonly inputs: JsonObject[] = [];
   readonly retained: string[] = [];
+  hostState: HostView["state"] = "up";
   /** Vaults that were forgotten. */
   readonly gone = new Set<string>();
   outcome: (input: JsonObject) => Promise<unknown> = () =>
@@ -73,7 +74,7 @@ class Site implements AsyncDisposable {
     this.groups = new ProtectionGroups({
       groups: this.#groups,
       members: this.#members,
-      hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: "up" } as HostView] },
+      hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: this.hostState } as HostView] },
       jobs: this.jobs,
       vaults: {
         find: async (ref) => {
@@ -220,6 +221,25 @@ describe("protection groups", () => {
     const [lost, whole] = await site.groups.views();
     assert.match(lost?.statuses[0]?.reason.text ?? "", /^due, but no vault 'lost' is registered/);
     assert.deepEqual([lost?.vault, whole?.statuses[0]?.state], ["lost (no longer registered)", "ok"]);
+  });
+
+  test("go on saying that a VM is late when a server starts that has not seen its host yet", async () => {
+    await using site = await Site.open();
+    for (const name of ["web1", "web2"]) site.addVm(name);
+    await site.groups.create(draft);
+    await site.look();
+    const [gone] = site.vms.splice(1, 1);
+    await site.look();
+    site.vms.length = 0;
+    site.hostState = "lost";
+    await site.restart();
+    await site.clock.advance(5 * hour);
+    await site.look();
+    const stand = async (): Promise<unknown> => (await site.groups.status()).map(({ vm, state }) => [vm, state]);
+    assert.deepEqual(await stand(), [["web1", "late"]], `${gone?.name} had left before`);
+    site.hostState = "up";
+    await site.look();
+    assert.deepEqual(await stand(), [], "its host says that there is none such");
   });
 
   test("are refused by field when they make no sense, and changed only in what is given", async () => {
