@@ -147,6 +147,7 @@ class Run {
       facts: healed.facts,
       base: known.base,
       checkpoint: healed.checkpoint,
+      images: known.tracking?.images,
       lost: healed.lost,
       check: this.#input.check,
     };
@@ -180,7 +181,7 @@ class Run {
     try {
       const verdict = await this.#judge(planned.facts, begun);
       const stored = await this.#read({ vault, backup, base: planned.base, begun, verdict, off: planned.facts.state === "off" });
-      return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
+      return await this.#finish(await this.#keep({ vm, facts: planned.facts, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
       throw error;
@@ -316,7 +317,14 @@ class Run {
     });
   }
 
-  async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
+  async #keep(of: {
+    vm: VmView;
+    facts: BackupFacts;
+    begun: Begun;
+    stored: Read;
+    verdict: Verdict;
+    before: string | undefined;
+  }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId } = this.#input;
     const { point, checked } = stored;
@@ -328,7 +336,8 @@ class Run {
     const totalMs = Math.round(this.#captures.options.clock.monotonic() - this.#startedAt);
     const done = captureDone({ input: this.#input, host: vm.host, begun, stored, verdict, totalMs });
     const xml = moment.checkpointXml;
-    const tracking = xml === undefined ? undefined : { vmId, vaultId, pointId: point.id, checkpoint: place.checkpoint, xml };
+    const images = Object.fromEntries(of.facts.disks.flatMap(({ target, path }) => (path === undefined ? [] : [[target, path]])));
+    const tracking = xml === undefined ? undefined : { vmId, vaultId, pointId: point.id, checkpoint: place.checkpoint, xml, images };
     const kept: Kept = { place, done, ...(tracking && { tracking, before: of.before }) };
     await this.#context.note("point", kept);
     return kept;
