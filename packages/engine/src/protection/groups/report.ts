@@ -80,10 +80,13 @@ function stateOf(group: ProtectionGroup, record: MemberRecord, now: number): Pic
   return { state: "ok", reason: { code: "ok", text: `last point ${record.lastSuccessAt}` } };
 }
 
-function firstPoint({ name, schedule }: ProtectionGroup, { vm }: MemberRecord): Reason {
+function firstPoint({ name, schedule, vaultId }: ProtectionGroup, { vm }: MemberRecord): Reason {
   if (schedule.cron !== undefined || schedule.everyMinutes !== undefined)
     return { code: "first", text: "its first point is still to come" };
-  return { code: "by-hand", text: `${name} has no schedule: capture it by 'godwit protect ${vm}', or give the group one` };
+  return {
+    code: "by-hand",
+    text: `${name} has no schedule: capture it by 'godwit protect ${vm} --vault ${vaultId}', or give the group one`,
+  };
 }
 
 function lastWords(last: RunRecord | undefined): string {

@@ -43,6 +43,12 @@ export function withOutcome(record: MemberRecord, job: JobRecord | undefined): M
   };
 }
 
+/** The record after a capture that an admin asked for, beside the group's own: its point is as good as theirs. */
+export function withPoint(record: MemberRecord, job: JobRecord): MemberRecord {
+  const { jobId, failures } = record;
+  return { ...withOutcome({ ...record, jobId: job.id }, job), failures, ...(jobId !== undefined && { jobId }) };
+}
+
 /** Changed bytes are known only where every disk was read by its list of changes. */
 function figures({ pointId, readBytes, storedBytes, frozenMs, check, disks = [] }: CaptureOutcome): Partial<RunRecord> {
   const tracked = disks.length > 0 && disks.every(({ mode }) => mode === "incremental");

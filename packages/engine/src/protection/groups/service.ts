@@ -11,7 +11,7 @@ import { type DueMember, planRuns, type Start, type Wait } from "./due.ts";
 import { membersOf, type SelectableVm } from "./members.ts";
 import type { MemberRecord, ProtectionGroup } from "./model.ts";
 import { type MemberStatus, memberStatus } from "./report.ts";
-import { isEnded, withOutcome } from "./runs.ts";
+import { isEnded, withOutcome, withPoint } from "./runs.ts";
 import { rateNow } from "./schedule.ts";
 
 /** What groups need of the inventory. */
@@ -71,6 +71,7 @@ export class ProtectionGroups {
   #waits: readonly Wait[] = [];
   /** Who is a member, by the last look. */
   #current: ReadonlySet<string> = new Set();
+  #byHand: JobRecord[] = [];
   #wake: (() => void) | undefined;
   #again = false;
 
@@ -193,6 +194,12 @@ export class ProtectionGroups {
     return vms.filter(({ id }) => ids.has(id));
   }
 
+  /** A capture ended well that no group began: it counts for those that keep the VM in the same vault. */
+  captured(job: JobRecord): void {
+    this.#byHand.push(job);
+    this.nudge();
+  }
+
   /** Looks again now: a VM, a host or a job changed. */
   nudge(): void {
     this.#again = true;
@@ -297,7 +304,7 @@ export class ProtectionGroups {
   /** Members with the outcome of jobs that ended, on record. */
   async #settled(members: readonly DueMember[]): Promise<DueMember[]> {
     const settled: DueMember[] = [];
-    for (const member of members) {
+    for (const member of await this.#counted(members)) {
       const { jobId } = member.record;
       const job = jobId === undefined ? undefined : await this.#options.jobs.get(jobId).catch(forgotten);
       if (jobId === undefined || (job && !isEnded(job))) {
@@ -310,6 +317,24 @@ export class ProtectionGroups {
       if (record.jobId === undefined && record.runs.at(-1)?.outcome === "done") await this.#retain(member.group, record);
     }
     return settled;
+  }
+
+  async #counted(members: readonly DueMember[]): Promise<DueMember[]> {
+    const jobs = this.#byHand;
+    this.#byHand = [];
+    const counted: DueMember[] = [];
+    for (const member of members) {
+      const { group } = member;
+      let { record } = member;
+      for (const job of group.paths ? [] : jobs) {
+        if (job.input["vmId"] !== record.vmId || job.input["vaultId"] !== group.vaultId) continue;
+        record = withPoint(record, job);
+        await this.#options.members.put(keyOf(record), record);
+        await this.#retain(group, record);
+      }
+      counted.push({ ...member, record });
+    }
+    return counted;
   }
 
   async #retain(group: ProtectionGroup, record: MemberRecord): Promise<void> {

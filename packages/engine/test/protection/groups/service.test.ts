@@ -242,6 +242,25 @@ describe("protection groups", () => {
     assert.deepEqual(await stand(), [], "its host says that there is none such");
   });
 
+  test("without a schedule keep their SLA by captures that an admin asks for", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create({ ...draft, schedule: {} });
+    await site.look();
+    const status = async (): Promise<unknown> => (await site.groups.status()).map(({ state, lastPointId }) => [state, lastPointId]);
+    assert.match((await site.groups.status())[0]?.reason.text ?? "", /'godwit protect web1 --vault v1'/);
+    await site.clock.advance(5 * hour);
+    assert.deepEqual(await status(), [["late", undefined]]);
+    for (const vaultId of ["another", "v1"]) {
+      const { id } = await site.jobs.submit("vm.capture", { vmId: site.vms[0]!.id, vm: "web1", vaultId });
+      for (let turn = 0; turn < 5; turn += 1) await settle();
+      site.groups.captured(await site.jobs.get(id));
+      await site.look();
+      assert.deepEqual(await status(), [vaultId === "v1" ? ["ok", "p2"] : ["late", undefined]]);
+    }
+    assert.deepEqual(site.retained, ["web1"]);
+  });
+
   test("are refused by field when they make no sense, and changed only in what is given", async () => {
     await using site = await Site.open();
     const { id } = await site.groups.create(draft);
