@@ -39,6 +39,7 @@ export function withOutcome(record: MemberRecord, job: JobRecord | undefined): M
     lastEndedAt: endedAt,
     ...(outcome === "done" && { lastSuccessAt: endedAt }),
     ...(outcome === "done" && result.check && { checkedAt: run.startedAt }),
+    ...(outcome === "done" && run.readBytes !== undefined && run.changedBytes === undefined && { wholeBytes: run.readBytes }),
     runs: [...record.runs, run].slice(-keptRuns),
   };
 }
