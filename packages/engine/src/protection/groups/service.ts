@@ -212,7 +212,7 @@ export class ProtectionGroups {
       this.#again = false;
       let wakeAt: number | undefined;
       try {
-        wakeAt = await this.look();
+        wakeAt = await this.look({ signal });
       } catch (error) {
         this.#options.log.warn({ err: error }, `protection groups could not be looked at: ${describeError(error)}`);
       }
@@ -221,7 +221,7 @@ export class ProtectionGroups {
   }
 
   /** One look: settles what ended, takes members in and out, and starts what is due. Gives when to look again. */
-  async look(): Promise<number | undefined> {
+  async look(options: { readonly signal?: AbortSignal } = {}): Promise<number | undefined> {
     const members = await this.#settled(await this.#members());
     const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now(), this.#options.atOnce);
     const failed: Wait[] = [];
@@ -236,7 +236,7 @@ export class ProtectionGroups {
       }
     }
     this.#waits = [...waits, ...failed];
-    await this.#options.alerts?.look(await this.list(), await this.status());
+    await this.#options.alerts?.look(await this.list(), await this.status(), options);
     return wakeAt;
   }
 
