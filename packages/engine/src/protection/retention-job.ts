@@ -1,4 +1,4 @@
-import type { GcResult, Point } from "@godwit/vault";
+import type { GcResult, Point, PrunePlan } from "@godwit/vault";
 import type { JobKind } from "../jobs/job.ts";
 import type { Collection } from "../ports/store.ts";
 import type { MemberRecord, ProtectionGroup } from "./groups/model.ts";
@@ -20,6 +20,8 @@ export interface RetentionOptions {
   readonly vaults: Pick<Vaults, "open">;
   readonly groups: Collection<ProtectionGroup>;
   readonly members: Collection<MemberRecord>;
+  /** Points that something is read from now, by id, and what that is: they go with a later run. */
+  readonly inUse?: () => ReadonlyMap<string, string>;
   /** Queues a gc; at most one a day and vault. */
   readonly submitGc: (input: GcInput) => Promise<void>;
 }
@@ -35,7 +37,7 @@ export interface RetainResult {
 const rewriteBytes = 2 ** 30;
 
 /** Lets the points of one VM go that the retention of no group keeps. May run twice. */
-export function retainJob({ vaults, groups, members, submitGc }: RetentionOptions): JobKind<RetainInput> {
+export function retainJob({ vaults, groups, members, inUse, submitGc }: RetentionOptions): JobKind<RetainInput> {
   return {
     kind: "vault.retain",
     title: ({ vm, vault }) => `let old points of ${vm} go from ${vault}`,
@@ -52,7 +54,7 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
       const plans = [];
       for (const { group, timeZone, policy } of policies)
         plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal, among }) });
-      const plan = strictest(plans, points);
+      const plan = withoutUsed(strictest(plans, points), inUse?.() ?? new Map());
       const { deleted, skipped } = await vault.applyPrune(plan, { signal });
       const gone = plan.points.filter(({ id }) => deleted.includes(id));
       for (const { time, reasons } of gone)
@@ -61,6 +63,14 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
       return { kept: plan.points.length - gone.length, deleted: gone.map(({ id, time, reasons }) => ({ id, time, reasons })), skipped };
     },
   };
+}
+
+function withoutUsed(plan: PrunePlan, inUse: ReadonlyMap<string, string>): PrunePlan {
+  const points = plan.points.map((point) => {
+    const by = inUse.get(point.id);
+    return by === undefined ? point : { ...point, keep: true, reasons: [...(point.keep ? point.reasons : []), `${by} reads it`] };
+  });
+  return { ...plan, points };
 }
 
 /** Frees what no point of a vault needs, in bounded runs. */

@@ -20,7 +20,7 @@ const cost = { memoryKiB: 1024, passes: 1, lanes: 1 };
 const idOf = (vm: number): string => `00000000-0000-4000-8000-00000000000${vm}`;
 
 describe("retention", () => {
-  test("lets go only points of the very VM, not those of another host's VM of the same name", async () => {
+  test("lets go only points of the very VM that nothing is read from, not those of another host's VM of the same name", async () => {
     const folder = await mkdtemp(join(tmpdir(), "godwit-retain-"));
     await using _gone = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
     await using store = await LocalStore.open(join(folder, "vault"), { signal, create: true });
@@ -42,11 +42,17 @@ describe("retention", () => {
       await groups.put(id, group as unknown as ProtectionGroup);
       await members.put(id, { groupId: id, vmId: idOf(vm), vm: "web", since: "", failures: 0, runs: [] });
     }
-    const kind = retainJob({ vaults: soleVault(vault), groups, members, submitGc: () => Promise.resolve() });
+    const inUse = new Map([[(await vault.points({ signal })).points[1]!.id, "job r1 (recover web)"]]);
+    const kind = retainJob({ vaults: soleVault(vault), groups, members, inUse: () => inUse, submitGc: () => Promise.resolve() });
     const input = { vmId: idOf(2), vm: "web", vaultId: vault.id, vault: "main" };
     const context = { input, signal, reason: () => Promise.resolve() } as unknown as JobContext<RetainInput>;
-    const { kept, deleted } = (await kind.run(context)) as RetainResult;
-    assert.deepEqual([kept, deleted.length], [1, 2]);
+    const retain = async (): Promise<unknown> => {
+      const { kept, deleted } = (await kind.run(context)) as RetainResult;
+      return [kept, deleted.map(({ time }) => time.slice(11, 13))];
+    };
+    assert.deepEqual(await retain(), [2, ["03"]], "a recovery from another one is under way");
+    inUse.clear();
+    assert.deepEqual(await retain(), [1, ["01"]]);
     const left = (await vault.points({ signal })).points.map(({ time, machine }) => [time.slice(11, 13), machine?.definition.at(-17)]);
     assert.deepEqual(left, [
       ["00", "1"],

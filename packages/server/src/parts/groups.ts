@@ -51,9 +51,15 @@ export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
     const idempotencyKey = `gc:${input.vaultId}:${new Date(systemClock.now()).toISOString().slice(0, 10)}`;
     await jobs().submit("vault.gc", input, { idempotencyKey });
   };
+  const inUse = (): Map<string, string> =>
+    new Map(
+      jobs()
+        .unfinished()
+        .flatMap(({ id, title, input: { pointId } }) => (typeof pointId === "string" ? [[pointId, `job ${id} (${title})`]] : [])),
+    );
   return {
     groups,
-    kinds: [retainJob({ vaults, groups: store.groups, members: store.groupMembers, submitGc }), gcJob({ vaults })],
+    kinds: [retainJob({ vaults, groups: store.groups, members: store.groupMembers, inUse, submitGc }), gcJob({ vaults })],
     applied: {
       list: () => groups.list(),
       vaults: () => vaults.list(),
