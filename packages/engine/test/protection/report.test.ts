@@ -54,6 +54,11 @@ describe("a member's status", () => {
     assert.equal(slaBrokenAt({ ...group, paused: true }, late, now), undefined);
   });
 
+  test("is late although a clock that was far ahead saw its last point", () => {
+    assert.notEqual(slaBrokenAt(group, record({ lastSuccessAt: daysAgo(-1000) }), now), undefined);
+    assert.equal(slaBrokenAt(group, record({ lastSuccessAt: daysAgo(-0.01) }), now), undefined);
+  });
+
   test("is failing after a failure, waiting before its first point, running while a job is under way", () => {
     const state = (more: Partial<MemberRecord>): string => memberStatus(group, record({ since: daysAgo(0.1), ...more }), { now }).state;
     assert.equal(state({ runs: [run(0, { outcome: "failed" })], lastSuccessAt: daysAgo(0.5) }), "failing");

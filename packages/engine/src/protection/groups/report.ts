@@ -61,7 +61,11 @@ export function memberStatus(group: ProtectionGroup, record: MemberRecord, { now
 /** Whether the SLA is broken, and since when. Undefined without an SLA. */
 export function slaBrokenAt({ slaHours, paused }: ProtectionGroup, record: MemberRecord, now: number): number | undefined {
   if (slaHours === undefined || paused) return undefined;
-  const broken = Date.parse(record.lastSuccessAt ?? record.since) + slaHours * hourMs;
+  // A time ahead was told by a wrong clock, and would keep the SLA until then.
+  const known = [record.lastSuccessAt ?? record.since, record.since].map((time) => Date.parse(time));
+  const last = known.find((time) => time <= now + hourMs);
+  if (last === undefined) return undefined;
+  const broken = last + slaHours * hourMs;
   return broken <= now ? broken : undefined;
 }
 
