@@ -182,6 +182,9 @@ describe("the commands of protection", () => {
     assert.deepEqual(await edited("--per-pool", "1"), { limits: { perHost: 2, perVault: 4, perPool: 1 } });
     assert.deepEqual(await edited("--retries", "5"), { retry: { times: 5, delayMinutes: 30 } });
     assert.deepEqual(await edited("--sla", "12"), { slaHours: 12 });
+    const { code, out, line } = await godwit("group", "edit", "gold", "--window", "sat,sunday 22:00-06:00");
+    assert.deepEqual([code, line], [2, undefined]);
+    assert.match(out, /'sunday' is none of mon, tue, wed/);
   });
 
   it("ask for a recovery as it was meant, and only once whether old or new", async () => {

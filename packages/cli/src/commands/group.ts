@@ -152,7 +152,10 @@ const days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 function runWindow(text: string): { days?: (typeof days)[number][]; from: string; to: string } {
   const match = /^(?:([a-z,]+)\s+)?(\d{1,2}:\d{2})-(\d{1,2}:\d{2})$/.exec(text.trim());
   if (!match) throw new InvalidArgumentError("a window such as '22:00-06:00' or 'sat,sun 08:00-20:00' is needed.");
-  const chosen = days.filter((day) => nameList(match[1] ?? "").includes(day));
+  const named = nameList(match[1] ?? "");
+  const unknown = named.find((name) => !days.some((day) => day === name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${days.join(", ")}.`);
+  const chosen = days.filter((day) => named.includes(day));
   return { ...(match[1] !== undefined && { days: chosen }), from: match[2] ?? "", to: match[3] ?? "" };
 }
 

@@ -75,6 +75,7 @@ export function checkBandwidth(rules: readonly BandwidthRule[]): void {
 
 function checkWindow({ from, to, days }: RunWindow): void {
   for (const time of [from, to]) if (!/^([01]\d|2[0-3]):[0-5]\d$/.test(time)) throw invalid(`'${time}' is no time of day: write 22:00`);
+  if (days?.length === 0) throw invalid("hours without a day never come: leave the days out for every day");
   for (const day of days ?? []) if (!weekdays.includes(day)) throw invalid(`'${day as string}' is no day: one of ${weekdays.join(", ")}`);
 }
 

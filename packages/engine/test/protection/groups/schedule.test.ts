@@ -46,6 +46,7 @@ describe("a schedule", () => {
       [utc({ cron: ["0 1 * * *"], everyMinutes: 5 }), /not both/],
       [{ everyMinutes: 5, timeZone: "Mars/Olympus" }, /'Mars\/Olympus' is no time zone/],
       [utc({ windows: [{ from: "9:00", to: "24:00" }] }), /'9:00' is no time of day/],
+      [utc({ windows: [{ days: [], from: "09:00", to: "12:00" }] }), /hours without a day never come/],
     ] as const)
       assert.throws(() => checkSchedule(schedule), { kind: "invalid", message: text });
     checkSchedule({
