@@ -81,10 +81,10 @@ export function captureJob(captures: Captures): JobKind<CaptureInput> {
 }
 
 /** A VM that nobody sees, as right after the server's start, takes no place there; the job itself says what is the matter. */
-function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
+function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: JobSlot["limit"]): JobSlot[] {
   try {
     const { hostId, host } = hosts.vm(vmId);
-    return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: () => Promise.resolve(perHost) }];
+    return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: perHost }];
   } catch (error) {
     if (error instanceof EngineError) return [];
     throw error;

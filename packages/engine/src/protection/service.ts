@@ -46,8 +46,8 @@ export interface CapturesOptions {
   readonly traffic?: BackupTraffic;
   /** What a group's captures may read together now, bytes a second; undefined: as fast as it goes. */
   readonly bandwidth?: (groupId: string) => Promise<number | undefined>;
-  /** Captures of one host at the same time. */
-  readonly perHost?: number;
+  /** Captures of one host at the same time, as groups allow now; 2 when absent. */
+  readonly perHost?: () => Promise<number>;
   /** Captures at the same time, whatever their hosts: each needs memory of the server's. */
   readonly atOnce?: number;
   readonly clock?: Clock;
@@ -76,7 +76,7 @@ export interface Known {
 export class Captures {
   readonly options: CapturesOptions & {
     readonly clock: Clock;
-    readonly perHost: number;
+    readonly perHost: () => Promise<number>;
     readonly atOnce: number;
     readonly traffic: BackupTraffic;
   };
@@ -85,7 +85,7 @@ export class Captures {
   readonly follower: Follower;
 
   constructor(options: CapturesOptions) {
-    this.options = { clock: systemClock, perHost: 2, atOnce: 8, traffic: sshOnly, ...options };
+    this.options = { clock: systemClock, perHost: () => Promise.resolve(2), atOnce: 8, traffic: sshOnly, ...options };
     this.follower = new Follower({
       tracking: options.tracking,
       vaultIds: async () => (await options.vaults.list()).map(({ id }) => id),

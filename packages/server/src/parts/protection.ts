@@ -71,6 +71,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
         .find(({ kind, state, subject }) => moves.has(kind) && state === "queued" && subject.id === vmId);
       return waiting && { id: waiting.id, title: waiting.title, waits: waiting.input["waitForCapture"] === true };
     },
+    perHost: () => groups.groups.perHost(),
     bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });

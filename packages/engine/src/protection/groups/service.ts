@@ -55,6 +55,8 @@ export interface ProtectionGroupsOptions {
 
 /** How long it sleeps at most: what it cannot hear of, such as a clock that was set, is seen by then. */
 const longestSleepMs = 60_000;
+/** As many captures as an admin may begin by hand, whatever groups say. */
+const fewestPerHost = 2;
 
 /** Everything that the admin sees of one group. */
 export interface GroupView extends ProtectionGroup {
@@ -176,6 +178,11 @@ export class ProtectionGroups {
   async bandwidth(groupId: string): Promise<number | undefined> {
     const group = await this.#options.groups.get(groupId);
     return group?.bandwidth && rateNow(group.bandwidth, group.schedule.timeZone, this.#options.clock.now());
+  }
+
+  /** Captures of one host at once that some group allows: each keeps to its own limit, and counts those of the others. */
+  async perHost(): Promise<number> {
+    return Math.max(fewestPerHost, ...(await this.list()).map(({ limits: { perHost = Infinity } }) => perHost));
   }
 
   /** Throws `conflict` while groups capture into a vault. */

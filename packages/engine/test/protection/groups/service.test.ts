@@ -261,6 +261,15 @@ describe("protection groups", () => {
     assert.deepEqual(site.retained, ["web1"]);
   });
 
+  test("say how many captures a host may have at once, so that the queue of jobs does not allow fewer", async () => {
+    await using site = await Site.open();
+    assert.equal(await site.groups.perHost(), 2);
+    await site.groups.create({ ...draft, limits: { perHost: 5 } });
+    assert.equal(await site.groups.perHost(), 5);
+    await site.groups.edit("gold", { limits: {} });
+    assert.equal(await site.groups.perHost(), Infinity);
+  });
+
   test("are refused by field when they make no sense, and changed only in what is given", async () => {
     await using site = await Site.open();
     const { id } = await site.groups.create(draft);
