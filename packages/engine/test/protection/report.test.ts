@@ -72,10 +72,21 @@ describe("a member's status", () => {
   });
 });
 
-describe("what a group's members need of a vault", () => {
-  const job = (result: object): JobRecord =>
-    ({ id: "j", state: "done", createdAt: daysAgo(1), startedAt: daysAgo(1), endedAt: daysAgo(1), result }) as unknown as JobRecord;
+const job = (result: object): JobRecord =>
+  ({ id: "j", state: "done", createdAt: daysAgo(1), startedAt: daysAgo(1), endedAt: daysAgo(1), result }) as unknown as JobRecord;
 
+describe("a consistency check", () => {
+  test("is one only where something could be compared", () => {
+    const checked = (check: readonly object[]): unknown => {
+      const { checkedAt, runs } = withOutcome(record({ jobId: "j" }), job({ outcome: "captured", readBytes: 1, check }));
+      return [checkedAt, runs[0]?.unexpectedBytes];
+    };
+    assert.deepEqual(checked([{ target: "vda", unexpectedBytes: 3 }]), [daysAgo(1), 3]);
+    assert.deepEqual(checked([]), [undefined, undefined], "the last point could not be read");
+  });
+});
+
+describe("what a group's members need of a vault", () => {
   test("is known of a VM that was read whole more runs ago than are remembered", () => {
     let member = withOutcome(record({ jobId: "j" }), job({ readBytes: 5e9, storedBytes: 2e9, disks: [{ mode: "full", readBytes: 5e9 }] }));
     const incremental = { readBytes: 1e6, storedBytes: 5e5, disks: [{ mode: "incremental", readBytes: 1e6 }] };
