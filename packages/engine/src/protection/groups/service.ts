@@ -74,6 +74,8 @@ export class ProtectionGroups {
   /** Who is a member, by the last look. */
   #current: ReadonlySet<string> = new Set();
   #byHand: JobRecord[] = [];
+  /** Ids of VMs that this server has seen: one that is gone since then is gone for sure. */
+  readonly #seen = new Set<string>();
   #wake: (() => void) | undefined;
   #again = false;
 
@@ -291,10 +293,11 @@ export class ProtectionGroups {
     }
     const current = new Set(now.map(({ record }) => keyOf(record)));
     const certain = [...hostStates.values()].every((state) => state === "up");
+    for (const id of vms.keys()) this.#seen.add(id);
     const groupIds = new Set(groups.map(({ id }) => id));
     for (const [key, record] of known) {
       // A server that has just started knows no VM of a lost host: it may be a member there, and late.
-      const maybe = !certain && !vms.has(record.vmId) && groupIds.has(record.groupId);
+      const maybe = !certain && !this.#seen.has(record.vmId) && groupIds.has(record.groupId);
       if (maybe && !record.left) current.add(key);
       else if (!maybe) await this.#left(key, record);
     }

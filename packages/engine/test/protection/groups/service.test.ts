@@ -237,9 +237,14 @@ describe("protection groups", () => {
     await site.look();
     const stand = async (): Promise<unknown> => (await site.groups.status()).map(({ vm, state }) => [vm, state]);
     assert.deepEqual(await stand(), [["web1", "late"]], `${gone?.name} had left before`);
-    site.hostState = "up";
+    site.addVm("web1");
     await site.look();
-    assert.deepEqual(await stand(), [], "its host says that there is none such");
+    site.vms.length = 0;
+    await site.look();
+    assert.deepEqual(await stand(), [], "its host said that there is none such any more, whatever others are");
+    await site.restart();
+    await site.look();
+    assert.deepEqual(await stand(), []);
   });
 
   test("without a schedule keep their SLA by captures that an admin asks for", async () => {
