@@ -139,16 +139,20 @@ export class Vault {
   }
 
   /**
-   * Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. The plan is
-   * for points that are `among` those meant, as if there were no others.
+   * Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. With
+   * `nameOf` points count as the VM's that it names, and those for which it names none are no part of the plan.
    */
   async planPrune(
     policies: PrunePolicies,
-    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string>; readonly among?: (point: Point) => boolean },
+    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string>; readonly nameOf?: (point: Point) => string | undefined },
   ): Promise<PrunePlan> {
-    const { signal, hurt, among = () => true } = options;
+    const { signal, hurt, nameOf = ({ name }) => name } = options;
     const all = await listPoints(this.#parts, { signal });
-    const list = { ...all, points: all.points.filter(among) };
+    const points = all.points.flatMap((point) => {
+      const name = nameOf(point);
+      return name === undefined ? [] : [name === point.name ? point : { ...point, name }];
+    });
+    const list = { ...all, points };
     const holds = await listHolds(this.#parts, undefined, signal);
     return planPrune({ list, holds, now: this.#parts.clock.now(), ...(hurt ? { hurt } : {}) }, policies);
   }

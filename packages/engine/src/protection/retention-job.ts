@@ -49,11 +49,15 @@ export function retainJob({ vaults, groups, members, inUse, submitGc }: Retentio
       const { vmId, vm, points = vm } = input;
       const policies = policiesFor(await groups.list(), await members.list(), input);
       const vault = await vaults.open(input.vaultId, { signal });
-      // VMs of several hosts may have the same name: none lets the points of another one go.
-      const among = (point: Point): boolean => (vmIdOf(point) ?? vmId) === vmId;
+      // VMs of several hosts may have the same name, and a VM may have had another one: points say whose they are.
+      const nameOf = (point: Point): string | undefined => {
+        const id = vmIdOf(point);
+        if (id === undefined) return point.name;
+        return id === vmId ? vm : undefined;
+      };
       const plans = [];
       for (const { group, timeZone, policy } of policies)
-        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal, among }) });
+        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal, nameOf }) });
       const plan = withoutUsed(strictest(plans, points), inUse?.() ?? new Map());
       const { deleted, skipped } = await vault.applyPrune(plan, { signal });
       const gone = plan.points.filter(({ id }) => deleted.includes(id));

@@ -29,7 +29,8 @@ describe("retention", () => {
     for (const [hour, vm] of [1, 2, 1, 2, 2].entries()) {
       const machine = { definition: `<domain><name>web</name><uuid>${idOf(vm)}</uuid></domain>`, files: [] };
       const time = new Date(Date.UTC(2026, 10, 20, hour)).toISOString();
-      await vault.put({ name: "web", time, consistency: { level: "crash", evidence: [] }, machine, disks: [] }, { signal });
+      const name = hour === 3 ? "before-it-was-renamed" : "web";
+      await vault.put({ name, time, consistency: { level: "crash", evidence: [] }, machine, disks: [] }, { signal });
     }
     const groups = new MemoryCollection<ProtectionGroup>();
     const members = new MemoryCollection<MemberRecord>();
