@@ -55,6 +55,8 @@ export interface ProtectionGroupsOptions {
 
 /** How long it sleeps at most: what it cannot hear of, such as a clock that was set, is seen by then. */
 const longestSleepMs = 60_000;
+/** What is remembered of a VM that is on no host any more, every look reads: it is for so long after its last run. */
+const keptMs = 90 * 86_400_000;
 /** As many captures as an admin may begin by hand, whatever groups say. */
 const fewestPerHost = 2;
 
@@ -299,16 +301,19 @@ export class ProtectionGroups {
       // A server that has just started knows no VM of a lost host: it may be a member there, and late.
       const maybe = !certain && !this.#seen.has(record.vmId) && groupIds.has(record.groupId);
       if (maybe && !record.left) current.add(key);
-      else if (!maybe) await this.#left(key, record);
+      else if (!maybe) await this.#left(key, record, vms.has(record.vmId));
     }
     this.#current = current;
     return now;
   }
 
   /** A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep. */
-  async #left(key: string, record: MemberRecord): Promise<void> {
-    if (record.jobId === undefined && record.runs.length === 0) await this.#options.members.delete(key);
-    else if (!record.left) await this.#options.members.put(key, { ...record, left: true });
+  async #left(key: string, record: MemberRecord, exists: boolean): Promise<void> {
+    const { members, clock } = this.#options;
+    const ended = Date.parse(record.lastEndedAt ?? record.since);
+    const forgotten = !exists && ended < clock.now() - keptMs;
+    if (forgotten || (record.jobId === undefined && record.runs.length === 0)) await members.delete(key);
+    else if (!record.left) await members.put(key, { ...record, left: true });
   }
 
   /** Members with the outcome of jobs that ended, on record. */

@@ -32,7 +32,7 @@ class Site implements AsyncDisposable {
     });
   readonly #memory = new JobMemory();
   readonly #groups = new MemoryCollection<ProtectionGroup>();
-  readonly #members = new MemoryCollection<MemberRecord>();
+  readonly members = new MemoryCollection<MemberRecord>();
   #run = 0;
   jobs!: JobRunner;
   groups!: ProtectionGroups;
@@ -73,7 +73,7 @@ class Site implements AsyncDisposable {
     await this.jobs.start();
     this.groups = new ProtectionGroups({
       groups: this.#groups,
-      members: this.#members,
+      members: this.members,
       hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: this.hostState } as HostView] },
       jobs: this.jobs,
       vaults: {
@@ -264,6 +264,22 @@ describe("protection groups", () => {
       assert.deepEqual(await status(), [vaultId === "v1" ? ["ok", "p2"] : ["late", undefined]]);
     }
     assert.deepEqual(site.retained, ["web1"]);
+  });
+
+  test("forget a VM that is on no host any more after some months, and not before", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    await site.look();
+    site.vms.length = 0;
+    for (const [days, kept] of [
+      [60, 1],
+      [31, 0],
+    ] as const) {
+      await site.clock.advance(days * 24 * hour);
+      await site.look();
+      assert.equal((await site.members.list()).length, kept);
+    }
   });
 
   test("say how many captures a host may have at once, so that the queue of jobs does not allow fewer", async () => {
