@@ -301,6 +301,7 @@ describe("protection groups", () => {
       /daily is a whole number of at least 1, not 0/,
     );
     await assert.rejects(site.groups.create({ ...draft, name: "x", retention: {} }), /keeps nothing/);
+    await assert.rejects(site.groups.create({ ...draft, name: "x", webhook: "https://me:secret@alerts/x" }), /user name in its URL/);
     const edited = await site.groups.edit("gold", { slaHours: null, paused: true, limits: { perVault: 1 } });
     assert.deepEqual(
       [edited.id, edited.slaHours, edited.paused, edited.limits, edited.schedule.cron],
