@@ -97,7 +97,8 @@ export class Vaults implements AsyncDisposable {
   async openApart(ref: string, { signal }: Cancellable): Promise<AsyncDisposable & { readonly vault: Vault }> {
     const record = await this.find(ref);
     // Deriving a key from the passphrase again would take longer than all else.
-    const renewed = await (await this.#opened.get(record.id)?.catch(() => undefined))?.vault.renewed({ signal });
+    const opening = this.#opened.get(record.id)?.catch(() => undefined);
+    const renewed = await (opening && (await raceAbort(opening, signal)))?.vault.renewed({ signal });
     if (renewed) return { vault: renewed, [Symbol.asyncDispose]: () => Promise.resolve() };
     const { store, vault } = await openVault(record, signal);
     return { vault, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,5 +32,21 @@ describe("registered vaults", () => {
     hurried.abort(new Error("gave up"));
     await assert.rejects(first, /gave up/);
     assert.equal((await second).id, id);
+  });
+
+  test("let those go who wait no longer for one that does not open", { timeout: 10_000 }, async () => {
+    const directory = await mkdtemp(join(tmpdir(), "godwit-vaults-"));
+    await using _gone = { [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }) };
+    const passphraseFile = join(directory, "pipe");
+    execFileSync("mkfifo", [passphraseFile]);
+    const records = new MemoryCollection<VaultRecord>();
+    await records.put("v", { id: "v", name: "main", location: directory, passphraseFile, addedAt: "" });
+    await using vaults = new Vaults(records, systemClock);
+    const opening = vaults.open("main", { signal });
+    opening.catch(() => undefined);
+    for (const wait of [vaults.open.bind(vaults), vaults.openApart.bind(vaults)])
+      await assert.rejects(wait("main", { signal: AbortSignal.timeout(50) }), { name: "TimeoutError" });
+    await writeFile(passphraseFile, "a passphrase\n");
+    await assert.rejects(opening, { kind: "invalid" });
   });
 });
