@@ -68,6 +68,23 @@ const job = {
   input: {},
 };
 
+const group = {
+  id: "g1",
+  name: "gold",
+  vaultId: "a",
+  vault: "main",
+  members: { tags: ["db"] },
+  schedule: { cron: ["0 1 * * *"], timeZone: "Europe/Vienna", windows: [{ from: "22:00", to: "06:00" }] },
+  retention: { last: 7 },
+  limits: { perHost: 2, perVault: 4 },
+  retry: { times: 1, delayMinutes: 30 },
+  onMigration: "park",
+  atLeast: "crash",
+  paused: false,
+  createdAt: "2026-01-01T00:00:00.000Z",
+  statuses: [],
+};
+
 describe("what a capture or recovery came to", () => {
   it("is said with what was read, stored and why", () => {
     const text = captureTable(captured);
@@ -108,7 +125,7 @@ describe("the commands of protection", () => {
       request.on("end", () => {
         asked.push({ line: `${request.method} ${request.url}`, body });
         response.writeHead(202, { "content-type": "application/json" });
-        response.end(JSON.stringify(job));
+        response.end(JSON.stringify(request.url?.startsWith("/api/v1/protection-groups/") ? group : job));
       });
     });
     await new Promise<void>((resolve) => server.listen(join(folder, "sock"), resolve));
@@ -148,6 +165,26 @@ describe("the commands of protection", () => {
     );
     assert.deepEqual([code, out, line], [0, "j1\n", "POST /api/v1/vms/web/capture"]);
     assert.deepEqual(body, { vault: "main", onMigration: "finish", atLeast: "crash", bandwidthBytesPerSecond: 10 * 2 ** 20 });
+  });
+
+  it("change of a group what is given, and nothing beside it", async () => {
+    const edited = async (...flags: readonly string[]): Promise<unknown> => {
+      await godwit("group", "edit", "gold", ...flags);
+      return JSON.parse(asked.find(({ line }) => line === "PATCH /api/v1/protection-groups/g1")?.body ?? "null");
+    };
+    const windows = group.schedule.windows;
+    assert.deepEqual(await edited("--time-zone", "UTC"), { schedule: { ...group.schedule, timeZone: "UTC" } });
+    assert.deepEqual(await edited("--window", "none"), { schedule: { cron: ["0 1 * * *"], timeZone: "Europe/Vienna" } });
+    assert.deepEqual(await edited("--every", "60"), { schedule: { everyMinutes: 60, timeZone: "Europe/Vienna", windows } });
+    assert.deepEqual(await edited("--cron", "none"), { schedule: { timeZone: "Europe/Vienna", windows } });
+    assert.deepEqual(await edited("--vm", "web"), { members: { tags: ["db"], names: ["web"] } });
+    assert.deepEqual(await edited("--tag", "", "--rest"), { members: { tags: [], rest: true } });
+    assert.deepEqual(await edited("--per-pool", "1"), { limits: { perHost: 2, perVault: 4, perPool: 1 } });
+    assert.deepEqual(await edited("--retries", "5"), { retry: { times: 5, delayMinutes: 30 } });
+    assert.deepEqual(await edited("--sla", "12"), { slaHours: 12 });
+    const { code, out, line } = await godwit("group", "edit", "gold", "--window", "sat,sunday 22:00-06:00");
+    assert.deepEqual([code, line], [2, undefined]);
+    assert.match(out, /'sunday' is none of mon, tue, wed/);
   });
 
   it("ask for a recovery as it was meant, and only once whether old or new", async () => {

@@ -138,13 +138,21 @@ export class Vault {
     return await verify(this.#fresh(), options);
   }
 
-  /** Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. */
+  /**
+   * Which points a policy keeps and which go, each with every reason; deletes nothing. See {@link planPrune}. With
+   * `nameOf` points count as the VM's that it names, and those for which it names none are no part of the plan.
+   */
   async planPrune(
     policies: PrunePolicies,
-    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string> },
+    options: { readonly signal: AbortSignal; readonly hurt?: ReadonlySet<string>; readonly nameOf?: (point: Point) => string | undefined },
   ): Promise<PrunePlan> {
-    const { signal, hurt } = options;
-    const list = await listPoints(this.#parts, { signal });
+    const { signal, hurt, nameOf = ({ name }) => name } = options;
+    const all = await listPoints(this.#parts, { signal });
+    const points = all.points.flatMap((point) => {
+      const name = nameOf(point);
+      return name === undefined ? [] : [name === point.name ? point : { ...point, name }];
+    });
+    const list = { ...all, points };
     const holds = await listHolds(this.#parts, undefined, signal);
     return planPrune({ list, holds, now: this.#parts.clock.now(), ...(hurt ? { hurt } : {}) }, policies);
   }

@@ -117,7 +117,7 @@ interface GroupFlags {
   readonly every?: number;
   readonly cron?: string[];
   readonly timeZone?: string;
-  readonly window?: ReturnType<typeof runWindow>[];
+  readonly window?: (ReturnType<typeof runWindow> | "none")[];
   readonly keep?: ReturnType<typeof retention>;
   readonly perHost?: number;
   readonly perPool?: number;
@@ -152,8 +152,15 @@ const days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 function runWindow(text: string): { days?: (typeof days)[number][]; from: string; to: string } {
   const match = /^(?:([a-z,]+)\s+)?(\d{1,2}:\d{2})-(\d{1,2}:\d{2})$/.exec(text.trim());
   if (!match) throw new InvalidArgumentError("a window such as '22:00-06:00' or 'sat,sun 08:00-20:00' is needed.");
-  const chosen = days.filter((day) => nameList(match[1] ?? "").includes(day));
+  const named = nameList(match[1] ?? "");
+  const unknown = named.find((name) => !days.some((day) => day === name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${days.join(", ")}.`);
+  const chosen = days.filter((day) => named.includes(day));
   return { ...(match[1] !== undefined && { days: chosen }), from: match[2] ?? "", to: match[3] ?? "" };
+}
+
+function windowOrNone(text: string): ReturnType<typeof runWindow> | "none" {
+  return text === "none" ? text : runWindow(text);
 }
 
 /** `20M`, `08:00-18:00 20M`, `mon,tue 08:00-18:00 20M`, or `none`. */
@@ -170,11 +177,12 @@ function groupOptions(command: Command): Command {
     .option("--host <hosts>", "every VM of these hosts", nameList)
     .option("--pool <pools>", "every VM with a disk in these storage pools", nameList)
     .option("--rest", "every VM that no other group selects")
+    .option("--no-rest", "not those any more")
     .option("--except <names>", "never these", nameList)
     .option("--every <minutes>", "a point every so many minutes", integer)
-    .option("--cron <line>", "when, as in crontab(5); may be repeated", several(String))
+    .option("--cron <line>", "when, as in crontab(5); may be repeated; 'none': by hand only", several(String))
     .option("--time-zone <name>", "of cron and windows, such as Europe/Vienna")
-    .option("--window <hours>", "only then, such as '22:00-06:00'; may be repeated", several(runWindow))
+    .option("--window <hours>", "only then, such as '22:00-06:00'; may be repeated; 'none'", several(windowOrNone))
     .option("--keep <counts>", "last=7,hourly=…,daily=14,weekly=4,monthly=…,yearly=…,days=2", retention)
     .option("--per-host <n>", "captures of one host at once", integer)
     .option("--per-pool <n>", "captures of one storage pool at once", integer)
@@ -207,22 +215,35 @@ function orNone<T>(given: readonly (T | "none")[]): T[] | null {
   return given.includes("none") ? null : given.filter((one): one is T => one !== "none");
 }
 
-function settingsOf(flags: GroupFlags): GroupEdit {
-  const { vm, tag, host, pool, rest, except, every, cron, timeZone, window, perHost, perPool, perVault } = flags;
-  const selects = [vm, tag, host, pool, rest, except].some((given) => given !== undefined);
-  const timed = [every, cron, timeZone, window].some((given) => given !== undefined);
-  const limited = [perHost, perPool, perVault].some((given) => given !== undefined);
-  const retried = flags.retries !== undefined || flags.retryMinutes !== undefined;
+/** A setting with what is given of it; nothing when nothing is. */
+function changed<Key extends string, T extends object>(key: Key, before: T | undefined, given: T): { readonly [K in Key]?: T } {
+  const known = Object.entries(given).filter(([, value]) => value !== undefined);
+  return (known.length === 0 ? {} : { [key]: { ...before, ...Object.fromEntries(known) } }) as { readonly [K in Key]?: T };
+}
+
+/** A group is captured by cron lines or every so many minutes: one takes the other's place. */
+function scheduleOf({ every, cron, timeZone, window }: GroupFlags, before?: ProtectionGroup): Pick<GroupEdit, "schedule"> {
+  if ([every, cron, timeZone, window].every((given) => given === undefined)) return {};
+  const { windows, timeZone: zone, ...when } = before?.schedule ?? {};
+  const timed = every === undefined && cron === undefined ? when : { everyMinutes: every, cron: cron && (orNone(cron) ?? undefined) };
+  const within = window ? (orNone(window) ?? undefined) : windows;
+  return { schedule: { ...timed, timeZone: timeZone ?? zone, windows: within } };
+}
+
+/** `before`: the group as it is; what is not given stays, also inside of a setting that is sent as a whole. */
+function settingsOf(flags: GroupFlags, before?: ProtectionGroup): GroupEdit {
+  const { vm, tag, host, pool, rest, except, perHost, perPool, perVault, retries, retryMinutes } = flags;
+  const { times, delayMinutes } = before?.retry ?? { times: 3, delayMinutes: 5 };
   return {
     ...(flags.vault !== undefined && { vault: flags.vault }),
-    ...(selects && { members: { names: vm, tags: tag, hosts: host, pools: pool, rest, except } }),
-    ...(timed && { schedule: { everyMinutes: every, cron, timeZone, windows: window } }),
+    ...changed("members", before?.members, { names: vm, tags: tag, hosts: host, pools: pool, rest, except }),
+    ...scheduleOf(flags, before),
     ...(flags.keep && { retention: flags.keep }),
-    ...(limited && { limits: { perHost, perPool, perVault } }),
+    ...changed("limits", before?.limits, { perHost, perPool, perVault }),
+    ...((retries ?? retryMinutes) !== undefined && { retry: { times: retries ?? times, delayMinutes: retryMinutes ?? delayMinutes } }),
     ...(flags.bandwidth && { bandwidth: orNone(flags.bandwidth) }),
     ...(flags.path && { paths: orNone(flags.path) }),
     ...(flags.check && { checks: orNone(flags.check) }),
-    ...(retried && { retry: { times: flags.retries ?? 3, delayMinutes: flags.retryMinutes ?? 5 } }),
     ...(flags.sla !== undefined && { slaHours: flags.sla === "none" ? null : flags.sla }),
     ...(flags.webhook !== undefined && { webhook: flags.webhook === "none" ? null : flags.webhook }),
     ...(flags.onMigration && { onMigration: flags.onMigration }),
@@ -265,7 +286,7 @@ function addGroup(program: Command, withContext: WithContext): void {
     .option("--vault <vault>", "another registered vault")
     .option("--rename <name>", "another name")
     .action((name: string, flags: GroupFlags) =>
-      edit(withContext, name, { ...settingsOf(flags), ...(flags.rename !== undefined && { name: flags.rename }) }),
+      edit(withContext, name, (before) => ({ ...settingsOf(flags, before), ...(flags.rename !== undefined && { name: flags.rename }) })),
     );
   for (const [verb, paused, description] of [
     ["pause", true, "start nothing by itself any more"],
@@ -274,17 +295,19 @@ function addGroup(program: Command, withContext: WithContext): void {
     group
       .command(`${verb} <group>`)
       .description(description)
-      .action((name: string) => edit(withContext, name, { paused }));
+      .action((name: string) => edit(withContext, name, () => ({ paused })));
   group
     .command("remove <group>")
     .description("end a group's protection; its points stay in the vault")
     .action((name: string) => withContext(({ client, signal }) => client.call("groupRemove", { params: { group: name }, signal })));
 }
 
-async function edit(withContext: WithContext, group: string, body: GroupEdit): Promise<void> {
-  await withContext(async (context) =>
-    print(context, await context.client.call("groupEdit", { params: { group }, body, signal: context.signal }), printGroup),
-  );
+async function edit(withContext: WithContext, group: string, change: (before: ProtectionGroup) => GroupEdit): Promise<void> {
+  await withContext(async (context) => {
+    const before = await context.client.call("groupGet", { params: { group }, signal: context.signal });
+    const body = change(before);
+    print(context, await context.client.call("groupEdit", { params: { group: before.id }, body, signal: context.signal }), printGroup);
+  });
 }
 
 interface PlanFlags {

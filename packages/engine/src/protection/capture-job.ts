@@ -81,10 +81,10 @@ export function captureJob(captures: Captures): JobKind<CaptureInput> {
 }
 
 /** A VM that nobody sees, as right after the server's start, takes no place there; the job itself says what is the matter. */
-function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: number): JobSlot[] {
+function hostSlot(hosts: ProtectionHosts, vmId: string, perHost: JobSlot["limit"]): JobSlot[] {
   try {
     const { hostId, host } = hosts.vm(vmId);
-    return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: () => Promise.resolve(perHost) }];
+    return [{ name: `captures:${hostId}`, label: `captures on ${host}`, limit: perHost }];
   } catch (error) {
     if (error instanceof EngineError) return [];
     throw error;
@@ -147,6 +147,7 @@ class Run {
       facts: healed.facts,
       base: known.base,
       checkpoint: healed.checkpoint,
+      images: known.tracking?.images,
       lost: healed.lost,
       check: this.#input.check,
     };
@@ -180,7 +181,7 @@ class Run {
     try {
       const verdict = await this.#judge(planned.facts, begun);
       const stored = await this.#read({ vault, backup, base: planned.base, begun, verdict, off: planned.facts.state === "off" });
-      return await this.#finish(await this.#keep({ vm, begun, stored, verdict, before }));
+      return await this.#finish(await this.#keep({ vm, facts: planned.facts, begun, stored, verdict, before }));
     } catch (error) {
       await this.#undo(begun.place);
       throw error;
@@ -317,7 +318,14 @@ class Run {
     });
   }
 
-  async #keep(of: { vm: VmView; begun: Begun; stored: Read; verdict: Verdict; before: string | undefined }): Promise<Kept> {
+  async #keep(of: {
+    vm: VmView;
+    facts: BackupFacts;
+    begun: Begun;
+    stored: Read;
+    verdict: Verdict;
+    before: string | undefined;
+  }): Promise<Kept> {
     const { vm, begun, stored, verdict } = of;
     const { vmId, vaultId } = this.#input;
     const { point, checked } = stored;
@@ -329,7 +337,8 @@ class Run {
     const totalMs = Math.round(this.#captures.options.clock.monotonic() - this.#startedAt);
     const done = captureDone({ input: this.#input, host: vm.host, begun, stored, verdict, totalMs });
     const xml = moment.checkpointXml;
-    const tracking = xml === undefined ? undefined : { vmId, vaultId, pointId: point.id, checkpoint: place.checkpoint, xml };
+    const images = Object.fromEntries(of.facts.disks.flatMap(({ target, path }) => (path === undefined ? [] : [[target, path]])));
+    const tracking = xml === undefined ? undefined : { vmId, vaultId, pointId: point.id, checkpoint: place.checkpoint, xml, images };
     const kept: Kept = { place, done, ...(tracking && { tracking, before: of.before }) };
     await this.#context.note("point", kept);
     return kept;

@@ -26,6 +26,8 @@ export interface TrackingRecord {
   readonly checkpoint: string;
   /** Brings the checkpoint back after a move or a new definition. */
   readonly xml: string;
+  /** By target, which image it was when the point was taken; absent where that is not known. */
+  readonly images?: Readonly<Record<string, string>> | undefined;
 }
 
 export function trackingId({ vmId, vaultId }: Pick<TrackingRecord, "vmId" | "vaultId">): string {

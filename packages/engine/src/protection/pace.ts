@@ -108,17 +108,20 @@ export async function pacing(options: PacingOptions): Promise<Pacing> {
 async function follow({ signal, clock, pace, stats }: PacingOptions, beforeMs: number | undefined, state: State): Promise<void> {
   const budget = new Budget(beforeMs);
   let before = Infinity;
+  let began = clock.monotonic();
   for (;;) {
-    const began = clock.monotonic();
     await clock.sleep(lookMs, { signal });
     const now = await stats(signal);
+    // Nobody could tell: the next look is at all since the last one that did.
+    if (!now) continue;
     const ms = clock.monotonic() - began;
-    const { requests, totalMs } = now && state.last ? since(state.last, now) : nothing;
+    const { requests, totalMs } = state.last ? since(state.last, now) : nothing;
     const rate = budget.next({ ms, measured: pace.drain() / (ms / 1000), requests, totalMs });
     if (rate < before) state.slowest = Math.min(state.slowest, rate);
     pace.rate = before = rate;
     state.last = now;
     state.writes = requests >= fewWrites;
+    began += ms;
   }
 }
 

@@ -8,6 +8,8 @@ export interface PlanInput {
   readonly base?: Point | undefined;
   /** The checkpoint that was made with `base`, known to the hypervisor now. */
   readonly checkpoint?: string | undefined;
+  /** By target, the images that `base` shows, as far as they are known. */
+  readonly images?: Readonly<Record<string, string>> | undefined;
   /** Why there is a base and no checkpoint. */
   readonly lost?: string | undefined;
   /** All is read and compared; the list of changes is only asked what it would have said. */
@@ -27,7 +29,7 @@ export function planCapture(input: PlanInput): CapturePlan {
   return { disks, ...(incremental && { checkpoint: input.checkpoint }) };
 }
 
-function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput): Omit<DiskPlan, "target"> {
+function planDisk(disk: BackupDisk, { base, checkpoint, images = {}, lost, check }: PlanInput): Omit<DiskPlan, "target"> {
   const say = (mode: DiskPlan["mode"], code: string, text: string): Omit<DiskPlan, "target"> => ({
     mode,
     reason: { code, text: `${disk.target}: ${text}` },
@@ -42,6 +44,9 @@ function planDisk(disk: BackupDisk, { base, checkpoint, lost, check }: PlanInput
   if (checkpoint === undefined) {
     return say("compared", "tracking-lost", `read and compared with the last point: ${lost ?? "nobody kept a list of its changes"}`);
   }
+  // Its own list of changes says nothing of how it differs from the image that was there before.
+  const was = Object.keys(images).find((target) => target !== disk.target && images[target] === disk.path);
+  if (was !== undefined) return say("compared", "renamed", `read and compared, its image was ${was} at the last point`);
   if (check === true)
     return say("incremental", "check", "read and compared with the last point, as a check of what its list of changes says");
   return say("incremental", "tracked", `only what changed since ${base.time} is read`);

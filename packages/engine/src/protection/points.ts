@@ -13,6 +13,11 @@ export interface FoundPoint {
   readonly vault: VaultRecord;
 }
 
+/** The id of the VM that a point shows; undefined where the point does not say. */
+export function vmIdOf({ machine }: Point): string | undefined {
+  return (machine && /<uuid>\s*([0-9a-f-]{36})\s*<\/uuid>/i.exec(machine.definition)?.[1])?.toLowerCase();
+}
+
 /** The points of all registered vaults, or of one, oldest first. */
 export async function listFoundPoints(
   vaults: VaultAccess,

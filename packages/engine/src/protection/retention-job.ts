@@ -1,8 +1,9 @@
-import type { GcResult } from "@godwit/vault";
+import type { GcResult, Point, PrunePlan } from "@godwit/vault";
 import type { JobKind } from "../jobs/job.ts";
 import type { Collection } from "../ports/store.ts";
 import type { MemberRecord, ProtectionGroup } from "./groups/model.ts";
 import { policiesFor, strictest } from "./groups/retention.ts";
+import { vmIdOf } from "./points.ts";
 import type { Vaults } from "./vaults.ts";
 
 export type RetainInput = {
@@ -16,9 +17,11 @@ export type RetainInput = {
 export type GcInput = { readonly vaultId: string; readonly vault: string };
 
 export interface RetentionOptions {
-  readonly vaults: Vaults;
+  readonly vaults: Pick<Vaults, "open">;
   readonly groups: Collection<ProtectionGroup>;
   readonly members: Collection<MemberRecord>;
+  /** Points that something is read from now, by id, and what that is: they go with a later run. */
+  readonly inUse?: () => ReadonlyMap<string, string>;
   /** Queues a gc; at most one a day and vault. */
   readonly submitGc: (input: GcInput) => Promise<void>;
 }
@@ -34,7 +37,7 @@ export interface RetainResult {
 const rewriteBytes = 2 ** 30;
 
 /** Lets the points of one VM go that the retention of no group keeps. May run twice. */
-export function retainJob({ vaults, groups, members, submitGc }: RetentionOptions): JobKind<RetainInput> {
+export function retainJob({ vaults, groups, members, inUse, submitGc }: RetentionOptions): JobKind<RetainInput> {
   return {
     kind: "vault.retain",
     title: ({ vm, vault }) => `let old points of ${vm} go from ${vault}`,
@@ -43,13 +46,19 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
     slots: () => [],
     async run(context): Promise<RetainResult> {
       const { input, signal } = context;
-      const { vm, points = vm } = input;
+      const { vmId, vm, points = vm } = input;
       const policies = policiesFor(await groups.list(), await members.list(), input);
       const vault = await vaults.open(input.vaultId, { signal });
+      // VMs of several hosts may have the same name, and a VM may have had another one: points say whose they are.
+      const nameOf = (point: Point): string | undefined => {
+        const id = vmIdOf(point);
+        if (id === undefined) return point.name;
+        return id === vmId ? vm : undefined;
+      };
       const plans = [];
       for (const { group, timeZone, policy } of policies)
-        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal }) });
-      const plan = strictest(plans, points);
+        plans.push({ group, plan: await vault.planPrune({ byName: { [points]: policy }, timeZone }, { signal, nameOf }) });
+      const plan = withoutUsed(strictest(plans, points), inUse?.() ?? new Map());
       const { deleted, skipped } = await vault.applyPrune(plan, { signal });
       const gone = plan.points.filter(({ id }) => deleted.includes(id));
       for (const { time, reasons } of gone)
@@ -58,6 +67,14 @@ export function retainJob({ vaults, groups, members, submitGc }: RetentionOption
       return { kept: plan.points.length - gone.length, deleted: gone.map(({ id, time, reasons }) => ({ id, time, reasons })), skipped };
     },
   };
+}
+
+function withoutUsed(plan: PrunePlan, inUse: ReadonlyMap<string, string>): PrunePlan {
+  const points = plan.points.map((point) => {
+    const by = inUse.get(point.id);
+    return by === undefined ? point : { ...point, keep: true, reasons: [...(point.keep ? point.reasons : []), `${by} reads it`] };
+  });
+  return { ...plan, points };
 }
 
 /** Frees what no point of a vault needs, in bounded runs. */

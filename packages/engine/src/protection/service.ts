@@ -10,6 +10,7 @@ import type { Collection } from "../ports/store.ts";
 import { Follower } from "./follow.ts";
 import { SharedPace } from "./shared-pace.ts";
 import { CHECKPOINT_FILE, type CaptureInput, type TrackingRecord, trackingId } from "./model.ts";
+import { vmIdOf } from "./points.ts";
 import { type BackupTraffic, sshOnly } from "./traffic.ts";
 import type { VaultAccess } from "./vaults.ts";
 
@@ -45,8 +46,8 @@ export interface CapturesOptions {
   readonly traffic?: BackupTraffic;
   /** What a group's captures may read together now, bytes a second; undefined: as fast as it goes. */
   readonly bandwidth?: (groupId: string) => Promise<number | undefined>;
-  /** Captures of one host at the same time. */
-  readonly perHost?: number;
+  /** Captures of one host at the same time, as groups allow now; 2 when absent. */
+  readonly perHost?: () => Promise<number>;
   /** Captures at the same time, whatever their hosts: each needs memory of the server's. */
   readonly atOnce?: number;
   readonly clock?: Clock;
@@ -75,7 +76,7 @@ export interface Known {
 export class Captures {
   readonly options: CapturesOptions & {
     readonly clock: Clock;
-    readonly perHost: number;
+    readonly perHost: () => Promise<number>;
     readonly atOnce: number;
     readonly traffic: BackupTraffic;
   };
@@ -84,7 +85,7 @@ export class Captures {
   readonly follower: Follower;
 
   constructor(options: CapturesOptions) {
-    this.options = { clock: systemClock, perHost: 2, atOnce: 8, traffic: sshOnly, ...options };
+    this.options = { clock: systemClock, perHost: () => Promise.resolve(2), atOnce: 8, traffic: sshOnly, ...options };
     this.follower = new Follower({
       tracking: options.tracking,
       vaultIds: async () => (await options.vaults.list()).map(({ id }) => id),
@@ -165,8 +166,8 @@ async function pointThere(vault: Vault, id: string, signal: AbortSignal): Promis
 
 /** A point of that very VM; by its name where the point does not say. */
 function isOf(point: Point, vmId: string, vm: string): boolean {
-  const uuid = point.machine && /<uuid>\s*([0-9a-f-]{36})\s*<\/uuid>/i.exec(point.machine.definition)?.[1];
-  return uuid === undefined ? point.name === vm : uuid.toLowerCase() === vmId;
+  const uuid = vmIdOf(point);
+  return uuid === undefined ? point.name === vm : uuid === vmId;
 }
 
 function trackingOf(point: Point, vmId: string, vaultId: string): TrackingRecord | undefined {

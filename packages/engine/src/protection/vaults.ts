@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Clock, describeError } from "@godwit/core";
+import { type Clock, describeError, raceAbort } from "@godwit/core";
 import { type BlobStore, openStore, Vault, VaultError } from "@godwit/vault";
 import { EngineError } from "../model/errors.ts";
 import type { Collection } from "../ports/store.ts";
@@ -82,13 +82,13 @@ export class Vaults implements AsyncDisposable {
   async open(ref: string, { signal }: Cancellable): Promise<Vault> {
     const record = await this.find(ref);
     const known = this.#opened.get(record.id);
-    if (known) return (await known).vault;
+    if (known) return await this.#whenOpened(known, ref, signal);
     const opening = openVault(record, signal);
     this.#opened.set(record.id, opening);
     try {
       return (await opening).vault;
     } catch (error) {
-      this.#opened.delete(record.id);
+      if (this.#opened.get(record.id) === opening) this.#opened.delete(record.id);
       throw error;
     }
   }
@@ -97,7 +97,8 @@ export class Vaults implements AsyncDisposable {
   async openApart(ref: string, { signal }: Cancellable): Promise<AsyncDisposable & { readonly vault: Vault }> {
     const record = await this.find(ref);
     // Deriving a key from the passphrase again would take longer than all else.
-    const renewed = await (await this.#opened.get(record.id)?.catch(() => undefined))?.vault.renewed({ signal });
+    const opening = this.#opened.get(record.id)?.catch(() => undefined);
+    const renewed = await (opening && (await raceAbort(opening, signal)))?.vault.renewed({ signal });
     if (renewed) return { vault: renewed, [Symbol.asyncDispose]: () => Promise.resolve() };
     const { store, vault } = await openVault(record, signal);
     return { vault, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
@@ -105,6 +106,17 @@ export class Vaults implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#opened.keys()].map((id) => this.#close(id)));
+  }
+
+  async #whenOpened(opening: Promise<Opened>, ref: string, signal: AbortSignal): Promise<Vault> {
+    try {
+      return (await raceAbort(opening, signal)).vault;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof EngineError) throw error;
+      // Whoever began to open it gave up: that is no reason for anybody else to.
+      return await this.open(ref, { signal });
+    }
   }
 
   async #close(id: string): Promise<void> {

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { Duplex } from "node:stream";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { readArchive } from "../../src/adapters/libvirt/backup/guest-files.ts";
+import type { Connection } from "@godwit/libvirt";
+import { awaitEnd, readArchive } from "../../src/adapters/libvirt/backup/guest-files.ts";
+import { FakeClock } from "../jobs/fake-clock.ts";
 
 const mark = "GODWIT-END 0123456789abcdef";
 const { signal } = new AbortController();
@@ -39,5 +41,21 @@ describe("an archive that a guest sends", () => {
       readArchive(channel([Buffer.alloc(700)], true), mark, async () => undefined, signal),
       /closed before all files/,
     );
+  });
+
+  it("is given up when the guest hangs, and not while it goes on", async () => {
+    const clock = new FakeClock();
+    const connection = { agentCommand: async () => ({ exited: false }) } as unknown as Connection;
+    const guest = { connection, dom: { name: "web", uuid: "v1", id: 1 }, clock };
+    let heardAt = 0;
+    let ended: unknown;
+    const end = awaitEnd(guest, 7, () => heardAt, signal).catch((error: unknown) => (ended = error));
+    await clock.advance(20 * 60_000);
+    heardAt = clock.monotonic();
+    await clock.advance(20 * 60_000);
+    assert.equal(ended, undefined);
+    await clock.advance(11 * 60_000);
+    await end;
+    assert.match(String(ended), /neither ended nor gone on for 30 minutes/);
   });
 });

@@ -151,6 +151,17 @@ jobKindContract("vm.capture", {
 });
 
 describe("a capture", () => {
+  it("takes one of as many places of its host as its groups allow now", async () => {
+    const world = await World.make();
+    const perHost = async (captures: Captures): Promise<unknown> =>
+      await captureJob(captures)
+        .slots(world.input)
+        .find(({ name }) => name.startsWith("captures:"))
+        ?.limit();
+    assert.equal(await perHost(world.captures), 2);
+    assert.equal(await perHost(new Captures({ ...world.captures.options, perHost: async () => 5 })), 5);
+  });
+
   it("reads all of a disk once, then only what changed", async () => {
     const world = await World.make();
     const first = await world.capture();

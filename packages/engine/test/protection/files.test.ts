@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before } from "node:test";
+import { after, before, test } from "node:test";
 import { LocalStore, type Point, Vault } from "@godwit/vault";
 import {
   Captures,
@@ -13,6 +13,7 @@ import {
   type HostBackup,
   type HostGuestFiles,
   type HypervisorHost,
+  type JobContext,
   type VmView,
 } from "../../src/index.ts";
 import { jobKindContract } from "../jobs/job-kind-contract.ts";
@@ -29,6 +30,7 @@ let count = 0;
 class World {
   readonly spoolDir = join(folder, `spool-${(count += 1)}`);
   plugged = false;
+  state = "running";
   unpacked: Buffer | undefined;
 
   files(): GuestFiles {
@@ -43,7 +45,7 @@ class World {
       },
       vaults,
       tracking: { get: async () => undefined, list: async () => [], put: async () => undefined, delete: async () => undefined },
-      open: () => ({ facts: async () => ({ state: "running", agent: "connected" }) }) as unknown as HostBackup,
+      open: () => ({ facts: async () => ({ state: this.state, agent: "connected" }) }) as unknown as HostBackup,
       moveWaiting: () => undefined,
       submit: () => assert.fail(),
     });
@@ -121,4 +123,16 @@ jobKindContract("vm.recover-files", {
     };
   },
   deadlineMs: 20_000,
+});
+
+test("a capture of files of a guest that was turned off meanwhile leaves no archive of a server that died", async () => {
+  const world = new World();
+  await mkdir(world.spoolDir);
+  await writeFile(join(world.spoolDir, "files-j1.tar"), "half of it");
+  world.state = "off";
+  const input = { vmId: "v1", vm: "web", vaultId: vault.id, vault: "main", set: "etc", paths: ["/etc"] };
+  const context = { id: "j1", input, attempt: 2, signal, stopping: signal, reason: () => assert.fail() };
+  const running = filesCaptureJob(world.files()).run(context as unknown as JobContext<typeof input>);
+  await assert.rejects(running, /web is off/);
+  assert.deepEqual(await readdir(world.spoolDir), []);
 });

@@ -41,4 +41,20 @@ describe("how fast a capture reads", () => {
     assert.equal(following.writes(), false);
     await following[Symbol.asyncDispose]();
   });
+
+  it("takes no word of the guest for none: a look that could not be had changes nothing", async () => {
+    const clock = new FakeClock();
+    const pace = new Pace(clock);
+    let now: WriteStats | undefined = { requests: 1000, totalMs: 2000 };
+    const following = await pacing({ signal, clock, pace, stats: async () => now });
+    now = undefined;
+    await clock.advance(500);
+    await settle();
+    assert.equal(following.writes(), true);
+    now = { requests: 1100, totalMs: 2400 };
+    await clock.advance(500);
+    await settle();
+    assert.deepEqual(following.felt(), { writeBeforeMs: 2, writeMs: 4 });
+    await following[Symbol.asyncDispose]();
+  });
 });

@@ -38,6 +38,18 @@ const golden: readonly (readonly [string, PlanInput, string, string])[] = [
     "vda: read and compared with the last point: vda is raw",
   ],
   [
+    "in another one's place",
+    { facts: facts({ ...vda, path: "/b" }), base, checkpoint: "c1", images: { vda: "/a", vdb: "/b" } },
+    "compared",
+    "vda: read and compared, its image was vdb at the last point",
+  ],
+  [
+    "moved to another pool",
+    { facts: facts({ ...vda, path: "/c" }), base, checkpoint: "c1", images: { vda: "/a", vdb: "/b" } },
+    "incremental",
+    "vda: only what changed since 2026-01-01T00:00:00.000Z is read",
+  ],
+  [
     "crashed",
     { facts: facts(vda), base, lost: "its host crashed" },
     "compared",

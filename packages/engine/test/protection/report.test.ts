@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { MemberRecord, ProtectionGroup, RunRecord } from "../../src/protection/groups/model.ts";
 import { memberStatus, slaBrokenAt } from "../../src/protection/groups/report.ts";
+import type { JobRecord } from "../../src/index.ts";
+import { plannedMembers } from "../../src/protection/groups/planned.ts";
+import { withOutcome } from "../../src/protection/groups/runs.ts";
 import { distinctChange, keptAges, planStorage } from "../../src/protection/storage-plan.ts";
 
 const now = Date.parse("2026-11-27T10:00:00Z");
@@ -51,6 +54,11 @@ describe("a member's status", () => {
     assert.equal(slaBrokenAt({ ...group, paused: true }, late, now), undefined);
   });
 
+  test("is late although a clock that was far ahead saw its last point", () => {
+    assert.notEqual(slaBrokenAt(group, record({ lastSuccessAt: daysAgo(-1000) }), now), undefined);
+    assert.equal(slaBrokenAt(group, record({ lastSuccessAt: daysAgo(-0.01) }), now), undefined);
+  });
+
   test("is failing after a failure, waiting before its first point, running while a job is under way", () => {
     const state = (more: Partial<MemberRecord>): string => memberStatus(group, record({ since: daysAgo(0.1), ...more }), { now }).state;
     assert.equal(state({ runs: [run(0, { outcome: "failed" })], lastSuccessAt: daysAgo(0.5) }), "failing");
@@ -61,6 +69,38 @@ describe("a member's status", () => {
   test("does not promise a first point where there is no schedule", () => {
     const { reason } = memberStatus({ ...group, schedule: { timeZone: "UTC" } }, record({ since: daysAgo(0.1) }), { now });
     assert.deepEqual([reason.code, reason.text.includes("godwit protect web")], ["by-hand", true]);
+  });
+});
+
+const job = (result: object): JobRecord =>
+  ({ id: "j", state: "done", createdAt: daysAgo(1), startedAt: daysAgo(1), endedAt: daysAgo(1), result }) as unknown as JobRecord;
+
+describe("a consistency check", () => {
+  test("is one only where something could be compared", () => {
+    const checked = (check: readonly object[]): unknown => {
+      const { checkedAt, runs } = withOutcome(record({ jobId: "j" }), job({ outcome: "captured", readBytes: 1, check }));
+      return [checkedAt, runs[0]?.unexpectedBytes];
+    };
+    assert.deepEqual(checked([{ target: "vda", unexpectedBytes: 3 }]), [daysAgo(1), 3]);
+    assert.deepEqual(checked([]), [undefined, undefined], "the last point could not be read");
+  });
+});
+
+describe("what a group's members need of a vault", () => {
+  test("is known of a VM that was read whole more runs ago than are remembered", () => {
+    let member = withOutcome(record({ jobId: "j" }), job({ readBytes: 5e9, storedBytes: 2e9, disks: [{ mode: "full", readBytes: 5e9 }] }));
+    const incremental = { readBytes: 1e6, storedBytes: 5e5, disks: [{ mode: "incremental", readBytes: 1e6 }] };
+    for (let n = 0; n < 150; n += 1) member = withOutcome({ ...member, jobId: "j" }, job(incremental));
+    const { vms, unmeasured } = plannedMembers(group, [member], now);
+    assert.deepEqual([vms.map(({ usedBytes }) => usedBytes), unmeasured], [[5e9], []]);
+  });
+
+  test("counts the points of a day by the schedule, also of one that comes every minute", () => {
+    const perDay = (...cron: readonly string[]): number =>
+      plannedMembers({ ...group, schedule: { cron, timeZone: "UTC" } }, [], now).pointsPerDay;
+    assert.equal(perDay("0 1 * * mon-fri"), 5 / 7);
+    assert.equal(perDay("*/15 * * * *"), 96);
+    assert.equal(Math.round(perDay("* * * * *")), 1440);
   });
 });
 

@@ -1,5 +1,6 @@
 import { systemClock } from "@godwit/core";
 import {
+  type CaptureResult,
   gcJob,
   type GcInput,
   type GroupsTarget,
@@ -50,9 +51,15 @@ export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
     const idempotencyKey = `gc:${input.vaultId}:${new Date(systemClock.now()).toISOString().slice(0, 10)}`;
     await jobs().submit("vault.gc", input, { idempotencyKey });
   };
+  const inUse = (): Map<string, string> =>
+    new Map(
+      jobs()
+        .unfinished()
+        .flatMap(({ id, title, input: { pointId } }) => (typeof pointId === "string" ? [[pointId, `job ${id} (${title})`]] : [])),
+    );
   return {
     groups,
-    kinds: [retainJob({ vaults, groups: store.groups, members: store.groupMembers, submitGc }), gcJob({ vaults })],
+    kinds: [retainJob({ vaults, groups: store.groups, members: store.groupMembers, inUse, submitGc }), gcJob({ vaults })],
     applied: {
       list: () => groups.list(),
       vaults: () => vaults.list(),
@@ -69,8 +76,13 @@ export function groupsPart(needs: ProtectionNeeds, vaults: Vaults): GroupsPart {
 
 /** A capture that ended may have let another one start, or be due again. */
 async function nudgeByJobs(groups: ProtectionGroups, jobs: JobRunner, signal: AbortSignal): Promise<void> {
-  for await (const { kind, state } of jobs.watchAll({ signal }))
-    if ((kind === "vm.capture" || kind === "vm.capture-files") && isFinal(state)) groups.nudge();
+  for await (const job of jobs.watchAll({ signal })) {
+    const { kind, state, input, result } = job;
+    if ((kind !== "vm.capture" && kind !== "vm.capture-files") || !isFinal(state)) continue;
+    const byHand = kind === "vm.capture" && state === "done" && input["groupId"] === undefined;
+    if (byHand && (result as Partial<CaptureResult> | undefined)?.outcome === "captured") groups.captured(job);
+    else groups.nudge();
+  }
 }
 
 /** A VM that is new, or moved, or whose host came back, may be due. */

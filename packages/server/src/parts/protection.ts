@@ -5,6 +5,7 @@ import {
   confirmRecoveryJob,
   type Bounded,
   Captures,
+  EngineError,
   filesCaptureJob,
   filesRecoverJob,
   findPoint,
@@ -70,6 +71,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
         .find(({ kind, state, subject }) => moves.has(kind) && state === "queued" && subject.id === vmId);
       return waiting && { id: waiting.id, title: waiting.title, waits: waiting.input["waitForCapture"] === true };
     },
+    perHost: () => groups.groups.perHost(),
     bandwidth: (groupId) => groups.groups.bandwidth(groupId),
     submit: async (input, idempotencyKey) => (await jobs().submit("vm.capture", input, { idempotencyKey })).id,
   });
@@ -97,7 +99,7 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     run: async (ready, signal) => {
       await Promise.all([groups.run(ready, signal), ready.then(() => aside.run({ signal })), followMoves(captures, needs, signal)]);
     },
-    service: protectionService({ inventory, vaults, captures, recoveries, files, aside, traffic }),
+    service: protectionService({ inventory, vaults, groups: groups.groups, jobs, captures, recoveries, files, aside, traffic }),
   };
 }
 
@@ -114,6 +116,8 @@ async function followMoves(captures: Captures, { jobs, log }: ProtectionNeeds, s
 interface ServiceNeeds {
   readonly inventory: Inventory;
   readonly vaults: Vaults;
+  readonly groups: GroupsPart["groups"];
+  readonly jobs: () => JobRunner;
   readonly captures: Captures;
   readonly recoveries: Recoveries;
   readonly files: GuestFiles;
@@ -122,11 +126,20 @@ interface ServiceNeeds {
 }
 
 function protectionService(needs: ServiceNeeds): ProtectionPart["service"] {
-  const { inventory, vaults, captures, recoveries, files, aside, traffic } = needs;
+  const { inventory, vaults, groups, jobs, captures, recoveries, files, aside, traffic } = needs;
   return {
     vaults: () => vaults.list(),
     addVault: (vault, cancellable) => vaults.add(vault, cancellable),
-    removeVault: (ref) => vaults.remove(ref),
+    async removeVault(ref) {
+      const vault = await vaults.find(ref);
+      await groups.needsNot(vault);
+      const busy = jobs()
+        .unfinished()
+        .find(({ input }) => input["vaultId"] === vault.id);
+      if (busy)
+        throw new EngineError("conflict", `the vault ${vault.name} is needed by job ${busy.id} (${busy.title}): wait until it has ended`);
+      await vaults.remove(vault.id);
+    },
     captureInput: (wish) => captures.resolve(wish),
     recoverInput: (wish, cancellable) => recoveries.resolve(wish, cancellable),
     async routes(ref, options) {

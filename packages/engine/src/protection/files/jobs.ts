@@ -38,12 +38,14 @@ export function filesCaptureJob(files: GuestFiles): JobKind<FilesCaptureInput> {
 async function capture(files: GuestFiles, context: JobContext<FilesCaptureInput>): Promise<FilesCaptured> {
   const { id, input, signal } = context;
   const { captures, spoolDir } = files.options;
+  const spool = join(spoolDir, `files-${id}.tar`);
+  // Should this attempt not come that far, nobody else knows of the file.
+  await rm(spool, { force: true });
   await endEarlier(files, context);
   const { clock, vaults } = captures.options;
   const startedAt = clock.monotonic();
   const vm = await ready(captures, input.vmId, signal);
   const vault = await vaults.open(input.vaultId, { signal });
-  const spool = join(spoolDir, `files-${id}.tar`);
   const at = new Date(clock.now()).toISOString();
   try {
     const { warnings, size } = await packed(files, context, vm, spool);

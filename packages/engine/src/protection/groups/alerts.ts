@@ -1,4 +1,4 @@
-import { type Clock, describeError } from "@godwit/core";
+import { anySignal, type Clock, describeError } from "@godwit/core";
 import type { Collection } from "../../ports/store.ts";
 import type { ProtectionGroup } from "./model.ts";
 import type { MemberStatus } from "./report.ts";
@@ -55,8 +55,12 @@ export class Alerts {
     return (await this.#options.alerts.list()).toSorted((a, b) => (order(a) < order(b) ? 1 : -1));
   }
 
-  /** Compares what is with what was told. May run twice: nothing is raised or resolved again. */
-  async look(groups: readonly ProtectionGroup[], statuses: readonly MemberStatus[]): Promise<void> {
+  /** Compares what is with what was told. May run twice: nothing is raised or resolved again. `signal` ends what is being sent. */
+  async look(
+    groups: readonly ProtectionGroup[],
+    statuses: readonly MemberStatus[],
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
     const { alerts, clock } = this.#options;
     const now = clock.now();
     const known = new Map((await alerts.list()).map((alert) => [alert.id, alert]));
@@ -70,7 +74,7 @@ export class Alerts {
       if (alert.resolvedAt === undefined) await this.#put({ ...alert, resolvedAt: isoOf(now), pending: [...alert.pending, "resolved"] });
       else if (Date.parse(alert.resolvedAt) < now - keptMs) await alerts.delete(id);
     }
-    await this.#tell(groups);
+    await this.#tell(groups, signal);
   }
 
   async #put(alert: AlertRecord): Promise<void> {
@@ -79,19 +83,20 @@ export class Alerts {
   }
 
   /** Sends what is pending, oldest change first; a group without a webhook has nobody to tell. */
-  async #tell(groups: readonly ProtectionGroup[]): Promise<void> {
+  async #tell(groups: readonly ProtectionGroup[], signal: AbortSignal | undefined): Promise<void> {
     const hooks = new Map(groups.map(({ id, webhook }) => [id, webhook]));
     const waiting = (await this.#options.alerts.list()).filter(({ pending }) => pending.length > 0);
-    await Promise.all(waiting.map((alert) => this.#tellOne(alert, hooks.get(alert.groupId))));
+    await Promise.all(waiting.map((alert) => this.#tellOne(alert, hooks.get(alert.groupId), signal)));
   }
 
-  async #tellOne(alert: AlertRecord, url: string | undefined): Promise<void> {
+  async #tellOne(alert: AlertRecord, url: string | undefined, signal: AbortSignal | undefined): Promise<void> {
     const { alerts, send, log } = this.#options;
     const { pending, ...facts } = alert;
     for (const [index, change] of pending.entries()) {
       try {
-        if (url !== undefined) await send(url, { ...facts, change }, { signal: AbortSignal.timeout(sendMs) });
+        if (url !== undefined) await send(url, { ...facts, change }, { signal: anySignal(signal, AbortSignal.timeout(sendMs)) });
       } catch (error) {
+        if (signal?.aborted) return;
         log.warn({ err: error, alert: alert.id }, `the webhook of ${alert.group} did not take an alert: ${describeError(error)}`);
         return;
       }

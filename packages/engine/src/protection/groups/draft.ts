@@ -106,10 +106,17 @@ function checked(group: ProtectionGroup): ProtectionGroup {
       throw wrong(`${key} is a whole number of at least 1, not ${value}`);
   if (Object.values(group.retention).every((count) => count === undefined))
     throw wrong("its retention keeps nothing: keep the last one at least");
-  if (group.webhook !== undefined && !/^https?:$/.test(URL.parse(group.webhook)?.protocol ?? ""))
-    throw wrong(`'${group.webhook}' is no webhook: an http or https URL is needed`);
+  if (group.webhook !== undefined) checkWebhook(group.webhook, wrong);
   const { times, delayMinutes } = group.retry;
   if (!(Number.isInteger(times) && times >= 0 && times <= 20)) throw wrong(`it is tried again 0 to 20 times, not ${times}`);
   if (!(delayMinutes >= 1 && delayMinutes <= 1440)) throw wrong(`the wait before a try is 1 to 1440 minutes, not ${delayMinutes}`);
   return group;
+}
+
+function checkWebhook(webhook: string, wrong: (text: string) => EngineError): void {
+  const url = URL.parse(webhook);
+  if (!url || !/^https?:$/.test(url.protocol)) throw wrong(`'${webhook}' is no webhook: an http or https URL is needed`);
+  // Requests to such a URL cannot be made: no alert would ever arrive.
+  if (url.username !== "" || url.password !== "")
+    throw wrong(`a webhook at ${url.host} cannot be told with a user name in its URL: give it a secret path instead`);
 }

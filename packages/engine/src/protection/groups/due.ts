@@ -56,12 +56,15 @@ export function planRuns(members: readonly DueMember[], now: number, atOnce: num
   const due: Due[] = [];
   const wakes: number[] = [];
   const waits: Wait[] = [];
+  const looks = new Map<ProtectionGroup["schedule"], number | undefined>();
   for (const member of members) {
     if (member.record.jobId !== undefined || member.group.paused) continue;
     const found = dueNow(member, now);
     if (found) due.push(found);
-    const wake = nextLook(member, now);
-    if (wake !== undefined) wakes.push(wake);
+    // Working out hours takes long, and they are the same for all of a group.
+    const { schedule } = member.group;
+    if (!looks.has(schedule)) looks.set(schedule, nextLook(schedule, now));
+    for (const wake of [looks.get(schedule), retryAt(member)]) if (wake !== undefined && wake > now) wakes.push(wake);
   }
   const starts: Start[] = [];
   for (const one of due.toSorted(byNeed)) {
@@ -84,8 +87,9 @@ function byNeed(a: Due, b: Due): number {
 function dueNow(member: DueMember, now: number): Due | undefined {
   const { group, record } = member;
   const since = Date.parse(record.since);
-  const handled = record.dueAt ?? since - 1;
-  const scheduled = lastDue(group.schedule, Math.max(handled, since), now);
+  const handled = Math.max(record.dueAt ?? since - 1, since);
+  // Of a moment beyond the next one nothing can be known: the clock was ahead then, and waiting for it could take years.
+  const scheduled = lastDue(group.schedule, handled > (nextDue(group.schedule, now) ?? Infinity) ? 0 : handled, now);
   if (scheduled !== undefined) {
     const late = now - scheduled > 2 * minuteMs && record.dueAt !== undefined;
     const reason = late
@@ -109,7 +113,8 @@ function dueNow(member: DueMember, now: number): Due | undefined {
 function checkDue({ group, record }: DueMember, now: number): boolean {
   if (!group.checks || record.lastSuccessAt === undefined) return false;
   const schedule = { cron: group.checks, timeZone: group.schedule.timeZone };
-  return lastDue(schedule, Date.parse(record.checkedAt ?? record.since), now) !== undefined;
+  const last = Date.parse(record.checkedAt ?? record.since);
+  return lastDue(schedule, last > now ? 0 : last, now) !== undefined;
 }
 
 function retryDue(member: DueMember, dueAt: number, now: number): Due | undefined {
@@ -126,15 +131,10 @@ function retryAt({ group, record }: DueMember): number | undefined {
   return Date.parse(record.lastEndedAt) + group.retry.delayMinutes * minuteMs * 2 ** (record.failures - 1);
 }
 
-function nextLook(member: DueMember, now: number): number | undefined {
-  const next = nextDue(member.group.schedule, now);
-  const retry = retryAt(member);
-  const times = [
-    next,
-    retry !== undefined && retry > now ? retry : undefined,
-    inWindow(member.group.schedule, now) ? undefined : nextOpening(member.group.schedule, now),
-  ];
-  const known = times.filter((time) => time !== undefined);
+/** When a group's members may be due next, whatever became of them. */
+function nextLook(schedule: ProtectionGroup["schedule"], now: number): number | undefined {
+  const opening = inWindow(schedule, now) ? undefined : nextOpening(schedule, now);
+  const known = [nextDue(schedule, now), opening].filter((time) => time !== undefined);
   return known.length > 0 ? Math.min(...known) : undefined;
 }
 

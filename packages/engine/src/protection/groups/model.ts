@@ -107,8 +107,12 @@ export interface MemberRecord {
   readonly lastSuccessAt?: string | undefined;
   /** When the newest consistency check that ended well began. */
   readonly checkedAt?: string | undefined;
+  /** What its disks held when they were read whole the last time: that run may be forgotten by now. */
+  readonly wholeBytes?: number | undefined;
   /** The job that is under way. */
   readonly jobId?: string | undefined;
+  /** It was seen that it is no member any more; it may become one again. */
+  readonly left?: true | undefined;
   /** Newest last, at most {@link keptRuns}. */
   readonly runs: readonly RunRecord[];
 }

@@ -61,7 +61,11 @@ export function memberStatus(group: ProtectionGroup, record: MemberRecord, { now
 /** Whether the SLA is broken, and since when. Undefined without an SLA. */
 export function slaBrokenAt({ slaHours, paused }: ProtectionGroup, record: MemberRecord, now: number): number | undefined {
   if (slaHours === undefined || paused) return undefined;
-  const broken = Date.parse(record.lastSuccessAt ?? record.since) + slaHours * hourMs;
+  // A time ahead was told by a wrong clock, and would keep the SLA until then.
+  const known = [record.lastSuccessAt ?? record.since, record.since].map((time) => Date.parse(time));
+  const last = known.find((time) => time <= now + hourMs);
+  if (last === undefined) return undefined;
+  const broken = last + slaHours * hourMs;
   return broken <= now ? broken : undefined;
 }
 
@@ -80,10 +84,13 @@ function stateOf(group: ProtectionGroup, record: MemberRecord, now: number): Pic
   return { state: "ok", reason: { code: "ok", text: `last point ${record.lastSuccessAt}` } };
 }
 
-function firstPoint({ name, schedule }: ProtectionGroup, { vm }: MemberRecord): Reason {
+function firstPoint({ name, schedule, vaultId }: ProtectionGroup, { vm }: MemberRecord): Reason {
   if (schedule.cron !== undefined || schedule.everyMinutes !== undefined)
     return { code: "first", text: "its first point is still to come" };
-  return { code: "by-hand", text: `${name} has no schedule: capture it by 'godwit protect ${vm}', or give the group one` };
+  return {
+    code: "by-hand",
+    text: `${name} has no schedule: capture it by 'godwit protect ${vm} --vault ${vaultId}', or give the group one`,
+  };
 }
 
 function lastWords(last: RunRecord | undefined): string {

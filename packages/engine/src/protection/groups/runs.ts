@@ -38,9 +38,21 @@ export function withOutcome(record: MemberRecord, job: JobRecord | undefined): M
     failures: outcome === "failed" ? record.failures + 1 : 0,
     lastEndedAt: endedAt,
     ...(outcome === "done" && { lastSuccessAt: endedAt }),
-    ...(outcome === "done" && result.check && { checkedAt: run.startedAt }),
+    ...(outcome === "done" && isCheck(result.check) && { checkedAt: run.startedAt }),
+    ...(outcome === "done" && run.readBytes !== undefined && run.changedBytes === undefined && { wholeBytes: run.readBytes }),
     runs: [...record.runs, run].slice(-keptRuns),
   };
+}
+
+/** The record after a capture that an admin asked for, beside the group's own: its point is as good as theirs. */
+export function withPoint(record: MemberRecord, job: JobRecord): MemberRecord {
+  const { jobId, failures } = record;
+  return { ...withOutcome({ ...record, jobId: job.id }, job), failures, ...(jobId !== undefined && { jobId }) };
+}
+
+/** Where the last point could not be read there was nothing to compare with: that is still to be done. */
+function isCheck(check: CaptureOutcome["check"]): check is NonNullable<CaptureOutcome["check"]> {
+  return check !== undefined && check.length > 0;
 }
 
 /** Changed bytes are known only where every disk was read by its list of changes. */
@@ -51,7 +63,7 @@ function figures({ pointId, readBytes, storedBytes, frozenMs, check, disks = [] 
     ...(readBytes !== undefined && { readBytes }),
     ...(storedBytes !== undefined && { storedBytes }),
     ...(frozenMs !== undefined && { frozenMs }),
-    ...(check && { unexpectedBytes: check.reduce((sum, { unexpectedBytes = 0 }) => sum + unexpectedBytes, 0) }),
+    ...(isCheck(check) && { unexpectedBytes: check.reduce((sum, { unexpectedBytes = 0 }) => sum + unexpectedBytes, 0) }),
     ...(tracked && readBytes !== undefined && { changedBytes: readBytes }),
   };
 }

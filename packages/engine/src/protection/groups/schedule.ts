@@ -27,7 +27,7 @@ export interface Schedule {
   readonly everyMinutes?: number | undefined;
   /** An IANA name, such as `Europe/Vienna`. */
   readonly timeZone: string;
-  /** Outside of them nothing starts, and what runs is parked. Always, when there are none. */
+  /** Outside of them nothing starts; what runs goes on to its end. Always, when there are none. */
   readonly windows?: readonly RunWindow[] | undefined;
 }
 
@@ -75,6 +75,7 @@ export function checkBandwidth(rules: readonly BandwidthRule[]): void {
 
 function checkWindow({ from, to, days }: RunWindow): void {
   for (const time of [from, to]) if (!/^([01]\d|2[0-3]):[0-5]\d$/.test(time)) throw invalid(`'${time}' is no time of day: write 22:00`);
+  if (days?.length === 0) throw invalid("hours without a day never come: leave the days out for every day");
   for (const day of days ?? []) if (!weekdays.includes(day)) throw invalid(`'${day as string}' is no day: one of ${weekdays.join(", ")}`);
 }
 
@@ -130,9 +131,26 @@ export function rateNow(rules: readonly BandwidthRule[], timeZone: string, at: n
 /** The next moment at which a window opens, to the minute; `at` itself while one is open. At most eight days on. */
 export function nextOpening(schedule: Schedule, at: number): number | undefined {
   if (inWindow(schedule, at)) return at;
-  for (let time = (Math.floor(at / minuteMs) + 1) * minuteMs; time < at + 8 * dayMinutes * minuteMs; time += minuteMs)
-    if (inWindow(schedule, time)) return time;
+  const { windows = [], timeZone } = schedule;
+  const begin = (Math.floor(at / minuteMs) + 1) * minuteMs;
+  let local = localTime(begin, timeZone).minute;
+  for (let hour = begin; hour < at + 8 * dayMinutes * minuteMs; hour += hourMinutes * minuteMs) {
+    const after = localTime(hour + hourMinutes * minuteMs, timeZone).minute;
+    // Asking for the local time is slow: only minutes that may open a window are looked at, unless the clocks change.
+    const even = minutesFrom(local, after) === hourMinutes;
+    const opens = even ? [0, ...windows.map(({ from }) => minutesFrom(local, minutesOf(from)))] : everyMinute;
+    for (const minute of opens.filter((one) => one < hourMinutes).toSorted((a, b) => a - b))
+      if (inWindow(schedule, hour + minute * minuteMs)) return hour + minute * minuteMs;
+    local = after;
+  }
   return undefined;
+}
+
+const hourMinutes = 60;
+const everyMinute = Array.from({ length: hourMinutes }, (_, minute) => minute);
+
+function minutesFrom(from: number, to: number): number {
+  return (to - from + dayMinutes) % dayMinutes;
 }
 
 function holds({ days, from, to }: RunWindow, day: number, minute: number): boolean {

@@ -7,11 +7,11 @@ import type { VmView } from "../../model/vm.ts";
 import type { Collection } from "../../ports/store.ts";
 import type { Alerts } from "./alerts.ts";
 import { applyEdit, type GroupDraft, type GroupEdit, newGroup } from "./draft.ts";
-import { type DueMember, planRuns, type Wait } from "./due.ts";
+import { type DueMember, planRuns, type Start, type Wait } from "./due.ts";
 import { membersOf, type SelectableVm } from "./members.ts";
 import type { MemberRecord, ProtectionGroup } from "./model.ts";
 import { type MemberStatus, memberStatus } from "./report.ts";
-import { isEnded, withOutcome } from "./runs.ts";
+import { isEnded, withOutcome, withPoint } from "./runs.ts";
 import { rateNow } from "./schedule.ts";
 
 /** What groups need of the inventory. */
@@ -55,6 +55,10 @@ export interface ProtectionGroupsOptions {
 
 /** How long it sleeps at most: what it cannot hear of, such as a clock that was set, is seen by then. */
 const longestSleepMs = 60_000;
+/** What is remembered of a VM that is on no host any more, every look reads: it is for so long after its last run. */
+const keptMs = 90 * 86_400_000;
+/** As many captures as an admin may begin by hand, whatever groups say. */
+const fewestPerHost = 2;
 
 /** Everything that the admin sees of one group. */
 export interface GroupView extends ProtectionGroup {
@@ -71,6 +75,9 @@ export class ProtectionGroups {
   #waits: readonly Wait[] = [];
   /** Who is a member, by the last look. */
   #current: ReadonlySet<string> = new Set();
+  #byHand: JobRecord[] = [];
+  /** Ids of VMs that this server has seen: one that is gone since then is gone for sure. */
+  readonly #seen = new Set<string>();
   #wake: (() => void) | undefined;
   #again = false;
 
@@ -141,7 +148,8 @@ export class ProtectionGroups {
   }
 
   async #view(group: ProtectionGroup, statuses: readonly MemberStatus[]): Promise<GroupView> {
-    const { name: vault } = await this.#options.vaults.find(group.vaultId);
+    const found = await this.#options.vaults.find(group.vaultId).catch(forgotten);
+    const vault = found?.name ?? `${group.vaultId} (no longer registered)`;
     return { ...group, vault, statuses: statuses.filter(({ groupId }) => groupId === group.id) };
   }
 
@@ -176,12 +184,31 @@ export class ProtectionGroups {
     return group?.bandwidth && rateNow(group.bandwidth, group.schedule.timeZone, this.#options.clock.now());
   }
 
+  /** Captures of one host at once that some group allows: each keeps to its own limit, and counts those of the others. */
+  async perHost(): Promise<number> {
+    return Math.max(fewestPerHost, ...(await this.list()).map(({ limits: { perHost = Infinity } }) => perHost));
+  }
+
+  /** Throws `conflict` while groups capture into a vault. */
+  async needsNot({ id, name }: { readonly id: string; readonly name: string }): Promise<void> {
+    const using = (await this.list()).flatMap((group) => (group.vaultId === id ? [group.name] : []));
+    if (using.length === 0) return;
+    const text = `the vault ${name} is needed by the protection groups ${using.join(", ")}: give them another one, or remove them`;
+    throw new EngineError("conflict", text, { vault: name });
+  }
+
   /** VMs that no group protects. */
   async uncovered(): Promise<VmView[]> {
     const vms = this.#options.hosts.vms();
     const { uncovered } = membersOf(await this.list(), await this.#selectable(vms));
     const ids = new Set(uncovered);
     return vms.filter(({ id }) => ids.has(id));
+  }
+
+  /** A capture ended well that no group began: it counts for those that keep the VM in the same vault. */
+  captured(job: JobRecord): void {
+    this.#byHand.push(job);
+    this.nudge();
   }
 
   /** Looks again now: a VM, a host or a job changed. */
@@ -196,7 +223,7 @@ export class ProtectionGroups {
       this.#again = false;
       let wakeAt: number | undefined;
       try {
-        wakeAt = await this.look();
+        wakeAt = await this.look({ signal });
       } catch (error) {
         this.#options.log.warn({ err: error }, `protection groups could not be looked at: ${describeError(error)}`);
       }
@@ -205,21 +232,32 @@ export class ProtectionGroups {
   }
 
   /** One look: settles what ended, takes members in and out, and starts what is due. Gives when to look again. */
-  async look(): Promise<number | undefined> {
+  async look(options: { readonly signal?: AbortSignal } = {}): Promise<number | undefined> {
     const members = await this.#settled(await this.#members());
     const { starts, waits, wakeAt } = planRuns(members, this.#options.clock.now(), this.#options.atOnce);
-    this.#waits = waits;
-    for (const { member, dueAt, attempt, check } of starts) {
-      const { group, record } = member;
-      const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
-      const vault = await this.#options.vaults.find(group.vaultId);
-      const [kind, input] = captureInput(group, record, vault.name, check);
-      const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
-      const failures = attempt === 1 ? 0 : record.failures;
-      await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
+    const failed: Wait[] = [];
+    for (const start of starts) {
+      try {
+        await this.#start(start);
+      } catch (error) {
+        // As when its vault was forgotten; the others go on.
+        const { group, record } = start.member;
+        this.#options.log.warn({ err: error, group: group.name, vm: record.vm }, `a capture could not be started: ${describeError(error)}`);
+        failed.push({ member: start.member, reason: { code: "not-started", text: describeError(error) } });
+      }
     }
-    await this.#options.alerts?.look(await this.list(), await this.status());
+    this.#waits = [...waits, ...failed];
+    await this.#options.alerts?.look(await this.list(), await this.status(), options);
     return wakeAt;
+  }
+
+  async #start({ member: { group, record }, dueAt, attempt, check }: Start): Promise<void> {
+    const idempotencyKey = `group:${group.id}:${record.vmId}:${dueAt}:${attempt}`;
+    const vault = await this.#options.vaults.find(group.vaultId);
+    const [kind, input] = captureInput(group, record, vault.name, check);
+    const job = await this.#options.jobs.submit(kind, input, { idempotencyKey });
+    const failures = attempt === 1 ? 0 : record.failures;
+    await this.#options.members.put(keyOf(record), { ...record, dueAt, failures, jobId: job.id });
   }
 
   async #checkName({ id, name }: ProtectionGroup): Promise<void> {
@@ -240,23 +278,48 @@ export class ProtectionGroups {
       for (const vmId of members.get(group.id) ?? []) {
         const vm = vms.get(vmId)!;
         const key = keyOf({ groupId: group.id, vmId });
-        const fresh = { groupId: group.id, vmId, vm: vm.name, since: new Date(clock.now()).toISOString(), failures: 0, runs: [] };
-        const record = { ...(known.get(key) ?? fresh), vm: vm.name };
-        if (!known.delete(key)) await records.put(key, record);
+        const fresh: MemberRecord = {
+          groupId: group.id,
+          vmId,
+          vm: vm.name,
+          since: new Date(clock.now()).toISOString(),
+          failures: 0,
+          runs: [],
+        };
+        const { left, ...before } = known.get(key) ?? fresh;
+        const record = { ...before, vm: vm.name };
+        if (!known.delete(key) || left) await records.put(key, record);
         const reachable = hostStates.get(vm.hostId) === "up" && vm.state !== "unknown";
         now.push({ group, record, hostId: vm.hostId, host: vm.host, pools: poolsOf(vm), reachable });
       }
     }
-    // A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep.
-    for (const [key, record] of known) if (record.jobId === undefined && record.runs.length === 0) await records.delete(key);
-    this.#current = new Set(now.map(({ record }) => keyOf(record)));
+    const current = new Set(now.map(({ record }) => keyOf(record)));
+    const certain = [...hostStates.values()].every((state) => state === "up");
+    for (const id of vms.keys()) this.#seen.add(id);
+    const groupIds = new Set(groups.map(({ id }) => id));
+    for (const [key, record] of known) {
+      // A server that has just started knows no VM of a lost host: it may be a member there, and late.
+      const maybe = !certain && !this.#seen.has(record.vmId) && groupIds.has(record.groupId);
+      if (maybe && !record.left) current.add(key);
+      else if (!maybe) await this.#left(key, record, vms.has(record.vmId));
+    }
+    this.#current = current;
     return now;
+  }
+
+  /** A VM that left keeps its record, so that it goes on where it was when it comes back; one without runs has none to keep. */
+  async #left(key: string, record: MemberRecord, exists: boolean): Promise<void> {
+    const { members, clock } = this.#options;
+    const ended = Date.parse(record.lastEndedAt ?? record.since);
+    const forgotten = !exists && ended < clock.now() - keptMs;
+    if (forgotten || (record.jobId === undefined && record.runs.length === 0)) await members.delete(key);
+    else if (!record.left) await members.put(key, { ...record, left: true });
   }
 
   /** Members with the outcome of jobs that ended, on record. */
   async #settled(members: readonly DueMember[]): Promise<DueMember[]> {
     const settled: DueMember[] = [];
-    for (const member of members) {
+    for (const member of await this.#counted(members)) {
       const { jobId } = member.record;
       const job = jobId === undefined ? undefined : await this.#options.jobs.get(jobId).catch(forgotten);
       if (jobId === undefined || (job && !isEnded(job))) {
@@ -269,6 +332,24 @@ export class ProtectionGroups {
       if (record.jobId === undefined && record.runs.at(-1)?.outcome === "done") await this.#retain(member.group, record);
     }
     return settled;
+  }
+
+  async #counted(members: readonly DueMember[]): Promise<DueMember[]> {
+    const jobs = this.#byHand;
+    this.#byHand = [];
+    const counted: DueMember[] = [];
+    for (const member of members) {
+      const { group } = member;
+      let { record } = member;
+      for (const job of group.paths ? [] : jobs) {
+        if (job.input["vmId"] !== record.vmId || job.input["vaultId"] !== group.vaultId) continue;
+        record = withPoint(record, job);
+        await this.#options.members.put(keyOf(record), record);
+        await this.#retain(group, record);
+      }
+      counted.push({ ...member, record });
+    }
+    return counted;
   }
 
   async #retain(group: ProtectionGroup, record: MemberRecord): Promise<void> {

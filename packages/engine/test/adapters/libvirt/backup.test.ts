@@ -84,6 +84,12 @@ describe("a guest's writes", () => {
     assert.deepEqual(await readWriteStats(connection, dom, signal), { requests: 4, totalMs: 8 });
   });
 
+  it("are not known while another call holds the VM: libvirt then leaves the counts out", async () => {
+    const stats = { "block.count": 1, "block.0.name": "vda", "block.0.path": "/a.qcow2" };
+    const connection = { getAllDomainStats: async () => [{ dom, stats }] } as unknown as Connection;
+    assert.equal(await readWriteStats(connection, dom, signal), undefined);
+  });
+
   it("are not known of a VM that is gone", async () => {
     const connection = { getAllDomainStats: async () => [] } as unknown as Connection;
     assert.equal(await readWriteStats(connection, dom, signal), undefined);

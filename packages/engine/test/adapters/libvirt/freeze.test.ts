@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "@godwit/core";
 import type { Connection, Domain } from "@godwit/libvirt";
 import { type Freezing, whileFrozen } from "../../../src/adapters/libvirt/backup/freeze.ts";
@@ -42,6 +43,15 @@ describe("a freeze", () => {
     const { value, freeze } = await whileFrozen(guest, signal, moment);
     assert.deepEqual(guest.said, ["arm", "freeze", "thaw", "disarm"]);
     assert.deepEqual([value, freeze.outcome, freeze.fileSystems], ["taken", "held", 2]);
+  });
+
+  it("has its whole timer before it, however long the agent takes to answer before", async () => {
+    const guest = scripted(async (command) => {
+      if (command === "guest-get-osinfo") await sleep(50).then(() => guest.said.push("asked"));
+      return 2;
+    });
+    await whileFrozen(guest, signal, moment);
+    assert.deepEqual(guest.said, ["asked", "arm", "freeze", "thaw", "disarm"]);
   });
 
   it("is not begun where nothing would end it; the moment is taken all the same", async () => {

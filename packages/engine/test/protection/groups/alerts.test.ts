@@ -63,3 +63,15 @@ test("a member that left its group has no alert any more, and trouble that comes
   await alerts.look([group], [status("late")]);
   assert.equal((await alerts.list())[0]?.resolvedAt, undefined);
 });
+
+test("a webhook that does not answer holds up no server that is told to stop, and is told by the next one", { timeout: 5000 }, async () => {
+  const stop = new AbortController();
+  const kept = new MemoryCollection<AlertRecord>();
+  const never: ConstructorParameters<typeof Alerts>[0]["send"] = (_url, _message, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
+  const alerts = new Alerts({ alerts: kept, clock: new FakeClock(), send: never, log: { warn: () => assert.fail() } });
+  const looking = alerts.look([group], [status("late")], { signal: stop.signal });
+  setTimeout(() => stop.abort(), 20);
+  await looking;
+  assert.deepEqual((await alerts.list())[0]?.pending, ["raised"]);
+});

@@ -47,6 +47,18 @@ describe("what runs now", () => {
     assert.deepEqual([start?.dueAt, start?.reason.code, more.length], [lastHour, "made-up", 0]);
   });
 
+  test("a clock that was far ahead for a while does not put off what is due until then", () => {
+    const ahead = now + 4 * 365 * 24 * hour;
+    const plan = (more: Partial<MemberRecord>): unknown =>
+      planRuns([member("web", { dueAt: ahead, ...more })], now).starts.map(({ dueAt }) => dueAt);
+    assert.deepEqual(plan({}), [lastHour]);
+    assert.deepEqual(plan({ since: iso(ahead) }), [lastHour], "it became a member then");
+    assert.deepEqual(plan({ dueAt: lastHour + hour }), [], "the clock was set back a little: that moment was served");
+    const checks = { checks: ["30 9 * * *"] };
+    const late = member("web", { dueAt: lastHour - hour, lastSuccessAt: iso(lastHour), checkedAt: iso(ahead) }, checks);
+    assert.equal(planRuns([late], now).starts[0]?.check, true);
+  });
+
   test("the first capture after a moment for checks is one, until it went well", () => {
     const checks = { checks: ["30 9 * * *"] };
     const check = (more: Partial<MemberRecord>): boolean | undefined =>
@@ -56,6 +68,15 @@ describe("what runs now", () => {
     assert.equal(check({ checkedAt: iso(now - 0.5 * hour) }), false);
     assert.equal(check({ lastSuccessAt: undefined }), false, "there is nothing to compare with");
     assert.equal(planRuns([member("web", { dueAt: lastHour - hour })], now).starts[0]?.check, false);
+  });
+
+  test("hundreds that wait for a window days away hold up nothing else of the server", () => {
+    const schedule = { cron: ["0 1 * * *"], timeZone: "Europe/Vienna", windows: [{ days: ["thu" as const], from: "03:00", to: "04:00" }] };
+    const many = Array.from({ length: 300 }, (_, index) => member(`vm${index}`, { dueAt: now - 48 * hour }, { schedule }));
+    const began = performance.now();
+    const { starts, waits } = planRuns(many, now);
+    assert.ok(performance.now() - began < 2500, "it took minutes when each of them looked for the minute that opens its window");
+    assert.deepEqual([starts.length, waits.length], [0, 300]);
   });
 
   test("a failure is tried again later and later, and not for ever", () => {

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { checkSchedule, inWindow, lastDue, nextDue, nextOpening, type Schedule } from "../../../src/protection/groups/schedule.ts";
+import {
+  checkSchedule,
+  inWindow,
+  lastDue,
+  nextDue,
+  nextOpening,
+  type Schedule,
+  weekdays,
+} from "../../../src/protection/groups/schedule.ts";
 
 const at = (text: string): number => Date.parse(text);
 const utc = (schedule: Omit<Schedule, "timeZone">): Schedule => ({ ...schedule, timeZone: "UTC" });
@@ -38,6 +46,7 @@ describe("a schedule", () => {
       [utc({ cron: ["0 1 * * *"], everyMinutes: 5 }), /not both/],
       [{ everyMinutes: 5, timeZone: "Mars/Olympus" }, /'Mars\/Olympus' is no time zone/],
       [utc({ windows: [{ from: "9:00", to: "24:00" }] }), /'9:00' is no time of day/],
+      [utc({ windows: [{ days: [], from: "09:00", to: "12:00" }] }), /hours without a day never come/],
     ] as const)
       assert.throws(() => checkSchedule(schedule), { kind: "invalid", message: text });
     checkSchedule({
@@ -54,6 +63,27 @@ describe("a schedule", () => {
     assert.equal(inWindow(night, at("2026-11-28T05:59:00Z")), true, "Saturday morning belongs to Friday's window");
     assert.equal(inWindow(night, at("2026-11-28T22:30:00Z")), false);
     assert.equal(nextOpening(night, at("2026-11-28T06:00:00Z")), at("2026-12-04T22:00:00Z"));
+  });
+
+  test("finds the minute at which a window opens, over changes of the clocks too", () => {
+    const windows = fc.record({
+      days: fc.option(fc.subarray([...weekdays], { minLength: 1 }), { nil: undefined }),
+      from: fc.constantFrom("00:00", "01:45", "02:30", "03:00", "22:00"),
+      to: fc.constantFrom("00:00", "02:00", "02:45", "06:00", "22:30"),
+    });
+    const zones = fc.constantFrom("UTC", "Europe/Vienna", "Australia/Lord_Howe", "Asia/Kolkata");
+    const moments = fc.constantFrom("2026-03-27T12:00:30Z", "2026-10-23T12:00:00Z", "2026-04-03T09:07:00Z", "2026-10-02T23:59:59Z");
+    fc.assert(
+      fc.property(fc.array(windows, { minLength: 1, maxLength: 2 }), zones, moments, (some, timeZone, moment) => {
+        const schedule: Schedule = { timeZone, windows: some };
+        const from = at(moment);
+        let slowly: number | undefined = inWindow(schedule, from) ? from : undefined;
+        for (let time = Math.ceil(from / 60_000) * 60_000; slowly === undefined && time < from + 8 * 86_400_000; time += 60_000)
+          if (inWindow(schedule, time)) slowly = time;
+        assert.equal(nextOpening(schedule, from), slowly);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   test("agrees with itself: what is next due is what was last due afterwards", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { JsonObject } from "@godwit/core";
-import { type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
+import { EngineError, type HostView, type JobKind, JobRunner, type VmView } from "../../../src/index.ts";
 import type { GroupDraft } from "../../../src/protection/groups/draft.ts";
 import type { MemberRecord, ProtectionGroup } from "../../../src/protection/groups/model.ts";
 import { ProtectionGroups } from "../../../src/protection/groups/service.ts";
@@ -19,6 +19,9 @@ class Site implements AsyncDisposable {
   readonly vms: VmView[] = [];
   readonly inputs: JsonObject[] = [];
   readonly retained: string[] = [];
+  hostState: HostView["state"] = "up";
+  /** Vaults that were forgotten. */
+  readonly gone = new Set<string>();
   outcome: (input: JsonObject) => Promise<unknown> = () =>
     Promise.resolve({
       outcome: "captured",
@@ -29,7 +32,7 @@ class Site implements AsyncDisposable {
     });
   readonly #memory = new JobMemory();
   readonly #groups = new MemoryCollection<ProtectionGroup>();
-  readonly #members = new MemoryCollection<MemberRecord>();
+  readonly members = new MemoryCollection<MemberRecord>();
   #run = 0;
   jobs!: JobRunner;
   groups!: ProtectionGroups;
@@ -70,10 +73,15 @@ class Site implements AsyncDisposable {
     await this.jobs.start();
     this.groups = new ProtectionGroups({
       groups: this.#groups,
-      members: this.#members,
-      hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: "up" } as HostView] },
+      members: this.members,
+      hosts: { vms: () => this.vms, hosts: () => [{ id: "h1", name: "alpha", state: this.hostState } as HostView] },
       jobs: this.jobs,
-      vaults: { find: async (ref) => ({ id: ref, name: `vault ${ref}` }) },
+      vaults: {
+        find: async (ref) => {
+          if (this.gone.has(ref)) throw new EngineError("not-found", `no vault '${ref}' is registered`);
+          return { id: ref, name: `vault ${ref}` };
+        },
+      },
       clock,
       log: silent,
       retain: async (_group, { vm }) => void this.retained.push(vm),
@@ -194,6 +202,95 @@ describe("protection groups", () => {
     assert.deepEqual([status?.state, status?.lastPointId, status?.succeeded], ["ok", "whole", 1]);
   });
 
+  test("whose vault is gone say so, and keep no other group from its captures", async () => {
+    await using site = await Site.open();
+    for (const name of ["web1", "mail"]) site.addVm(name);
+    await site.groups.create({ ...draft, name: "a", vault: "lost" });
+    await site.groups.create({ ...draft, name: "b", members: { names: ["mail"] } });
+    await assert.rejects(
+      site.groups.needsNot({ id: "lost", name: "main" }),
+      /main is needed by the protection groups a: give them another/,
+    );
+    await site.groups.needsNot({ id: "other", name: "other" });
+    site.gone.add("lost");
+    await site.look();
+    assert.deepEqual(
+      site.inputs.map(({ vm }) => vm),
+      ["mail"],
+    );
+    const [lost, whole] = await site.groups.views();
+    assert.match(lost?.statuses[0]?.reason.text ?? "", /^due, but no vault 'lost' is registered/);
+    assert.deepEqual([lost?.vault, whole?.statuses[0]?.state], ["lost (no longer registered)", "ok"]);
+  });
+
+  test("go on saying that a VM is late when a server starts that has not seen its host yet", async () => {
+    await using site = await Site.open();
+    for (const name of ["web1", "web2"]) site.addVm(name);
+    await site.groups.create(draft);
+    await site.look();
+    const [gone] = site.vms.splice(1, 1);
+    await site.look();
+    site.vms.length = 0;
+    site.hostState = "lost";
+    await site.restart();
+    await site.clock.advance(5 * hour);
+    await site.look();
+    const stand = async (): Promise<unknown> => (await site.groups.status()).map(({ vm, state }) => [vm, state]);
+    assert.deepEqual(await stand(), [["web1", "late"]], `${gone?.name} had left before`);
+    site.addVm("web1");
+    await site.look();
+    site.vms.length = 0;
+    await site.look();
+    assert.deepEqual(await stand(), [], "its host said that there is none such any more, whatever others are");
+    await site.restart();
+    await site.look();
+    assert.deepEqual(await stand(), []);
+  });
+
+  test("without a schedule keep their SLA by captures that an admin asks for", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create({ ...draft, schedule: {} });
+    await site.look();
+    const status = async (): Promise<unknown> => (await site.groups.status()).map(({ state, lastPointId }) => [state, lastPointId]);
+    assert.match((await site.groups.status())[0]?.reason.text ?? "", /'godwit protect web1 --vault v1'/);
+    await site.clock.advance(5 * hour);
+    assert.deepEqual(await status(), [["late", undefined]]);
+    for (const vaultId of ["another", "v1"]) {
+      const { id } = await site.jobs.submit("vm.capture", { vmId: site.vms[0]!.id, vm: "web1", vaultId });
+      for (let turn = 0; turn < 5; turn += 1) await settle();
+      site.groups.captured(await site.jobs.get(id));
+      await site.look();
+      assert.deepEqual(await status(), [vaultId === "v1" ? ["ok", "p2"] : ["late", undefined]]);
+    }
+    assert.deepEqual(site.retained, ["web1"]);
+  });
+
+  test("forget a VM that is on no host any more after some months, and not before", async () => {
+    await using site = await Site.open();
+    site.addVm("web1");
+    await site.groups.create(draft);
+    await site.look();
+    site.vms.length = 0;
+    for (const [days, kept] of [
+      [60, 1],
+      [31, 0],
+    ] as const) {
+      await site.clock.advance(days * 24 * hour);
+      await site.look();
+      assert.equal((await site.members.list()).length, kept);
+    }
+  });
+
+  test("say how many captures a host may have at once, so that the queue of jobs does not allow fewer", async () => {
+    await using site = await Site.open();
+    assert.equal(await site.groups.perHost(), 2);
+    await site.groups.create({ ...draft, limits: { perHost: 5 } });
+    assert.equal(await site.groups.perHost(), 5);
+    await site.groups.edit("gold", { limits: {} });
+    assert.equal(await site.groups.perHost(), Infinity);
+  });
+
   test("are refused by field when they make no sense, and changed only in what is given", async () => {
     await using site = await Site.open();
     const { id } = await site.groups.create(draft);
@@ -204,6 +301,7 @@ describe("protection groups", () => {
       /daily is a whole number of at least 1, not 0/,
     );
     await assert.rejects(site.groups.create({ ...draft, name: "x", retention: {} }), /keeps nothing/);
+    await assert.rejects(site.groups.create({ ...draft, name: "x", webhook: "https://me:secret@alerts/x" }), /user name in its URL/);
     const edited = await site.groups.edit("gold", { slaHours: null, paused: true, limits: { perVault: 1 } });
     assert.deepEqual(
       [edited.id, edited.slaHours, edited.paused, edited.limits, edited.schedule.cron],

@@ -138,15 +138,17 @@ export async function domainDefinition(connection: Connection, dom: Domain, sign
   return await connection.remote.domainGetXmlDesc({ dom, flags }, { signal });
 }
 
-/** Of all its disks together, as libvirt counts: requests, and nanoseconds that they took. */
+/**
+ * Of all its disks together, as libvirt counts: requests, and nanoseconds that they took. While another call holds the
+ * domain libvirt tells without waiting what it knows by itself: no counts.
+ */
 export async function readWriteStats(connection: Connection, dom: Domain, signal: AbortSignal): Promise<WriteStats | undefined> {
   const query = { domains: [dom], stats: DomainStatsTypes.BLOCK, flags: GetAllDomainStatsFlags.NOWAIT };
   const [found] = await connection.getAllDomainStats(query, { signal });
-  if (!found) return undefined;
-  let [requests, nanoseconds] = [0, 0];
-  for (const [name, value] of Object.entries(found.stats)) {
-    if (/^block\.\d+\.wr\.reqs$/.test(name)) requests += Number(value);
+  let [counted, requests, nanoseconds] = [false, 0, 0];
+  for (const [name, value] of Object.entries(found?.stats ?? {})) {
+    if (/^block\.\d+\.wr\.reqs$/.test(name)) [counted, requests] = [true, requests + Number(value)];
     else if (/^block\.\d+\.wr\.times$/.test(name)) nanoseconds += Number(value);
   }
-  return { requests, totalMs: nanoseconds / 1e6 };
+  return counted ? { requests, totalMs: nanoseconds / 1e6 } : undefined;
 }

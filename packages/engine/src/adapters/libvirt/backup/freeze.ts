@@ -36,8 +36,6 @@ export interface Freezing {
   readonly clock: Clock;
   readonly vmId: string;
   readonly moment: string;
-  /** The timer, where it is being started already. */
-  readonly arming?: Promise<string | undefined> | undefined;
 }
 
 /**
@@ -50,12 +48,11 @@ export async function whileFrozen<T>(
   signal: AbortSignal,
   body: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly freeze: FreezeReport }> {
-  const watching = watchWriters(freezing, signal);
-  watching.catch(() => undefined);
-  const refused = await (freezing.arming ?? armTimer(freezing, signal));
+  // The timer must not run out while an agent takes its time over these questions: nothing would end the freeze then.
+  const writers = await watchWriters(freezing, signal);
+  const refused = await armTimer(freezing, signal);
   if (refused !== undefined) return { value: await body(), freeze: report("refused", 0, 0, refused) };
   const { clock } = freezing;
-  const writers = await watching;
   const began = clock.monotonic();
   let frozen: Answer;
   let value: T;
@@ -96,7 +93,7 @@ function report(outcome: FreezeReport["outcome"], frozenMs: number, fileSystems:
 }
 
 /** The reason when the guest must not be frozen because nothing would end it. */
-export async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
+async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
   const uri = await connection.remote.connectGetUri({ signal });
   const { code, stderr } = await shell.run(["/bin/sh", "-c", arm, "sh", moment, vmId, uri, `${THAW_AFTER_SECONDS}`], { signal });
   return code === 0 ? undefined : `the guest was not frozen: ${stderr.trim() || "no timer could be started on the host"}`;

@@ -16,6 +16,8 @@ const ASK_SECONDS = 5;
 const lookMs = 500;
 /** What is on its way when the guest's command has ended arrives within this, milliseconds. */
 const arrivalMs = 10_000;
+/** A command that neither ends nor sends or takes anything for so long hangs, as on a share of the guest's that is gone. */
+const silentMs = 30 * 60_000;
 const sliceBytes = 1 << 20;
 const trailerBytes = 128;
 
@@ -97,13 +99,18 @@ async function packIn(
   const pid = await start(guest, [pack, "sh", name, mark, ...paths.map((path) => path.replace(/^\/+/, "") || ".")], signal);
   const over = new AbortController();
   // Asked once: an agent forgets a command whose end it has told.
-  const status = awaitEnd(guest, pid, anySignal(signal, over.signal));
+  let heardAt = parts.clock.monotonic();
+  const taken = async (piece: Uint8Array): Promise<void> => {
+    await take(piece);
+    heardAt = parts.clock.monotonic();
+  };
+  const status = awaitEnd(guest, pid, () => heardAt, anySignal(signal, over.signal));
   const stopped = status.then(async (end) => {
     await parts.clock.sleep(arrivalMs, { signal: over.signal });
     throw new EngineError("invalid", `the guest stopped sending: ${wordsOf(end)}`);
   });
   try {
-    const { code, kind } = await Promise.race([stopped, readArchive(socket, mark, take, signal)]);
+    const { code, kind } = await Promise.race([stopped, readArchive(socket, mark, taken, signal)]);
     const words = wordsOf(await status);
     // GNU tar ends with 1 when a file changed while it was read; others when one was not read at all.
     if (code !== 0 && !(code === 1 && kind === "gnu")) throw new EngineError("invalid", `the guest could not read all of it: ${words}`);
@@ -150,8 +157,13 @@ async function unpackIn(
   const over = new AbortController();
   const both = anySignal(signal, over.signal);
   // A command that ends early reads no more, and what we write would wait for ever.
-  const status = awaitEnd(guest, pid, both);
-  const sending = send(source, socket, progress, both);
+  let heardAt = parts.clock.monotonic();
+  const status = awaitEnd(guest, pid, () => heardAt, both);
+  const sent = (bytes: number): void => {
+    heardAt = parts.clock.monotonic();
+    progress(bytes);
+  };
+  const sending = send(source, socket, sent, both);
   try {
     await Promise.race([status, sending]);
     const end = await status;
@@ -234,7 +246,8 @@ interface ExecStatus {
   readonly words: string;
 }
 
-async function awaitEnd(guest: Guest, pid: number, signal: AbortSignal): Promise<ExecStatus> {
+/** `heardAt`: when the guest last sent or took something. Exported for its tests. Throws `timeout` when it hangs. */
+export async function awaitEnd(guest: Guest, pid: number, heardAt: () => number, signal: AbortSignal): Promise<ExecStatus> {
   for (;;) {
     const command = { execute: "guest-exec-status", arguments: { pid } };
     const { exited, exitcode, "err-data": words } = fieldsOf(await askAgent(guest, command, { timeoutSeconds: ASK_SECONDS, signal }));
@@ -242,6 +255,8 @@ async function awaitEnd(guest: Guest, pid: number, signal: AbortSignal): Promise
       const text = Buffer.from(typeof words === "string" ? words : "", "base64").toString("utf8");
       return { code: typeof exitcode === "number" ? exitcode : undefined, words: text.trim().split("\n").slice(-3).join("; ") };
     }
+    if (guest.clock.monotonic() - heardAt() > silentMs)
+      throw new EngineError("timeout", `the guest's command has neither ended nor gone on for ${silentMs / 60_000} minutes`);
     await guest.clock.sleep(lookMs, { signal });
   }
 }

@@ -14,7 +14,7 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { type LibvirtFacts, MARK } from "./facts.ts";
-import { armTimer, whileFrozen } from "./freeze.ts";
+import { whileFrozen } from "./freeze.ts";
 import { candidatePorts, type ExportPlace, exportedDisk, socketPlace, tcpPlace } from "./route.ts";
 
 export interface Capturing {
@@ -40,7 +40,6 @@ export async function beginPull(
   const room = findRoom(facts, request.scratchBytes);
   const dom = await needDomain(connection, facts.vmId, signal);
   const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
-  const arming = request.freeze ? armTimer(freezing, signal) : undefined;
   const checkpointXml = checkpointXmlOf(facts, request);
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
@@ -56,7 +55,7 @@ export async function beginPull(
     made?.catch(() => undefined);
     return { at, place, made };
   };
-  const taken = arming ? await whileFrozen({ ...freezing, arming }, signal, take) : { value: await take(), freeze: notAsked };
+  const taken = request.freeze ? await whileFrozen(freezing, signal, take) : { value: await take(), freeze: notAsked };
   const made = await taken.value.made;
   return {
     at: taken.value.at,
