@@ -162,6 +162,14 @@ describe("a capture", () => {
     assert.equal(await perHost(new Captures({ ...world.captures.options, perHost: async () => 5 })), 5);
   });
 
+  it("fails as a job, and does not end its server, when exports cannot be opened while the guest's writes are asked for", async () => {
+    const world = await World.make();
+    Object.assign(world.guest, { failOpen: new EngineError("hypervisor", "its process is gone"), statsMs: 50 });
+    const job = await world.run();
+    assert.deepEqual([job.state, job.error?.message], ["failed", "its process is gone"]);
+    await world.verify();
+  });
+
   it("reads all of a disk once, then only what changed", async () => {
     const world = await World.make();
     const first = await world.capture();

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { BlockError, type BlockSource, type Extent } from "@godwit/core";
 import {
   type BackupFacts,
@@ -48,6 +49,10 @@ export class ScriptedGuest {
   held = true;
   exported: string | undefined;
   failBegin: Error | undefined;
+  /** Its exports cannot be opened, as when its process has just ended. */
+  failOpen: Error | undefined;
+  /** What it takes to tell what its writes took. */
+  statsMs = 0;
   /** The way that breaks in the middle of the reading. */
   broken: ExportRoute["kind"] | undefined;
   /** Runs when it breaks. */
@@ -101,7 +106,10 @@ export class ScriptedGuest {
       begin: async (_, request) => this.#begin(request),
       tls: async () => ({ missing: "scripted" }),
       scratchLeft: async () => this.scratch,
-      writeStats: async () => ({ requests: 100, totalMs: 50 }),
+      writeStats: async () => {
+        if (this.statsMs > 0) await setTimeout(this.statsMs);
+        return { requests: 100, totalMs: 50 };
+      },
       end: async (_, { moment, checkpoint }, { forget, before }) => {
         this.frozen = false;
         if (this.exported === moment) this.exported = undefined;
@@ -140,12 +148,14 @@ export class ScriptedGuest {
       return {
         target,
         mode,
-        open: async () =>
-          new Bytes(content, () => {
+        open: async () => {
+          if (this.failOpen) throw this.failOpen;
+          return new Bytes(content, () => {
             const lost = request.route?.kind === this.broken && this.broken !== undefined;
             if (lost) this.onBreak();
             return lost;
-          }),
+          });
+        },
         ...(mode === "incremental" && {
           async *changed() {
             for (const chunk of changed) yield { offset: chunk * chunkBytes, length: chunkBytes, kind: "data" } as const;
