@@ -75,17 +75,12 @@ export class Transmission {
       const bytes = this.#cost(command, request);
       if (!budget.tryEnter(bytes)) await budget.enter(bytes);
       if (command === "read" && payload === 0 && this.#readAtOnce(request, bytes)) continue;
-      if (command === "write" && !this.#refusal(command, request)) {
-        const data = Buffer.allocUnsafeSlow(payload);
-        await channel.reader.readInto(data).catch((error: unknown) => {
-          budget.leave(bytes);
-          throw error;
-        });
-        void this.#serve(command, request, bytes, data);
-      } else {
-        await channel.reader.skip(payload);
-        void this.#serve(command, request, bytes);
-      }
+      const data = command === "write" && !this.#refusal(command, request) ? Buffer.allocUnsafeSlow(payload) : undefined;
+      await (data ? channel.reader.readInto(data) : channel.reader.skip(payload)).catch((error: unknown) => {
+        budget.leave(bytes);
+        throw error;
+      });
+      void this.#serve(command, request, bytes, data);
     }
   }
 
