@@ -123,8 +123,10 @@ function judge(
 /** See {@link HostRecovery.adapt}. */
 export function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
   const renamed = renewGenerationId(definition)
-    .replace(/<name>[^<]*<\/name>/, `<name>${escapeXml(name)}</name>`)
-    .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`);
+    .replace(/<name>[^<]*<\/name>/, () => `<name>${escapeXml(name)}</name>`)
+    .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`)
+    // libvirt refuses another UUID in what the firmware tells the guest.
+    .replace(/(<entry name='uuid'>)[^<]*(<\/entry>)/, (_, start: string, end: string) => `${start}${id}${end}`);
   const identified = newIdentity ? withNewIdentity(renamed, name) : renamed;
   const mapped = mapDefinition(identified, { disks: disks.map((disk) => ({ ...disk, format: "qcow2" })), networks });
   const result = read(mapped);
@@ -139,12 +141,12 @@ export function adapt(definition: string, { id, name, newIdentity, disks, networ
 }
 
 function withNewIdentity(definition: string, name: string): string {
+  const ownVariables = (_: string, start: string, path: string, end: string): string =>
+    `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`;
   return definition
-    .replaceAll(/<mac address='[^']*'\/>/g, () => `<mac address='${newMac()}'/>`)
-    .replace(
-      /(<nvram[^>]*>)([^<]+)(<\/nvram>)/,
-      (_, start: string, path: string, end: string) => `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`,
-    );
+    .replaceAll(/(<mac address=)'[^']*'/g, (_, start: string) => `${start}'${newMac()}'`)
+    .replace(/(<nvram[^>]*>)([^<]+)(<\/nvram>)/, ownVariables)
+    .replace(/(<nvram[^>]*>\s*<source file=')([^']+)(')/, ownVariables);
 }
 
 /** In QEMU's own range. */
