@@ -65,6 +65,15 @@ class Run {
   }
 
   async run(): Promise<RecoverResult> {
+    try {
+      return await this.#attempt();
+    } catch (error) {
+      await this.#undo();
+      throw error;
+    }
+  }
+
+  async #attempt(): Promise<RecoverResult> {
     const { signal } = this.#context;
     const { captures } = this.#recoveries.options;
     const { traffic } = captures.options;
@@ -81,16 +90,11 @@ class Run {
     const planned = await this.#context.step("plan", () => this.#plan(host, point));
     const routes = (this.#routes = new Routes(await routing, (route, why) => traffic.lost(hostId, route, why)));
     await this.#context.reason(routes.now.reason);
-    try {
-      const disks = await this.#write(host, vault, point, planned);
-      const counted = meter.read({ signal });
-      counted.catch(() => undefined);
-      const result = await this.#finish(host, point, planned, disks);
-      return { ...result, route: routes.now, interfaces: await counted };
-    } catch (error) {
-      await this.#undo(host, planned);
-      throw error;
-    }
+    const disks = await this.#write(host, vault, point, planned);
+    const counted = meter.read({ signal });
+    counted.catch(() => undefined);
+    const result = await this.#finish(host, point, planned, disks);
+    return { ...result, route: routes.now, interfaces: await counted };
   }
 
   async #plan(host: HostRecovery, point: Point): Promise<Planned> {
@@ -165,7 +169,8 @@ class Run {
     const place = { ...image, path };
     const key = this.#keyOf(image.target);
     const written = await this.#routes!.through(this.#context, async (route, anew) => {
-      if (anew) await host.closeImages(key, { signal });
+      // What the server before left open may be served by another route than this one.
+      if (anew || again) await host.closeImages(key, { signal });
       const fresh = image.name !== undefined;
       return await this.#copy({ host, vault, point, place, key, route, fresh, present: again || anew || !fresh }, signal);
     });
@@ -280,11 +285,19 @@ class Run {
     await hypervisor.start(this.#input.vmId, { signal });
   }
 
-  /** Images that were made for a VM that will not be. What was defined stays. */
-  async #undo(host: HostRecovery, { images }: Planned): Promise<void> {
+  /**
+   * Images that were made for a VM that will not be, by this attempt or the ones before it: an attempt may end before it
+   * knows as much as they did. What was defined stays.
+   */
+  async #undo(): Promise<void> {
     const { stopping } = this.#context;
     stopping.throwIfAborted();
+    const plan = this.#context.recorded("plan");
+    if (plan?.state !== "done") return;
+    const images = (plan.output as Planned).images.filter(({ target }) => this.#context.recorded(`image ${target}`));
+    if (images.length === 0) return;
     try {
+      const host = this.#recoveries.recovery(this.#input.hostId);
       for (const { target } of images) await host.closeImages(this.#keyOf(target), { signal: stopping });
       if (this.#input.mode === "in-place") {
         await this.#context.reason({
@@ -293,22 +306,27 @@ class Run {
         });
         return;
       }
-      if (this.#context.recorded("define")) return;
+      const defined = this.#context.recorded("define")?.state;
+      if (defined === "done") return;
+      // The hypervisor may be about to do what it was not heard of; what it refused it has not done.
+      if (defined !== undefined && this.#context.signal.aborted)
+        return await this.#leftBehind("whether the VM was defined is not known, as that was interrupted");
       await this.#deleteImages(host, images);
     } catch (error) {
       stopping.throwIfAborted();
-      await this.#context.reason({
-        code: "left-behind",
-        text: `images of the recovery may be left on ${this.#input.host}: ${describeError(error)}`,
-      });
+      await this.#leftBehind(describeError(error));
     }
+  }
+
+  async #leftBehind(why: string): Promise<void> {
+    await this.#context.reason({ code: "left-behind", text: `images of the recovery may be left on ${this.#input.host}: ${why}` });
   }
 
   async #deleteImages(host: HostRecovery, images: Planned["images"]): Promise<void> {
     const { stopping } = this.#context;
     const { storagePool = "" } = this.#input;
-    for (const { target, name } of images) {
-      if (name === undefined || !this.#context.recorded(`image ${target}`)) continue;
+    for (const { name } of images) {
+      if (name === undefined) continue;
       const path = await host.createImage({ pool: storagePool, name, capacityBytes: 0 }, { signal: stopping });
       for (const { reason } of await host.deleteImages([path], { signal: stopping })) {
         await this.#context.reason({ code: "left-behind", text: `${path} is still on ${this.#input.host}: ${reason}` });

@@ -97,6 +97,7 @@ class World {
         return path;
       },
       openImage: async (key, { path }) => {
+        assert.ok(!this.open.has(key), "somebody else may still write to it, and serves it as he was asked to");
         this.open.add(key);
         return imageAt(path);
       },
@@ -268,6 +269,52 @@ async function attempt(world: World, { input, records = new Map(), signal = new 
   await (world.failing ? assert.rejects(running) : running);
   return reasons;
 }
+
+/** What a server left that was killed while it wrote the first image. */
+function leftByAnother(world: World, mode: RecoverInput["mode"]): Map<string, JobStepRecord> {
+  const name = "web-vda-012345.qcow2";
+  const image =
+    mode === "in-place" ? { target: "vda", path: "/pool/old", format: "raw" } : { target: "vda", path: "", format: "qcow2", name };
+  world.open.add("0123456789ab-vda");
+  if (mode !== "in-place") world.images.set(`/pool/${name}`, new Image());
+  const done = (name: string, output: unknown): [string, JobStepRecord] => [name, { name, state: "done", startedAt: "", output }];
+  return new Map([done("plan", { images: [image], keptAside: [] }), done("image vda", {})]);
+}
+
+describe("a recovery that fails leaves nothing behind", () => {
+  for (const mode of ["new", "in-place"] as const) {
+    it(`when another server has begun it, and the vault cannot be opened any more (${mode})`, async () => {
+      const world = new World();
+      const records = leftByAnother(world, mode);
+      world.failing = "vault";
+      const reasons = await attempt(world, { input: inputOf(mode), records });
+      assert.deepEqual([[...world.images.keys()], world.open.size], [["/pool/old"], 0]);
+      assert.deepEqual(reasons, mode === "in-place" ? ["half-written"] : []);
+    });
+  }
+
+  it("as one that goes on ends what the server before it left open", async () => {
+    const world = new World();
+    await attempt(world, { input: inputOf("new"), records: leftByAnother(world, "new") });
+    assert.deepEqual([world.open.size, world.running], [0, true]);
+  });
+
+  it("when the hypervisor refuses the definition", async () => {
+    const world = new World();
+    world.failing = "define";
+    await attempt(world, { input: inputOf("replace") });
+    assert.deepEqual([[...world.images.keys()], world.open.size, world.defined], [["/pool/old"], 0, undefined]);
+  });
+
+  it("but what a VM may have, where a cancel came while it was being defined, and says so", async () => {
+    const world = new World();
+    const records = leftByAnother(world, "replace");
+    records.set("define", { name: "define", state: "running", startedAt: "" });
+    world.failing = "vault";
+    const reasons = await attempt(world, { input: inputOf("replace"), records, signal: AbortSignal.abort() });
+    assert.deepEqual([world.images.size, world.open.size, reasons], [2, 0, ["left-behind"]]);
+  });
+});
 
 describe("the old images of a VM that is replaced", () => {
   const disk = (target: string) => ({ target, capacityBytes: size, format: "qcow2", path: `/pool/${target}` });
