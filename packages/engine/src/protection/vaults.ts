@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Clock, describeError } from "@godwit/core";
+import { type Clock, describeError, raceAbort } from "@godwit/core";
 import { type BlobStore, openStore, Vault, VaultError } from "@godwit/vault";
 import { EngineError } from "../model/errors.ts";
 import type { Collection } from "../ports/store.ts";
@@ -31,6 +31,7 @@ export class Vaults implements AsyncDisposable {
   readonly #records: Collection<VaultRecord>;
   readonly #clock: Clock;
   readonly #opened = new Map<string, Promise<Opened>>();
+  readonly #closed = new AbortController();
 
   constructor(records: Collection<VaultRecord>, clock: Clock) {
     this.#records = records;
@@ -81,16 +82,15 @@ export class Vaults implements AsyncDisposable {
   /** Throws `invalid` with the reason when the vault cannot be opened. */
   async open(ref: string, { signal }: Cancellable): Promise<Vault> {
     const record = await this.find(ref);
-    const known = this.#opened.get(record.id);
-    if (known) return (await known).vault;
-    const opening = openVault(record, signal);
+    // It is for all who ask meanwhile: who gives up does so alone.
+    return (await raceAbort(this.#opened.get(record.id) ?? this.#begin(record), signal)).vault;
+  }
+
+  #begin(record: VaultRecord): Promise<Opened> {
+    const opening = openVault(record, this.#closed.signal);
     this.#opened.set(record.id, opening);
-    try {
-      return (await opening).vault;
-    } catch (error) {
-      this.#opened.delete(record.id);
-      throw error;
-    }
+    opening.catch(() => this.#opened.get(record.id) === opening && this.#opened.delete(record.id));
+    return opening;
   }
 
   /** The vault as it is now, whoever wrote to it since it was first opened. The caller closes it. */
@@ -104,6 +104,7 @@ export class Vaults implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort(new EngineError("interrupted", "the vaults were closed"));
     await Promise.all([...this.#opened.keys()].map((id) => this.#close(id)));
   }
 

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { CancelledError, systemClock } from "@godwit/core";
+import { LocalStore, Vault } from "@godwit/vault";
+import { Vaults } from "../../src/index.ts";
+
+test("a job that is cancelled while it opens a vault takes nobody along who waits for the same one", async () => {
+  const signal = AbortSignal.timeout(20_000);
+  const folder = await mkdtemp(join(tmpdir(), "godwit-vaults-"));
+  const passphraseFile = join(folder, "passphrase");
+  await writeFile(passphraseFile, "x\n");
+  const location = join(folder, "vault");
+  const store = await LocalStore.open(location, { signal, create: true });
+  const secret = { kind: "passphrase", passphrase: "x" } as const;
+  const { id } = await Vault.init(store, { secret, label: "test", cost: { memoryKiB: 64 << 10, passes: 1, lanes: 1 }, signal });
+  const record = { id, name: "main", location, passphraseFile, addedAt: "" };
+  const records = { get: async () => record, list: async () => [record], put: async () => undefined, delete: async () => undefined };
+  await using vaults = new Vaults(records, systemClock);
+  const cancel = new AbortController();
+  const first = vaults.open("main", { signal: cancel.signal });
+  const second = vaults.open("main", { signal });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  cancel.abort(new CancelledError("enough"));
+  await assert.rejects(first, { message: "enough" });
+  assert.equal((await second).id, id);
+  await rm(folder, { recursive: true });
+});
