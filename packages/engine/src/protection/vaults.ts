@@ -18,8 +18,13 @@ export interface VaultAdd {
 
 interface Opened {
   readonly store: BlobStore;
-  readonly vault: Vault;
+  vault: Vault;
+  /** When it was last asked whether there is a newer key; monotonic. */
+  lookedAt?: number;
 }
+
+/** How long what is new may be sealed with a key that was replaced. */
+const lookMs = 60_000;
 
 const maxPassphraseBytes = 4096;
 
@@ -83,7 +88,24 @@ export class Vaults implements AsyncDisposable {
   async open(ref: string, { signal }: Cancellable): Promise<Vault> {
     const record = await this.find(ref);
     // It is for all who ask meanwhile: who gives up does so alone.
-    return (await raceAbort(this.#opened.get(record.id) ?? this.#begin(record), signal)).vault;
+    const opened = await raceAbort(this.#opened.get(record.id) ?? this.#begin(record), signal);
+    await this.#renew(record, opened, signal);
+    return opened.vault;
+  }
+
+  /** Who had a secret that was revoked must not read what is captured after a re-key: it is sealed with the newer key. */
+  async #renew(record: VaultRecord, opened: Opened, signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    opened.lookedAt ??= now;
+    if (now - opened.lookedAt < lookMs) return;
+    opened.lookedAt = now;
+    const same = await opened.vault.renewed({ signal }).catch(() => {
+      // Out of reach: what is to be done with it will say so.
+      signal.throwIfAborted();
+      return opened.vault;
+    });
+    if (same) return;
+    opened.vault = await unlock(record, opened.store, await readPassphrase(record.passphraseFile, signal), signal);
   }
 
   #begin(record: VaultRecord): Promise<Opened> {
@@ -115,14 +137,23 @@ export class Vaults implements AsyncDisposable {
   }
 }
 
-async function openVault({ name, location, passphraseFile }: VaultAdd, signal: AbortSignal): Promise<Opened> {
-  const passphrase = await readPassphrase(passphraseFile, signal);
-  let store: BlobStore | undefined;
+async function openVault(record: VaultAdd, signal: AbortSignal): Promise<Opened> {
+  const passphrase = await readPassphrase(record.passphraseFile, signal);
+  await using stack = new AsyncDisposableStack();
+  const store = await explained(record, signal, async () => stack.use(await openStore(record.location, { signal })));
+  const vault = await unlock(record, store, passphrase, signal);
+  stack.move();
+  return { store, vault };
+}
+
+async function unlock(record: VaultAdd, store: BlobStore, passphrase: string, signal: AbortSignal): Promise<Vault> {
+  return await explained(record, signal, () => Vault.open(store, { kind: "passphrase", passphrase }, { signal }));
+}
+
+async function explained<T>({ name, location, passphraseFile }: VaultAdd, signal: AbortSignal, body: () => Promise<T>): Promise<T> {
   try {
-    store = await openStore(location, { signal });
-    return { store, vault: await Vault.open(store, { kind: "passphrase", passphrase }, { signal }) };
+    return await body();
   } catch (error) {
-    await store?.[Symbol.asyncDispose]();
     signal.throwIfAborted();
     const locked = error instanceof VaultError && error.kind === "locked" ? ` with the passphrase of ${passphraseFile}` : "";
     throw new EngineError(
