@@ -147,6 +147,20 @@ test("an index that is lost or damaged is rebuilt from the packs", async () => {
   assert.deepEqual((await (await reopen(store)).verify({ signal, packs: "all" })).damage, []);
 });
 
+test("verify goes on where a pack's table and the index that could stand in for it are both damaged", async () => {
+  const { store } = await sample();
+  const named = (prefix: string): string[] => [...store.objects.keys()].filter((name) => name.startsWith(prefix));
+  const [pack] = named("data/");
+  // Its trailer; and of the segments, their last blocks.
+  for (const name of [pack!, ...named("index/")]) {
+    const object = store.objects.get(name)!;
+    object[object.length - 1]! ^= 1;
+  }
+  const { damage } = await (await reopen(store)).verify({ signal, packs: "all" });
+  const objects = new Set(damage.map(({ object }) => object));
+  for (const name of [pack!, ...named("index/")]) assert.ok(objects.has(name), `${name} is named`);
+});
+
 test("the check of a single point reads only what it needs", async () => {
   const { store, first } = await sample();
   const own = [...store.objects.keys()].filter((name) => name.startsWith("data/")).at(-1)!;

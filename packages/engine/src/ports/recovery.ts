@@ -64,6 +64,8 @@ export interface HostRecovery {
   /** Begins a list of changes in images that are closed; gives what makes the hypervisor know the checkpoint. */
   track(checkpoint: string, images: readonly ImagePlace[], options: Cancellable): Promise<string>;
   define(definition: string, files: MachineState["files"], options: Cancellable): Promise<void>;
+  /** Whether a VM that is off would go on with memory that was saved, and that belongs to its disks as they are. */
+  savedMemory(vmId: string, options: Cancellable): Promise<boolean>;
   /** A VM that is off, and was rolled back, gets another VM-Generation-ID; one without stays without. */
   generationId(vmId: string, options: Cancellable): Promise<void>;
   /** Deletes images that no VM uses; gives those that are still there, with the reason. */

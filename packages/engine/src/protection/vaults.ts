@@ -18,8 +18,13 @@ export interface VaultAdd {
 
 interface Opened {
   readonly store: BlobStore;
-  readonly vault: Vault;
+  vault: Vault;
+  /** When it was last asked whether there is a newer key; monotonic. */
+  lookedAt?: number;
 }
+
+/** How long what is new may be sealed with a key that was replaced. */
+const lookMs = 60_000;
 
 const maxPassphraseBytes = 4096;
 
@@ -31,6 +36,7 @@ export class Vaults implements AsyncDisposable {
   readonly #records: Collection<VaultRecord>;
   readonly #clock: Clock;
   readonly #opened = new Map<string, Promise<Opened>>();
+  readonly #closed = new AbortController();
 
   constructor(records: Collection<VaultRecord>, clock: Clock) {
     this.#records = records;
@@ -81,16 +87,32 @@ export class Vaults implements AsyncDisposable {
   /** Throws `invalid` with the reason when the vault cannot be opened. */
   async open(ref: string, { signal }: Cancellable): Promise<Vault> {
     const record = await this.find(ref);
-    const known = this.#opened.get(record.id);
-    if (known) return await this.#whenOpened(known, ref, signal);
-    const opening = openVault(record, signal);
+    // It is for all who ask meanwhile: who gives up does so alone.
+    const opened = await raceAbort(this.#opened.get(record.id) ?? this.#begin(record), signal);
+    await this.#renew(record, opened, signal);
+    return opened.vault;
+  }
+
+  /** Who had a secret that was revoked must not read what is captured after a re-key: it is sealed with the newer key. */
+  async #renew(record: VaultRecord, opened: Opened, signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    opened.lookedAt ??= now;
+    if (now - opened.lookedAt < lookMs) return;
+    opened.lookedAt = now;
+    const same = await opened.vault.renewed({ signal }).catch(() => {
+      // Out of reach: what is to be done with it will say so.
+      signal.throwIfAborted();
+      return opened.vault;
+    });
+    if (same) return;
+    opened.vault = await unlock(record, opened.store, await readPassphrase(record.passphraseFile, signal), signal);
+  }
+
+  #begin(record: VaultRecord): Promise<Opened> {
+    const opening = openVault(record, this.#closed.signal);
     this.#opened.set(record.id, opening);
-    try {
-      return (await opening).vault;
-    } catch (error) {
-      if (this.#opened.get(record.id) === opening) this.#opened.delete(record.id);
-      throw error;
-    }
+    opening.catch(() => this.#opened.get(record.id) === opening && this.#opened.delete(record.id));
+    return opening;
   }
 
   /** The vault as it is now, whoever wrote to it since it was first opened. The caller closes it. */
@@ -105,18 +127,8 @@ export class Vaults implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort(new EngineError("interrupted", "the vaults were closed"));
     await Promise.all([...this.#opened.keys()].map((id) => this.#close(id)));
-  }
-
-  async #whenOpened(opening: Promise<Opened>, ref: string, signal: AbortSignal): Promise<Vault> {
-    try {
-      return (await raceAbort(opening, signal)).vault;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof EngineError) throw error;
-      // Whoever began to open it gave up: that is no reason for anybody else to.
-      return await this.open(ref, { signal });
-    }
   }
 
   async #close(id: string): Promise<void> {
@@ -126,14 +138,23 @@ export class Vaults implements AsyncDisposable {
   }
 }
 
-async function openVault({ name, location, passphraseFile }: VaultAdd, signal: AbortSignal): Promise<Opened> {
-  const passphrase = await readPassphrase(passphraseFile, signal);
-  let store: BlobStore | undefined;
+async function openVault(record: VaultAdd, signal: AbortSignal): Promise<Opened> {
+  const passphrase = await readPassphrase(record.passphraseFile, signal);
+  await using stack = new AsyncDisposableStack();
+  const store = await explained(record, signal, async () => stack.use(await openStore(record.location, { signal })));
+  const vault = await unlock(record, store, passphrase, signal);
+  stack.move();
+  return { store, vault };
+}
+
+async function unlock(record: VaultAdd, store: BlobStore, passphrase: string, signal: AbortSignal): Promise<Vault> {
+  return await explained(record, signal, () => Vault.open(store, { kind: "passphrase", passphrase }, { signal }));
+}
+
+async function explained<T>({ name, location, passphraseFile }: VaultAdd, signal: AbortSignal, body: () => Promise<T>): Promise<T> {
   try {
-    store = await openStore(location, { signal });
-    return { store, vault: await Vault.open(store, { kind: "passphrase", passphrase }, { signal }) };
+    return await body();
   } catch (error) {
-    await store?.[Symbol.asyncDispose]();
     signal.throwIfAborted();
     const locked = error instanceof VaultError && error.kind === "locked" ? ` with the passphrase of ${passphraseFile}` : "";
     throw new EngineError(

@@ -3,8 +3,8 @@ import { type Point, prepareThreads, type Vault } from "@godwit/vault";
 import type { JobContext, JobKind } from "../jobs/job.ts";
 import { EngineError, refusal } from "../model/errors.ts";
 import type { Reason } from "../model/reason.ts";
-import type { ExportRoute } from "../ports/backup.ts";
-import type { HostRecovery, ImagePlace } from "../ports/recovery.ts";
+import type { BackupFacts, ExportRoute } from "../ports/backup.ts";
+import type { DefinedVm, HostRecovery, ImagePlace } from "../ports/recovery.ts";
 import { serverSlot } from "../protection/at-once.ts";
 import { CHECKPOINT_FILE } from "../protection/model.ts";
 import { checkpointName } from "../protection/names.ts";
@@ -19,6 +19,8 @@ interface Planned {
   /** Where the disks go; of an in-place recovery the images that are there. */
   readonly images: readonly (ImagePlace & { readonly name?: string })[];
   readonly keptAside: readonly string[];
+  /** Disks among these of which the recovery point knows nothing, and which the VM loses. */
+  readonly dropped?: readonly string[];
 }
 
 /** Disks that are written at the same time. */
@@ -41,6 +43,13 @@ export function recoverJob(recoveries: Recoveries): JobKind<RecoverInput> {
   };
 }
 
+function movedOf(staying: readonly string[], then: DefinedVm, now: BackupFacts): string[] {
+  return staying.filter((target) => {
+    const was = then.disks.find((disk) => disk.target === target)?.path;
+    return was !== undefined && was !== now.disks.find((disk) => disk.target === target)?.path;
+  });
+}
+
 class Run {
   readonly #recoveries: Recoveries;
   readonly #context: Context;
@@ -56,6 +65,15 @@ class Run {
   }
 
   async run(): Promise<RecoverResult> {
+    try {
+      return await this.#attempt();
+    } catch (error) {
+      await this.#undo();
+      throw error;
+    }
+  }
+
+  async #attempt(): Promise<RecoverResult> {
     const { signal } = this.#context;
     const { captures } = this.#recoveries.options;
     const { traffic } = captures.options;
@@ -72,16 +90,11 @@ class Run {
     const planned = await this.#context.step("plan", () => this.#plan(host, point));
     const routes = (this.#routes = new Routes(await routing, (route, why) => traffic.lost(hostId, route, why)));
     await this.#context.reason(routes.now.reason);
-    try {
-      const disks = await this.#write(host, vault, point, planned);
-      const counted = meter.read({ signal });
-      counted.catch(() => undefined);
-      const result = await this.#finish(host, point, planned, disks);
-      return { ...result, route: routes.now, interfaces: await counted };
-    } catch (error) {
-      await this.#undo(host, planned);
-      throw error;
-    }
+    const disks = await this.#write(host, vault, point, planned);
+    const counted = meter.read({ signal });
+    counted.catch(() => undefined);
+    const result = await this.#finish(host, point, planned, disks);
+    return { ...result, route: routes.now, interfaces: await counted };
   }
 
   async #plan(host: HostRecovery, point: Point): Promise<Planned> {
@@ -96,14 +109,17 @@ class Run {
         { id: input.vmId, name: input.vm, networks: input.networks, pool: input.storagePool },
         { signal },
       ));
+    const wanted = point.disks.filter(({ name }) => input.disks === undefined || input.disks.includes(name));
+    const staying = point.disks.filter((disk) => !wanted.includes(disk)).map(({ name }) => name);
     const present = facts && {
       state: facts.state,
+      savedMemory: await host.savedMemory(input.vmId, { signal }),
       sizes: new Map(facts.disks.map(({ target, capacityBytes }) => [target, capacityBytes])),
+      moved: point.machine ? movedOf(staying, host.defined(point.machine.definition), facts) : [],
     };
     const checks = judgeRecovery({ input, point, there, present });
     if (checks.some(({ verdict }) => verdict === "fail")) throw refusal(`${input.captured} cannot be recovered to ${input.host}`, checks);
     for (const { id, verdict, text } of checks) if (verdict === "warn") await this.#context.reason({ code: id, text });
-    const wanted = point.disks.filter(({ name }) => input.disks === undefined || input.disks.includes(name));
     if (input.mode === "in-place") {
       const images = wanted.map(({ name }) => {
         const disk = facts?.disks.find(({ target }) => target === name);
@@ -113,7 +129,9 @@ class Run {
     }
     const suffix = this.#context.id.slice(0, 6);
     const images = wanted.map(({ name }) => ({ target: name, path: "", format: "qcow2", name: `${input.vm}-${name}-${suffix}.qcow2` }));
-    return { images, keptAside: facts?.disks.flatMap(({ path }) => path ?? []) ?? [] };
+    const old = facts?.disks.filter(({ target }) => !staying.includes(target)) ?? [];
+    const dropped = old.filter(({ target }) => !wanted.some(({ name }) => name === target));
+    return { images, keptAside: old.flatMap(({ path }) => path ?? []), dropped: dropped.map(({ target }) => target) };
   }
 
   /** Writes all disks, two at a time. */
@@ -151,7 +169,8 @@ class Run {
     const place = { ...image, path };
     const key = this.#keyOf(image.target);
     const written = await this.#routes!.through(this.#context, async (route, anew) => {
-      if (anew) await host.closeImages(key, { signal });
+      // What the server before left open may be served by another route than this one.
+      if (anew || again) await host.closeImages(key, { signal });
       const fresh = image.name !== undefined;
       return await this.#copy({ host, vault, point, place, key, route, fresh, present: again || anew || !fresh }, signal);
     });
@@ -193,14 +212,14 @@ class Run {
   async #finish(
     host: HostRecovery,
     point: Point,
-    { keptAside }: Planned,
+    { keptAside, dropped = [] }: Planned,
     disks: readonly RecoveredDisk[],
   ): Promise<Omit<RecoverResult, "route" | "interfaces">> {
     const { input, signal } = this.#context;
     const tracking = await this.#context.step("track", () => this.#track(host, point, disks));
     if (input.mode === "new" || input.mode === "replace") await this.#context.step("define", () => this.#define(host, point, disks));
     if (input.mode === "in-place") await this.#context.step("generation-id", () => host.generationId(input.vmId, { signal }));
-    if (keptAside.length > 0) await this.#context.step("keep aside", () => this.#keepAside(keptAside));
+    if (keptAside.length > 0) await this.#context.step("keep aside", () => this.#keepAside(keptAside, dropped));
     if (input.start && input.mode !== "disk") await this.#context.step("start", () => this.#start(signal));
     return {
       outcome: "recovered",
@@ -219,14 +238,17 @@ class Run {
     };
   }
 
-  async #keepAside(paths: readonly string[]): Promise<void> {
+  async #keepAside(paths: readonly string[], dropped: readonly string[]): Promise<void> {
     const { id, input } = this.#context;
     const { kept, clock } = this.#recoveries.options;
     const { vmId, vm, hostId, host, keepOld } = input;
     const since = new Date(clock.now()).toISOString();
-    await kept.put(id, { id, vmId, vm, hostId, host, paths, since, until: keepOld === true ? "confirmed" : "boots" });
-    const until = keepOld === true ? `until 'godwit recover confirm ${vm}'` : "until the VM has booted and its agent answers";
-    await this.#context.reason({ code: "kept-aside", text: `${paths.join(", ")}: kept ${until}` });
+    // What no recovery point of this VM may hold goes only when somebody says so.
+    const asked = keepOld === true || dropped.length > 0;
+    await kept.put(id, { id, vmId, vm, hostId, host, paths, since, until: asked ? "confirmed" : "boots" });
+    const until = asked ? `until 'godwit recover confirm ${vm}'` : "until the VM has booted and its agent answers";
+    const why = dropped.length > 0 ? `, as the VM had no ${dropped.join(", ")} when it was captured` : "";
+    await this.#context.reason({ code: "kept-aside", text: `${paths.join(", ")}: kept ${until}${why}` });
   }
 
   /** From now on the hypervisor lists what changes after the point, so that the next capture need not read all. */
@@ -263,11 +285,19 @@ class Run {
     await hypervisor.start(this.#input.vmId, { signal });
   }
 
-  /** Images that were made for a VM that will not be. What was defined stays. */
-  async #undo(host: HostRecovery, { images }: Planned): Promise<void> {
+  /**
+   * Images that were made for a VM that will not be, by this attempt or the ones before it: an attempt may end before it
+   * knows as much as they did. What was defined stays.
+   */
+  async #undo(): Promise<void> {
     const { stopping } = this.#context;
     stopping.throwIfAborted();
+    const plan = this.#context.recorded("plan");
+    if (plan?.state !== "done") return;
+    const images = (plan.output as Planned).images.filter(({ target }) => this.#context.recorded(`image ${target}`));
+    if (images.length === 0) return;
     try {
+      const host = this.#recoveries.recovery(this.#input.hostId);
       for (const { target } of images) await host.closeImages(this.#keyOf(target), { signal: stopping });
       if (this.#input.mode === "in-place") {
         await this.#context.reason({
@@ -276,22 +306,27 @@ class Run {
         });
         return;
       }
-      if (this.#context.recorded("define")) return;
+      const defined = this.#context.recorded("define")?.state;
+      if (defined === "done") return;
+      // The hypervisor may be about to do what it was not heard of; what it refused it has not done.
+      if (defined !== undefined && this.#context.signal.aborted)
+        return await this.#leftBehind("whether the VM was defined is not known, as that was interrupted");
       await this.#deleteImages(host, images);
     } catch (error) {
       stopping.throwIfAborted();
-      await this.#context.reason({
-        code: "left-behind",
-        text: `images of the recovery may be left on ${this.#input.host}: ${describeError(error)}`,
-      });
+      await this.#leftBehind(describeError(error));
     }
+  }
+
+  async #leftBehind(why: string): Promise<void> {
+    await this.#context.reason({ code: "left-behind", text: `images of the recovery may be left on ${this.#input.host}: ${why}` });
   }
 
   async #deleteImages(host: HostRecovery, images: Planned["images"]): Promise<void> {
     const { stopping } = this.#context;
     const { storagePool = "" } = this.#input;
-    for (const { target, name } of images) {
-      if (name === undefined || !this.#context.recorded(`image ${target}`)) continue;
+    for (const { name } of images) {
+      if (name === undefined) continue;
       const path = await host.createImage({ pool: storagePool, name, capacityBytes: 0 }, { signal: stopping });
       for (const { reason } of await host.deleteImages([path], { signal: stopping })) {
         await this.#context.reason({ code: "left-behind", text: `${path} is still on ${this.#input.host}: ${reason}` });

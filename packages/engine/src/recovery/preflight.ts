@@ -10,7 +10,17 @@ export interface RecoveryFacts {
   /** Absent when no VM will be. */
   readonly there?: DestinationFacts | undefined;
   /** The VM that is to be replaced or written into. */
-  readonly present?: { readonly state: "running" | "paused" | "off"; readonly sizes: ReadonlyMap<string, number> } | undefined;
+  readonly present?:
+    | {
+        readonly state: "running" | "paused" | "off";
+        /** It is off, and would go on with memory that was saved. */
+        readonly savedMemory: boolean;
+        /** Bytes, by target. */
+        readonly sizes: ReadonlyMap<string, number>;
+        /** Disks that stay as they are, and that the definition in the point looks for elsewhere. */
+        readonly moved: readonly string[];
+      }
+    | undefined;
 }
 
 /** Everything that stands in the way, at once. */
@@ -29,14 +39,38 @@ function chosen({ input, point }: RecoveryFacts): Point["disks"] {
   return point.disks.filter(({ name }) => input.disks === undefined || input.disks.includes(name));
 }
 
-function disksKnown({ input, point }: RecoveryFacts): Check {
+function disksKnown({ input, point, present }: RecoveryFacts): Check {
   const unknown = input.disks?.filter((name) => !point.disks.some((disk) => disk.name === name)) ?? [];
-  if (unknown.length === 0) return pass("disks", "the recovery point holds the disks");
-  return fail("disks", `the recovery point has no disk ${unknown.join(", ")}`, `it has ${point.disks.map(({ name }) => name).join(", ")}`);
+  if (unknown.length > 0)
+    return fail(
+      "disks",
+      `the recovery point has no disk ${unknown.join(", ")}`,
+      `it has ${point.disks.map(({ name }) => name).join(", ")}`,
+    );
+  const moved = input.mode === "replace" ? (present?.moved ?? []) : [];
+  if (moved.length > 0) {
+    const text = `${moved.join(", ")} of ${input.vm} moved since, and the VM as it was would look for it where it was`;
+    return fail("disks", text, "recover all its disks, or some of them with --in-place");
+  }
+  const left = point.disks.filter(({ name }) => input.disks !== undefined && !input.disks.includes(name)).map(({ name }) => name);
+  if (input.mode === "new" && input.newIdentity && left.length > 0) {
+    return fail(
+      "disks",
+      `${left.join(", ")} of the new VM would be those that ${input.captured} has, and both would write to them`,
+      "recover all its disks, or an image of one: godwit recover disk",
+    );
+  }
+  return pass("disks", "the recovery point holds the disks");
 }
 
 function isOff({ input, present }: RecoveryFacts): Check {
   if (!present) return fail("vm", `there is no VM ${input.vm} to recover into`, "recover it as a new VM");
+  if (present.savedMemory)
+    return fail(
+      "vm",
+      `the memory of ${input.vm} was saved, and belongs to its disks as they are: it would go on with that, and not with what is recovered`,
+      `start it, so that it resumes, and shut it down; or drop that memory: virsh managedsave-remove ${input.vm}`,
+    );
   if (present.state === "off") return pass("vm", `${input.vm} is off`);
   return fail("vm", `${input.vm} is ${present.state}`, `stop it first: godwit vm stop ${input.vm}`);
 }

@@ -41,6 +41,10 @@ export class Recoveries {
     const original = originalId(point);
     const present = original === undefined ? undefined : this.#vm(original);
     const host = this.#host(wish, present);
+    // It may have been renamed since, and its hypervisor takes no other name for it.
+    const standing = mode === "in-place" || mode === "replace" ? present?.name : undefined;
+    if (standing !== undefined && wish.name !== undefined && wish.name !== standing)
+      throw new EngineError("invalid", `${standing} keeps its name when it is recovered: name only a new VM`);
     if (!point.machine && mode !== "disk")
       throw new EngineError("invalid", "the recovery point holds disks and no VM: recover single disks with --only-disks");
     const fresh = mode === "disk" || (mode === "new" && (present !== undefined || wish.newIdentity === true));
@@ -54,7 +58,7 @@ export class Recoveries {
       hostId: id,
       host: name,
       vmId: fresh || original === undefined ? randomUUID() : original,
-      vm: wish.name ?? point.name,
+      vm: standing ?? wish.name ?? point.name,
       newIdentity: fresh,
       networks: wish.networks ?? {},
       start: wish.start ?? false,

@@ -37,6 +37,23 @@ describe("the definition of a recovered VM", () => {
     assert.doesNotMatch(after, /5f1c1c1e/);
   });
 
+  it("has nothing of the old identity in what only some definitions hold", () => {
+    const text = fixture("windows-off.xml")
+      .replace(/<nvram[^>]*>([^<]*)<\/nvram>/, (_, path: string) => `<nvram type='file'>\n      <source file='${path}'/>\n    </nvram>`)
+      .replace("<mac address='52:54:00:aa:00:01'/>", "<mac address='52:54:00:aa:00:01' type='static'/>")
+      .replace(
+        "</os>",
+        "</os>\n  <sysinfo type='smbios'><system><entry name='uuid'>77777777-2222-4333-8444-555555555555</entry></system></sysinfo>",
+      );
+    const before = parseDomain(text);
+    const after = adapt(text, { id, name: "$& and $'", newIdentity: true, disks: [], networks: {} });
+    const { name, uuid, firmware, nics } = parseDomain(after);
+    assert.deepEqual([name, uuid], ["$& and $'", id]);
+    assert.equal(firmware.nvram, "/var/lib/libvirt/qemu/nvram/$& and $'_VARS.fd");
+    assert.ok(nics.every(({ mac }) => !before.nics.some((nic) => nic.mac === mac)));
+    assert.match(after, new RegExp(`<entry name='uuid'>${id}</entry>`));
+  });
+
   it("keeps its addresses when it takes the place of the one that is gone", () => {
     const text = fixture("linux-running.xml");
     const { uuid, name, nics } = parseDomain(text);

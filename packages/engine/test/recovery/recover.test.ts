@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before } from "node:test";
+import { after, before, describe, it } from "node:test";
 import type { BlockSink, BlockSource, Extent } from "@godwit/core";
 import { LocalStore, type Point, Vault } from "@godwit/vault";
 import {
@@ -13,7 +13,9 @@ import {
   type HostBackup,
   type HostRecovery,
   type HypervisorHost,
+  type JobContext,
   type JobRecord,
+  type JobStepRecord,
   type KeptImages,
   type RecoverInput,
   Recoveries,
@@ -29,6 +31,8 @@ const content = Uint8Array.from({ length: size }, (_, at) => (at >> 12) % 3);
 let folder = "";
 let vault: Vault;
 let point: Point;
+/** Of a VM with two disks. */
+let pair: Point;
 
 /** A disk in memory, to read and to write. */
 class Image implements BlockSource, BlockSink {
@@ -72,6 +76,9 @@ class World {
   defined: string | undefined;
   running = false;
   generation = 1;
+  disks: BackupFacts["disks"] = [{ target: "vda", capacityBytes: size, format: "qcow2", path: "/pool/old" }];
+  /** What fails for as long as it stands here. */
+  failing: "vault" | "define" | undefined;
 
   recovery(): HostRecovery {
     const imageAt = (path: string): Image => this.images.get(path) ?? assert.fail(`no image ${path}`);
@@ -90,14 +97,19 @@ class World {
         return path;
       },
       openImage: async (key, { path }) => {
+        assert.ok(!this.open.has(key), "somebody else may still write to it, and serves it as he was asked to");
         this.open.add(key);
         return imageAt(path);
       },
       readImage: async (_, { path }) => imageAt(path),
       closeImages: async (key) => void this.open.delete(key),
       track: async (checkpoint) => `<domaincheckpoint><name>${checkpoint}</name></domaincheckpoint>`,
+      savedMemory: async () => false,
       generationId: async () => void (this.generation += 1),
-      define: async (definition) => void (this.defined = definition),
+      define: async (definition) => {
+        if (this.failing === "define") throw new EngineError("hypervisor", "libvirt will not have it");
+        this.defined = definition;
+      },
       deleteImages: async (paths) => {
         for (const path of paths) this.images.delete(path);
         return [];
@@ -106,12 +118,19 @@ class World {
   }
 
   recoveries(): Recoveries {
-    const vaults = soleVault(vault);
+    const sole = soleVault(vault);
+    const vaults: typeof sole = {
+      ...sole,
+      openApart: async (...args) => {
+        if (this.failing === "vault") throw new EngineError("timeout", "nobody is there");
+        return await sole.openApart(...args);
+      },
+    };
     const facts: BackupFacts = {
       vmId: "v1",
       name: "web",
       state: "off",
-      disks: [{ target: "vda", capacityBytes: size, format: "qcow2", path: "/pool/old" }],
+      disks: this.disks,
       leftOut: [],
       agent: "none",
       checkpoints: [],
@@ -178,30 +197,145 @@ before(async () => {
   vault = await Vault.init(store, { secret, label: "test", cost, grid: 4096, signal, tuning: { threads: 0 } });
   const machine = { definition: "<domain><uuid>v1</uuid></domain>", files: [] };
   point = await vault.put({ name: "web", disks: [{ name: "vda", source: new Image(content) }], machine }, { signal });
+  const disks = ["vda", "vdb"].map((name) => ({ name, source: new Image(content) }));
+  pair = await vault.put({ name: "pair", disks, machine }, { signal });
 });
 after(async () => rm(folder, { recursive: true }));
+
+function inputOf(mode: RecoverInput["mode"]): RecoverInput {
+  return {
+    mode,
+    pointId: point.id,
+    vaultId: vault.id,
+    vault: "main",
+    captured: "web",
+    hostId: "h1",
+    host: "alpha",
+    vmId: "v1",
+    vm: "web",
+    newIdentity: false,
+    networks: {},
+    start: true,
+    ...(mode !== "in-place" && { storagePool: "pool" }),
+  };
+}
 
 for (const mode of ["new", "replace", "in-place"] as const) {
   jobKindContract(`vm.recover, ${mode}`, {
     setup() {
       const world = new World();
-      const input: RecoverInput = {
-        mode,
-        pointId: point.id,
-        vaultId: vault.id,
-        vault: "main",
-        captured: "web",
-        hostId: "h1",
-        host: "alpha",
-        vmId: "v1",
-        vm: "web",
-        newIdentity: false,
-        networks: {},
-        start: true,
-        ...(mode !== "in-place" && { storagePool: "pool" }),
-      };
-      return { kind: recoverJob(world.recoveries()), input, verify: (job) => world.verify(job, mode) };
+      return { kind: recoverJob(world.recoveries()), input: inputOf(mode), verify: (job) => world.verify(job, mode) };
     },
     deadlineMs: 20_000,
   });
 }
+
+interface Attempt {
+  readonly input: RecoverInput;
+  readonly records?: Map<string, JobStepRecord>;
+  readonly signal?: AbortSignal;
+}
+
+/** Runs an attempt that finds these records; the reasons that it gives. */
+async function attempt(world: World, { input, records = new Map(), signal = new AbortController().signal }: Attempt): Promise<string[]> {
+  const reasons: string[] = [];
+  const put = (name: string, state: JobStepRecord["state"], output?: unknown): void =>
+    void records.set(name, { name, state, startedAt: "", output });
+  const context: JobContext<RecoverInput> = {
+    id: "0123456789ab",
+    input,
+    attempt: 2,
+    signal,
+    stopping: new AbortController().signal,
+    cancelRequested: signal.aborted,
+    async step(name, body) {
+      if (records.get(name)?.state === "done") return records.get(name)?.output as never;
+      put(name, "running");
+      const output = await body().catch((error: unknown) => {
+        put(name, "failed");
+        throw error;
+      });
+      put(name, "done", output);
+      return output;
+    },
+    recorded: (name) => records.get(name),
+    note: async (name, output) => put(name, "done", output),
+    progress: () => undefined,
+    reason: async ({ code }) => void reasons.push(code),
+    freeSlots: () => undefined,
+    log: () => undefined,
+  };
+  const running = recoverJob(world.recoveries()).run(context);
+  await (world.failing ? assert.rejects(running) : running);
+  return reasons;
+}
+
+/** What a server left that was killed while it wrote the first image. */
+function leftByAnother(world: World, mode: RecoverInput["mode"]): Map<string, JobStepRecord> {
+  const name = "web-vda-012345.qcow2";
+  const image =
+    mode === "in-place" ? { target: "vda", path: "/pool/old", format: "raw" } : { target: "vda", path: "", format: "qcow2", name };
+  world.open.add("0123456789ab-vda");
+  if (mode !== "in-place") world.images.set(`/pool/${name}`, new Image());
+  const done = (name: string, output: unknown): [string, JobStepRecord] => [name, { name, state: "done", startedAt: "", output }];
+  return new Map([done("plan", { images: [image], keptAside: [] }), done("image vda", {})]);
+}
+
+describe("a recovery that fails leaves nothing behind", () => {
+  for (const mode of ["new", "in-place"] as const) {
+    it(`when another server has begun it, and the vault cannot be opened any more (${mode})`, async () => {
+      const world = new World();
+      const records = leftByAnother(world, mode);
+      world.failing = "vault";
+      const reasons = await attempt(world, { input: inputOf(mode), records });
+      assert.deepEqual([[...world.images.keys()], world.open.size], [["/pool/old"], 0]);
+      assert.deepEqual(reasons, mode === "in-place" ? ["half-written"] : []);
+    });
+  }
+
+  it("as one that goes on ends what the server before it left open", async () => {
+    const world = new World();
+    await attempt(world, { input: inputOf("new"), records: leftByAnother(world, "new") });
+    assert.deepEqual([world.open.size, world.running], [0, true]);
+  });
+
+  it("when the hypervisor refuses the definition", async () => {
+    const world = new World();
+    world.failing = "define";
+    await attempt(world, { input: inputOf("replace") });
+    assert.deepEqual([[...world.images.keys()], world.open.size, world.defined], [["/pool/old"], 0, undefined]);
+  });
+
+  it("but what a VM may have, where a cancel came while it was being defined, and says so", async () => {
+    const world = new World();
+    const records = leftByAnother(world, "replace");
+    records.set("define", { name: "define", state: "running", startedAt: "" });
+    world.failing = "vault";
+    const reasons = await attempt(world, { input: inputOf("replace"), records, signal: AbortSignal.abort() });
+    assert.deepEqual([world.images.size, world.open.size, reasons], [2, 0, ["left-behind"]]);
+  });
+});
+
+describe("the old images of a VM that is replaced", () => {
+  const disk = (target: string) => ({ target, capacityBytes: size, format: "qcow2", path: `/pool/${target}` });
+  /** What is kept aside of a VM that has these disks now. */
+  async function kept(targets: readonly string[], disks?: readonly string[]): Promise<[until: string, paths: readonly string[]]> {
+    const world = new World();
+    world.disks = targets.map(disk);
+    await attempt(world, { input: { ...inputOf("replace"), pointId: pair.id, ...(disks && { disks }) } });
+    const [record] = await world.kept.list();
+    return [record?.until ?? "", record?.paths ?? []];
+  }
+
+  it("are kept until it has booted", async () => {
+    assert.deepEqual(await kept(["vda", "vdb"]), ["boots", ["/pool/vda", "/pool/vdb"]]);
+  });
+
+  it("are not those of disks that stay: it would never be seen to run without them", async () => {
+    assert.deepEqual(await kept(["vda", "vdb"], ["vda"]), ["boots", ["/pool/vda"]]);
+  });
+
+  it("are kept until somebody says so where a disk was added since: nothing has come in its place", async () => {
+    assert.deepEqual(await kept(["vda", "vdb", "vdc"]), ["confirmed", ["/pool/vda", "/pool/vdb", "/pool/vdc"]]);
+  });
+});

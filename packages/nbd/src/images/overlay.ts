@@ -88,6 +88,7 @@ class OverlayImage implements RangedSource, TrimmingSink {
   readonly #moving = new RangeLock();
   readonly #closed = new AbortController();
   #flushing: Promise<void> = Promise.resolve();
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(base: BlockSource, { handle, path, layout, map }: Parts) {
     this.size = layout.size;
@@ -161,15 +162,19 @@ class OverlayImage implements RangedSource, TrimmingSink {
     await this.writeZeroes(offset, length, options);
   }
 
-  /** First the data, then the map that points to it: the map on disk never points to what is not there. */
+  /**
+   * First the data, then the map that points to it: the map on disk never points to what is not there. The system tells
+   * once that it could not store something, and forgets it: after that no flush succeeds any more.
+   */
   async flush({ signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
     const turn = this.#flushing.then(async () => {
+      if (this.#failure) throw this.#failure.error;
       const pages = this.#map.takeDirty();
       try {
-        await syncFile(this.#handle, this.#path);
+        await this.#store();
         for (const { page, bytes } of pages) await writeFully(this.#handle, this.#path, bytes, HEADER_LENGTH + page * MAP_PAGE);
-        if (pages.length > 0) await syncFile(this.#handle, this.#path);
+        if (pages.length > 0) await this.#store();
       } catch (error) {
         this.#map.putBack(pages);
         throw error;
@@ -177,6 +182,15 @@ class OverlayImage implements RangedSource, TrimmingSink {
     });
     this.#flushing = turn.catch(() => undefined);
     await turn;
+  }
+
+  async #store(): Promise<void> {
+    try {
+      await syncFile(this.#handle, this.#path);
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,7 +16,6 @@ export const PIECE = 256 << 10;
 const ZERO_BLOCK = 32 << 10;
 /** Extents in one block status reply: the client asks again. */
 const MAX_STATUSES = 1 << 16;
-const MAX_COMPACT_STATUS = 0xffff_ffff;
 const nothing = new Uint8Array();
 
 /** A failure that the client is told about. */
@@ -76,17 +75,12 @@ export class Transmission {
       const bytes = this.#cost(command, request);
       if (!budget.tryEnter(bytes)) await budget.enter(bytes);
       if (command === "read" && payload === 0 && this.#readAtOnce(request, bytes)) continue;
-      if (command === "write" && !this.#refusal(command, request)) {
-        const data = Buffer.allocUnsafeSlow(payload);
-        await channel.reader.readInto(data).catch((error: unknown) => {
-          budget.leave(bytes);
-          throw error;
-        });
-        void this.#serve(command, request, bytes, data);
-      } else {
-        await channel.reader.skip(payload);
-        void this.#serve(command, request, bytes);
-      }
+      const data = command === "write" && !this.#refusal(command, request) ? Buffer.allocUnsafeSlow(payload) : undefined;
+      await (data ? channel.reader.readInto(data) : channel.reader.skip(payload)).catch((error: unknown) => {
+        budget.leave(bytes);
+        throw error;
+      });
+      void this.#serve(command, request, bytes, data);
     }
   }
 
@@ -269,11 +263,11 @@ export class Transmission {
     for (const [id, context] of agreement.contexts) {
       const extents: StatusExtent[] = [];
       for await (const extent of context.statuses(request.offset, request.length, { signal: reading })) {
-        const length = Math.min(extent.length, MAX_COMPACT_STATUS);
+        // Lengths fit as they are: none is larger than the request's, which came in a field of the same size.
         const last = extents.at(-1);
-        if (last?.status === extent.status) extents[extents.length - 1] = { ...last, length: last.length + length };
+        if (last?.status === extent.status) extents[extents.length - 1] = { ...last, length: last.length + extent.length };
         else if (extents.length >= (one ? 1 : MAX_STATUSES)) break;
-        else extents.push({ ...extent, length });
+        else extents.push(extent);
       }
       chunks.push({ id, extents });
     }

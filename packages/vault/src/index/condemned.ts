@@ -13,7 +13,7 @@ export interface StandingMark {
 
 /** Packs that gc condemned: nobody may count on what is only there; docs/formats/vault.md, section 13. */
 export class Condemned {
-  #marks = new Map<string, StandingMark>();
+  #marks: ReadonlyMap<string, StandingMark> = new Map();
   #packs = new Set<string>();
   /** A mark that cannot be read may condemn anything. */
   #all = false;
@@ -26,6 +26,12 @@ export class Condemned {
     return this.#all || this.#packs.has(pack);
   }
 
+  /** {@link has} as it is now, whatever is applied later: for a lookup in segments that may be forgotten meanwhile. */
+  get now(): (pack: string) => boolean {
+    const [all, packs] = [this.#all, this.#packs];
+    return (pack) => all || packs.has(pack);
+  }
+
   get any(): boolean {
     return this.#marks.size > 0;
   }
@@ -35,17 +41,25 @@ export class Condemned {
     return this.marks.every((mark) => isClearOf(point, mark));
   }
 
-  async refresh(store: BlobStore, keys: KeyRing, signal: AbortSignal): Promise<void> {
+  /** The marks that stand; they count from {@link apply} on. */
+  async read(store: BlobStore, keys: KeyRing, signal: AbortSignal): Promise<ReadonlyMap<string, StandingMark>> {
     const marks = new Map<string, StandingMark>();
     for await (const { name } of store.list("mark/", { signal })) {
       const id = name.slice("mark/".length);
       const mark = this.#marks.get(id) ?? (await readMark(store, keys, id, signal));
       if (mark) marks.set(id, mark);
     }
+    return marks;
+  }
+
+  /** True when marks went: what they condemned is gone, from the store and from the index. */
+  apply(marks: ReadonlyMap<string, StandingMark>): boolean {
+    const went = this.marks.some(({ id }) => !marks.has(id));
     this.#marks = marks;
     this.#packs = new Set();
     for (const { content } of marks.values()) for (const { pack } of content?.packs ?? []) this.#packs.add(pack);
     this.#all = this.marks.some(({ content }) => content === undefined);
+    return went;
   }
 }
 

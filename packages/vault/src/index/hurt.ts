@@ -16,7 +16,7 @@ export interface Hurt {
 
 /** The quarantine: records that verification found damaged; docs/formats/vault.md, section 8. */
 export class HurtRecords {
-  readonly #packs = new Map<string, Hurt>();
+  #packs = new Map<string, Hurt>();
   #read = new Set<string>();
 
   get any(): boolean {
@@ -35,20 +35,19 @@ export class HurtRecords {
   async refresh(store: BlobStore, keys: KeyRing, signal: AbortSignal): Promise<void> {
     const seen = new Set<string>();
     for await (const { name } of store.list("hurt/", { signal })) seen.add(name);
-    if ([...this.#read].some((name) => !seen.has(name))) {
-      // Several marks may be about one pack: what the others say is read again.
-      this.#packs.clear();
-      this.#read.clear();
-    }
+    // Several marks may be about one pack: when one went, what the others say is read again. Until that is known, nothing is forgotten.
+    const again = [...this.#read].some((name) => !seen.has(name));
+    const packs = again ? new Map<string, Hurt>() : this.#packs;
     for (const name of seen) {
-      if (this.#read.has(name)) continue;
+      if (!again && this.#read.has(name)) continue;
       try {
         const json = keys.openJson(await store.get(name, { signal, maxBytes: limits.jsonBytes }), "HURT", name);
-        this.#add(parseHurt(json));
+        add(packs, parseHurt(json));
       } catch (error) {
         if (!isUnreadable(error) && !isNotFound(error)) throw error;
       }
     }
+    this.#packs = packs;
     this.#read = seen;
   }
 
@@ -60,19 +59,19 @@ export class HurtRecords {
     const object = keys.sealJson("HURT", name, { ...hurt, time: new Date(mark.time).toISOString() });
     await store.put(name, [object], { signal: mark.signal });
     this.#read.add(name);
-    this.#add(hurt);
+    add(this.#packs, hurt);
   }
 
   /** Remembers damage without writing it down. */
   note(hurt: Hurt): void {
-    this.#add(hurt);
+    add(this.#packs, hurt);
   }
+}
 
-  #add(hurt: Hurt): void {
-    const known = this.#packs.get(hurt.pack);
-    const records = [...new Set([...(known?.records ?? []), ...hurt.records])];
-    this.#packs.set(hurt.pack, { pack: hurt.pack, records, whole: hurt.whole || known?.whole === true });
-  }
+function add(packs: Map<string, Hurt>, hurt: Hurt): void {
+  const known = packs.get(hurt.pack);
+  const records = [...new Set([...(known?.records ?? []), ...hurt.records])];
+  packs.set(hurt.pack, { pack: hurt.pack, records, whole: hurt.whole || known?.whole === true });
 }
 
 function parseHurt(json: unknown): Hurt {

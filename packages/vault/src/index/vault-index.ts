@@ -7,7 +7,7 @@ import { type FinishedPack, packEntryLength, parseTable, parseTrailer, type Tabl
 import { type IndexedPack } from "../format/segment.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { type BlobStore, isNotFound } from "../store/blob-store.ts";
-import { Condemned } from "./condemned.ts";
+import { Condemned, type StandingMark } from "./condemned.ts";
 import { HurtRecords } from "./hurt.ts";
 import { BlockCache } from "./block-cache.ts";
 import { NameTable } from "./name-table.ts";
@@ -16,6 +16,14 @@ import { type Located, SegmentReader } from "./segment-reader.ts";
 const nearbyEntries = 1 << 17;
 const nearbyExtra = 12;
 const parallelOpens = 16;
+
+/** What a refresh found in the store. */
+interface Listed {
+  /** Its number among the refreshes, by their beginnings. */
+  readonly turn: number;
+  readonly marks: ReadonlyMap<string, StandingMark>;
+  readonly present: ReadonlySet<string>;
+}
 
 /**
  * Where chunks and nodes are. Memory: each segment's head (about 1.5 bytes per entry), a block cache, and
@@ -51,6 +59,11 @@ export class VaultIndex {
   #renewals = { skip: 0, next: 1 };
   #generation = 0;
   readonly #renewing = new Semaphore(1);
+  #turns = 0;
+  /** Of the refreshes that are done, the one that began last. */
+  #listed: Listed = { turn: 0, marks: new Map(), present: new Set() };
+  /** How often what is known nearby was forgotten. */
+  #forgotten = 0;
 
   constructor(store: BlobStore, keys: KeyRing) {
     this.#store = store;
@@ -76,22 +89,46 @@ export class VaultIndex {
     return [...this.#segments.values()];
   }
 
-  /** Reads marks, then opens segments that were written since the last time and forgets those that are gone. */
+  /**
+   * Reads marks, then opens segments that were written since the last time and forgets those that are gone. Several may be
+   * under way, for captures that share the index.
+   */
   async refresh(signal: AbortSignal): Promise<void> {
-    await this.condemned.refresh(this.#store, this.#keys, signal);
+    const turn = (this.#turns += 1);
+    const marks = await this.condemned.read(this.#store, this.#keys, signal);
     const [present] = await Promise.all([this.#batches(signal), this.hurt.refresh(this.#store, this.#keys, signal)]);
     this.#damaged.length = 0;
     this.#locked.length = 0;
     this.#stale = false;
-    const missing = [...present].filter((batch) => !this.#segments.has(batch) && !this.#voids.has(batch));
-    for (let first = 0; first < missing.length; first += parallelOpens) {
-      await Promise.all(missing.slice(first, first + parallelOpens).map((batch) => this.open(batch, signal)));
+    const opened = new Map<string, SegmentReader | undefined>();
+    const isMissing = (batch: string): boolean => !this.#segments.has(batch) && !this.#voids.has(batch) && !opened.has(batch);
+    // Again, as another refresh may forget what a listing before this one did not have.
+    for (let missing = [...present].filter(isMissing); missing.length > 0; missing = [...present].filter(isMissing)) {
+      const some = missing.slice(0, parallelOpens);
+      await Promise.all(some.map(async (batch) => opened.set(batch, await this.#open(batch, signal))));
     }
-    // Last, so that what was merged into a new segment is always found.
-    const gone = [...this.#segments.keys()].filter((batch) => !present.has(batch));
+    this.#apply({ turn, marks, present }, opened);
+  }
+
+  /**
+   * All at once, so that nobody finds a pack in a segment that is to be forgotten when the mark that condemned it does not
+   * count any more. What a listing says that began later holds: who saw a mark there counts on it.
+   */
+  #apply(listed: Listed, opened: ReadonlyMap<string, SegmentReader | undefined>): void {
+    const isNewest = listed.turn > this.#listed.turn;
+    if (isNewest) this.#listed = listed;
+    const { present } = this.#listed;
+    let changed = false;
+    for (const [batch, segment] of opened) {
+      if (!segment || !present.has(batch)) continue;
+      this.#segments.set(batch, segment);
+      changed = true;
+    }
+    const gone = isNewest ? [...this.#segments.keys()].filter((batch) => !present.has(batch)) : [];
     for (const batch of gone) this.#segments.delete(batch);
-    if (gone.length > 0) this.forgetNearby();
-    if (gone.length > 0 || missing.some((batch) => this.#segments.has(batch))) this.#generation += 1;
+    const went = isNewest && this.condemned.apply(listed.marks);
+    if (gone.length > 0 || went) this.forgetNearby();
+    if (gone.length > 0 || changed) this.#generation += 1;
   }
 
   async #batches(signal: AbortSignal): Promise<Set<string>> {
@@ -120,17 +157,18 @@ export class VaultIndex {
     return changed;
   }
 
-  /** Opens one segment. A damaged one is noted, not thrown. */
-  async open(batch: string, signal: AbortSignal): Promise<void> {
+  /** Opens one segment; undefined for one that is none, or gone. A damaged one is noted, not thrown. */
+  async #open(batch: string, signal: AbortSignal): Promise<SegmentReader | undefined> {
     try {
       const context = { store: this.#store, keys: this.#keys, cache: this.#cache };
       const segment = await SegmentReader.open(batch, context, signal);
-      if (segment) this.#segments.set(batch, segment);
-      else this.#voids.add(batch);
+      if (!segment) this.#voids.add(batch);
+      return segment;
     } catch (error) {
-      if (isNotFound(error)) return;
+      if (isNotFound(error)) return undefined;
       if (!isUnreadable(error)) throw error;
       (isDamage(error) ? this.#damaged : this.#locked).push(batch);
+      return undefined;
     }
   }
 
@@ -162,6 +200,7 @@ export class VaultIndex {
 
   /** Forgets what is known about a pack's contents, because they turned out to be damaged. */
   forgetNearby(): void {
+    this.#forgotten += 1;
     this.#near.clear();
     this.#far.clear();
     this.#tables.clear();
@@ -202,22 +241,24 @@ export class VaultIndex {
     const near = this.nearby(name);
     if (near && this.#isSound(near) && !(sound && this.pending.has(near.pack))) return near;
     let last: RecordPlace | undefined;
+    const condemned = this.condemned.now;
     for await (const place of this.places(name, signal)) {
       last = place;
-      if (!this.#isSound(place)) continue;
+      if (!this.#isSound(place, condemned)) continue;
       await this.#learnTable(place.indexed, signal);
       return place;
     }
     return sound ? undefined : last;
   }
 
-  #isSound(place: RecordPlace): boolean {
-    return !this.hurt.has(place) && !this.condemned.has(place.pack);
+  #isSound(place: RecordPlace, condemned: (pack: string) => boolean = this.condemned.now): boolean {
+    return !this.hurt.has(place) && !condemned(place.pack);
   }
 
   /** Every place that segments know and that verification and gc left alone, in packs that `excluded` does not name. */
   async *soundPlaces(name: Uint8Array, excluded: (pack: string) => boolean, signal: AbortSignal): AsyncGenerator<RecordPlace> {
-    for await (const place of this.places(name, signal)) if (this.#isSound(place) && !excluded(place.pack)) yield place;
+    const condemned = this.condemned.now;
+    for await (const place of this.places(name, signal)) if (this.#isSound(place, condemned) && !excluded(place.pack)) yield place;
   }
 
   /** As {@link find}; throws `missing`. `what` is for the message. */
@@ -260,13 +301,15 @@ export class VaultIndex {
   async #readTable(pack: IndexedPack, signal: AbortSignal): Promise<void> {
     const header = new Uint8Array(headerLength);
     const frame = new Uint8Array(pack.tableLength);
+    const forgotten = this.#forgotten;
     await Promise.all([
       this.#store.read(pack.name, 0, header, { signal }),
       this.#store.read(pack.name, pack.tableOffset, frame, { signal }),
     ]);
     const { epoch } = parseHeader(header, "PACK", pack.name);
     const table = new ObjectCipher(this.#keys.keyOf(epoch), header, pack.name).open(frame, pack.tableOffset);
-    this.learn(pack.name, tableEntries(parseTable(table, pack.tableOffset, pack.name)));
+    // It may be of a pack that went meanwhile.
+    if (forgotten === this.#forgotten) this.learn(pack.name, tableEntries(parseTable(table, pack.tableOffset, pack.name)));
   }
 }
 

@@ -50,7 +50,10 @@ export async function listPoints(
   };
   let batch: Promise<void>[] = [];
   for await (const blob of reading.store.list("point/", { signal })) {
-    batch.push(read(blob.name.slice("point/".length)));
+    const one = read(blob.name.slice("point/".length));
+    // It may fail while the listing goes on, or the listing itself may: an error that nobody awaits ends the process.
+    one.catch(() => undefined);
+    batch.push(one);
     if (batch.length < parallelReads) continue;
     await Promise.all(batch);
     batch = [];

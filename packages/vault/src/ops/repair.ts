@@ -32,10 +32,7 @@ export async function repair(parts: VaultParts, { signal }: { readonly signal: A
   await spareUnindexed(parts, signal);
   const session = new WriteSession(parts, signal);
   await session.start("");
-  const damaged = new Set([...index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
-  const { packsIndexed, packsUnreadable } = await indexPacks(parts, session, damaged, signal);
-  await session.closeBatch();
-  await session.end();
+  const { damaged, packsIndexed, packsUnreadable } = await makeIndexes(parts, session, signal);
   for (const batch of damaged) await store.delete(objectName.index(batch), { signal });
   await index.refresh(signal);
   return { config, packsIndexed, packsUnreadable, segmentsRemoved: [...damaged] };
@@ -53,6 +50,22 @@ async function spareUnindexed(parts: VaultParts, signal: AbortSignal): Promise<v
   );
   for (const mark of index.condemned.marks) {
     if (mark.content?.packs.every(({ pack }) => mentioned.has(pack)) !== true) await spareAll(parts, mark, signal);
+  }
+}
+
+/** Ends the session. */
+async function makeIndexes(
+  parts: VaultParts,
+  session: WriteSession,
+  signal: AbortSignal,
+): Promise<{ damaged: Set<string>; packsIndexed: number; packsUnreadable: string[] }> {
+  try {
+    const damaged = new Set([...parts.index.damagedSegments, ...(await damagedBlocks(parts, signal))]);
+    const indexed = await indexPacks(parts, session, damaged, signal);
+    await session.closeBatch();
+    return { damaged, ...indexed };
+  } finally {
+    await session.end();
   }
 }
 

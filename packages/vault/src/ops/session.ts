@@ -15,6 +15,8 @@ import { Sealer } from "../work/sealer.ts";
 import { giveUp, readSession } from "./give-up.ts";
 
 const maxPacksInFlight = 2;
+/** What a cancelled session may take to remove its object. */
+const farewellMs = 5000;
 
 interface Adopted {
   readonly session: string;
@@ -51,6 +53,9 @@ export class WriteSession {
   /** Packs of the batch that is not indexed yet. */
   readonly #own = new Set<string>();
   readonly #gently: (() => boolean) | undefined;
+  #makesPoint = false;
+  /** An index or a point was not heard of: it may still appear. */
+  #unsure = false;
 
   /** `gently`: asked for each pack; see the stores' `PutOptions`. */
   constructor(parts: VaultParts, signal: AbortSignal, { gently }: { readonly gently?: (() => boolean) | undefined } = {}) {
@@ -86,11 +91,23 @@ export class WriteSession {
    * name left; an empty one is for sessions that are no put, and that make a point only with `makesPoint`.
    */
   async start(name: string, { makesPoint = name !== "" } = {}): Promise<{ readonly adoptedPacks: number }> {
-    const { store, keys, clock, index } = this.#parts;
+    const { store, keys, clock } = this.#parts;
+    this.#makesPoint = makesPoint;
     const point = makesPoint ? { point: hex(this.point) } : {};
     const content: SessionContent = { name, started: new Date(clock.now()).toISOString(), ...point };
     const object = objectName.session(this.id);
-    await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
+    try {
+      await store.put(object, [keys.sealJson("SESS", object, content)], { signal: this.#signal });
+      return await this.#readOthers(name);
+    } catch (error) {
+      // Nobody would adopt it, and gc would wait for it.
+      if (name === "") await this.end();
+      throw error;
+    }
+  }
+
+  async #readOthers(name: string): Promise<{ readonly adoptedPacks: number }> {
+    const { index } = this.#parts;
     const [, adopted] = await Promise.all([index.refresh(this.#signal), name === "" ? [] : this.#sessionsOf(name)]);
     const before = this.#indexed.length;
     this.#adopted = adopted;
@@ -245,8 +262,10 @@ export class WriteSession {
 
   async #putIndex(segment: Uint8Array): Promise<void> {
     const { store, index } = this.#parts;
+    this.#unsure = true;
     const result = await store.put(objectName.index(this.batch), [segment], { signal: this.#signal });
     if (result === "exists") await this.#expectOwn(segment);
+    this.#unsure = false;
     this.storedBytes += segment.length;
     index.take(this.batch, segment);
     for (const pack of this.#own) index.pending.delete(pack);
@@ -268,9 +287,11 @@ export class WriteSession {
   async commit(object: Uint8Array): Promise<void> {
     const { store } = this.#parts;
     const name = objectName.point(hex(this.point));
-    if ((await store.put(name, [object], { signal: this.#signal })) === "created") return;
-    const stored = await store.get(name, { signal: this.#signal, maxBytes: limits.jsonBytes });
+    this.#unsure = true;
+    const result = await store.put(name, [object], { signal: this.#signal });
+    const stored = result === "created" ? object : await store.get(name, { signal: this.#signal, maxBytes: limits.jsonBytes });
     if (Buffer.compare(stored, object) !== 0) throw this.#givenUp();
+    this.#unsure = false;
   }
 
   #givenUp(): VaultError {
@@ -282,12 +303,21 @@ export class WriteSession {
 
   /**
    * Gives up the sessions that it adopted, and removes its own object: what they hold is indexed now. Where
-   * that fails, for want of the right to delete for instance, gc does it one day; the point is safe all the same.
+   * that fails, for want of the right to delete for instance, gc does it one day; the point is safe all the same. Also after
+   * an error or a cancel, of a session that is no put: until then every gc would wait for it.
    */
   async end(): Promise<void> {
     const { store } = this.#parts;
     const signal = this.#signal;
     const removals = this.#adopted.map(({ session, point }) => giveUp(this.#parts, session, point, signal));
-    await Promise.allSettled([...removals, store.delete(objectName.session(this.id), { signal })]);
+    const leave = (signal: AbortSignal): Promise<void> =>
+      this.#unsure
+        ? giveUp(this.#parts, this.id, this.#makesPoint ? hex(this.point) : undefined, signal)
+        : store.delete(objectName.session(this.id), { signal });
+    const own = leave(signal).catch(async (error: unknown) => {
+      if (!signal.aborted) throw error;
+      await leave(AbortSignal.timeout(farewellMs));
+    });
+    await Promise.allSettled([...removals, own]);
   }
 }

@@ -212,10 +212,14 @@ class Verification {
     const { signal } = this.#options;
     const records = new Map<number, number>();
     for (const segment of this.#parts.index.segments) {
-      const number = segment.head.packs.findIndex(({ name }) => name === pack);
-      if (number < 0) continue;
-      for (let block = 0; block < segment.blocks; block += 1) {
-        for (const { offset, length } of segment.recordsOf(number, await segment.block(block, signal))) records.set(offset, length);
+      const packNumber = segment.head.packs.findIndex(({ name }) => name === pack);
+      if (packNumber < 0) continue;
+      for (let number = 0; number < segment.blocks; number += 1) {
+        const block = await segment.block(number, signal).catch((error: unknown) => {
+          // What is wrong with the index is said elsewhere.
+          if (!isDamage(error) && !isNotFound(error)) throw error;
+        });
+        for (const { offset, length } of block ? segment.recordsOf(packNumber, block) : []) records.set(offset, length);
       }
     }
     const bad: number[] = [];

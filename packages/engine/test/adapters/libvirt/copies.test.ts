@@ -52,6 +52,12 @@ describe("deleting images", () => {
     ]);
   });
 
+  it("leaves a volume that a VM has as a device", async () => {
+    const volumes = ["/dev/vg/web"];
+    const left = await deleteImages(host(volumes, "<domain><disk><source dev='/dev/vg/web'/></disk></domain>"), [...volumes], signal);
+    assert.deepEqual([left.length, volumes], [1, ["/dev/vg/web"]]);
+  });
+
   it("leaves what is below a disk of a VM that is off, which only its pool knows", async () => {
     const volumes = ["/images/base.qcow2", "/images/middle.qcow2", "/images/clone.qcow2"];
     const clone =

@@ -33,9 +33,11 @@ export async function giveUpStale(parts: VaultParts, staleAfterMs: number, signa
 async function storageNow(parts: VaultParts, signal: AbortSignal): Promise<number | undefined> {
   const probe = new WriteSession(parts, signal);
   await probe.start("");
-  const info = await parts.store.stat(objectName.session(probe.id), { signal });
-  await probe.end();
-  return info?.modified;
+  try {
+    return (await parts.store.stat(objectName.session(probe.id), { signal }))?.modified;
+  } finally {
+    await probe.end();
+  }
 }
 
 /** When the session last wrote anything, by the storage's clock; undefined when it is over. */

@@ -7,7 +7,7 @@ import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { Adaptation, HostRecovery, ImagePlace } from "../../../ports/recovery.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
-import type { LibvirtAccess } from "../migration/access.ts";
+import { type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
 import { deleteImages } from "../migration/copies.ts";
 import { judgeOn } from "../migration/destination.ts";
 import { escapeXml, mapDefinition, renewGenerationId } from "../xml/edit.ts";
@@ -70,6 +70,7 @@ export function libvirtRecovery(host: HypervisorHost, shell: HostShell): HostRec
     closeImages: (key, { signal }) => must(shell, [close, "sh", key], signal, "an image that was written stays open on the host"),
     track: (checkpoint, images, { signal }) => track(shell, checkpoint, images, signal),
     define: (definition, files, { signal }) => explained("defining the VM", define(parts, definition, files, signal)),
+    savedMemory: (vmId, { signal }) => explained("asking whether its memory was saved", hasSavedMemory(host, vmId, signal)),
     generationId: (vmId, { signal }) => explained("giving the VM another generation ID", giveGenerationId(host, vmId, signal)),
     deleteImages: (paths, { signal }) => explained("deleting images", deleteImages(host.connection, paths, signal)),
   };
@@ -95,6 +96,11 @@ function read(definition: string): DomainXml {
     if (!(error instanceof XmlError)) throw error;
     throw new EngineError("invalid", "the recovery point holds no definition that libvirt could take", {}, { cause: error });
   }
+}
+
+async function hasSavedMemory({ connection }: LibvirtAccess, vmId: string, signal: AbortSignal): Promise<boolean> {
+  const dom = await needDomain(connection, vmId, signal);
+  return (await unlessRefused(connection.remote.domainHasManagedSaveImage({ dom, flags: 0 }, { signal }))) === 1;
 }
 
 async function giveGenerationId({ connection: { remote } }: LibvirtAccess, vmId: string, signal: AbortSignal): Promise<void> {
@@ -123,8 +129,10 @@ function judge(
 /** See {@link HostRecovery.adapt}. */
 export function adapt(definition: string, { id, name, newIdentity, disks, networks }: Adaptation): string {
   const renamed = renewGenerationId(definition)
-    .replace(/<name>[^<]*<\/name>/, `<name>${escapeXml(name)}</name>`)
-    .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`);
+    .replace(/<name>[^<]*<\/name>/, () => `<name>${escapeXml(name)}</name>`)
+    .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`)
+    // libvirt refuses another UUID in what the firmware tells the guest.
+    .replace(/(<entry name='uuid'>)[^<]*(<\/entry>)/, (_, start: string, end: string) => `${start}${id}${end}`);
   const identified = newIdentity ? withNewIdentity(renamed, name) : renamed;
   const mapped = mapDefinition(identified, { disks: disks.map((disk) => ({ ...disk, format: "qcow2" })), networks });
   const result = read(mapped);
@@ -139,12 +147,12 @@ export function adapt(definition: string, { id, name, newIdentity, disks, networ
 }
 
 function withNewIdentity(definition: string, name: string): string {
+  const ownVariables = (_: string, start: string, path: string, end: string): string =>
+    `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`;
   return definition
-    .replaceAll(/<mac address='[^']*'\/>/g, () => `<mac address='${newMac()}'/>`)
-    .replace(
-      /(<nvram[^>]*>)([^<]+)(<\/nvram>)/,
-      (_, start: string, path: string, end: string) => `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`,
-    );
+    .replaceAll(/(<mac address=)'[^']*'/g, (_, start: string) => `${start}'${newMac()}'`)
+    .replace(/(<nvram[^>]*>)([^<]+)(<\/nvram>)/, ownVariables)
+    .replace(/(<nvram[^>]*>\s*<source file=')([^']+)(')/, ownVariables);
 }
 
 /** In QEMU's own range. */

@@ -109,7 +109,7 @@ async function filesInUse(connection: Connection, signal: AbortSignal): Promise<
     domains.map(async (dom) => {
       const text = await unlessRefused(connection.remote.domainGetXmlDesc({ dom, flags: DomainXmlFlags.SECURE }, { signal }));
       if (text === undefined) return [];
-      const named = [...text.matchAll(/<source file='([^']*)'/g)].map((match) => match[1] ?? "");
+      const named = [...text.matchAll(/<source (?:file|dev)='([^']*)'/g)].map((match) => match[1] ?? "");
       return dom.id >= 0 ? named : [...named, ...(await filesBelow(connection, text, signal))];
     }),
   );
