@@ -14,12 +14,13 @@ import { findDomain, unlessRefused } from "../migration/access.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
 import type { Capturing } from "./pull.ts";
+import { serves } from "./serve.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { parseDomain } from "../xml/index.ts";
 
 /** `$1` is the moment, then come folders that may hold its scratch files. */
-const sweep = `
-for pid in /run/godwit-"$1"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null; done
+const sweep = `${serves}
+for file in /run/godwit-"$1"/*.pid; do serves "$file" && kill "$pid"; done
 rm -rf "/run/godwit-$1"
 moment=$1; shift
 for folder in /var/lib/libvirt/qemu/domain-* "$@"; do

@@ -15,14 +15,13 @@ import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
 import { NVRAM_FILE, TPM_FILE, TPM_FOLDER } from "./machine.ts";
 import { type ExportPlace, openExport, openExportSink } from "./route.ts";
-import { serveImage } from "./serve.ts";
+import { serveImage, serves } from "./serve.ts";
 
 /** `$1` key: waits until the servers are gone, and helps after a while. */
-const close = `n=0
-for pid in /run/godwit-"$1"/*.pid; do
-  [ -f "$pid" ] || continue
-  while kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null; do
-    n=$((n + 1)); [ $n -ne 30 ] || kill "$(cat "$pid")"; [ $n -lt 150 ] || exit 4; sleep 0.1
+const close = `${serves}n=0
+for file in /run/godwit-"$1"/*.pid; do
+  while serves "$file"; do
+    n=$((n + 1)); [ $n -ne 30 ] || kill "$pid"; [ $n -lt 150 ] || exit 4; sleep 0.1
   done
 done; rm -rf "/run/godwit-$1"`;
 
