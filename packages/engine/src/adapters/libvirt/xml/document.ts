@@ -127,6 +127,12 @@ export class XmlElement {
     if (!Number.isSafeInteger(bytes)) throw new XmlError(`<${this.path}>: ${this.text} is too large`);
     return bytes;
   }
+
+  /** As {@link bytes} for storage, of which some says that it has no end (8 EiB and more): that is the most we can count. */
+  get room(): number {
+    const endless = /^\d{16,20}$/.test(this.text) && factorOf(this.attribute("unit") ?? "bytes") === 1;
+    return endless ? Math.min(Number(this.text), Number.MAX_SAFE_INTEGER) : this.bytes("bytes");
+  }
 }
 
 function toCount(text: string, where: string): number {
