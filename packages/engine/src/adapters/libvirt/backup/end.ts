@@ -13,7 +13,7 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { findDomain, unlessRefused } from "../migration/access.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
-import type { Capturing } from "./pull.ts";
+import { type Capturing, whenBegun } from "./pull.ts";
 import { serves } from "./serve.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { parseDomain } from "../xml/index.ts";
@@ -37,6 +37,7 @@ export async function endMoment(
 ): Promise<void> {
   const { host, shell, clock } = capturing;
   const { connection } = host;
+  await whenBegun(place.moment, signal);
   const dom = await findDomain(connection, vmId, signal);
   if (dom) {
     const [timer, folders, { moment }] = await Promise.all([
