@@ -4,10 +4,11 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
+import { libvirtBackup } from "../../../src/adapters/libvirt/backup/index.ts";
 import { libvirtGuestFiles } from "../../../src/adapters/libvirt/backup/guest-files.ts";
 import { guestProcess } from "../../../src/adapters/libvirt/migration/guest-process.ts";
 import { openLocalShell } from "../../../src/adapters/ssh/index.ts";
-import type { HostShell, HypervisorHost } from "../../../src/index.ts";
+import type { HostShell, HypervisorHost, Moment } from "../../../src/index.ts";
 
 const signal = AbortSignal.timeout(20_000);
 const mayWrite = process.getuid?.() === 0;
@@ -26,6 +27,15 @@ test("the channel for files is found where a VM's name is escaped in its definit
   const files = libvirtGuestFiles({ connection: { remote } } as unknown as HypervisorHost, shell);
   await assert.rejects(files.pack("v1", { id: "j1", paths: ["/etc"] }, async () => undefined, { signal }));
   assert.deepEqual(asked, ["/run/qemu/domain-1-R&D '2'/org.godwit.files.j1"]);
+});
+
+test("the room for scratch files is read also of a file system whose name has blanks", async () => {
+  await using real = openLocalShell();
+  const df = `df() { printf '%s\\n' 'Filesystem 1024-blocks Used Available Capacity Mounted on' 'nas:/my share   1000   600   400   60% /mnt'; }`;
+  const shell = { run: ([sh = "", c = "", script = "", ...more]: string[]) => real.run([sh, c, `${df}\n${script}`, ...more], { signal }) };
+  const backup = libvirtBackup({ connection: {} } as unknown as HypervisorHost, shell as unknown as HostShell);
+  const moment = { scratch: { directory: "/mnt", freeBytes: 0 } } as unknown as Moment;
+  assert.equal(await backup.scratchLeft(moment, { signal }), 400 * 1024);
 });
 
 test("the process of a VM is found whatever its name holds, and no other one", { skip: !mayWrite }, async () => {
