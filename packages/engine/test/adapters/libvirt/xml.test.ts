@@ -163,6 +163,14 @@ test("pools and volumes", () => {
   assert.deepEqual([volume.backingPath, volume.backingFormat], ["/var/lib/libvirt/images/base.qcow2", "qcow2"]);
 });
 
+test("blanks in names and paths belong to them, those between elements to nothing", () => {
+  const { disks, name, firmware } = parseDomain(
+    `<domain>\n  <name> web </name>\n  <uuid>u</uuid>\n  <memory> 4 </memory>\n  <os>\n    <nvram type='block'>\n      <source dev='/dev/v'/>\n    </nvram>\n  </os>
+    <devices>\n  <disk>\n<source file=' /pool/a  b '/>\n<target dev='vda'/>\n</disk>\n</devices>\n</domain>`,
+  );
+  assert.deepEqual([name, disks[0]?.source?.path, firmware.nvram], [" web ", " /pool/a  b ", undefined]);
+});
+
 test("units are libvirt's; a size that cannot be exact is refused", () => {
   const memory = (text: string): number => parseDomain(`<domain><name>a</name><uuid>u</uuid>${text}</domain>`).memoryBytes;
   assert.equal(memory("<memory>4</memory>"), 4096);
