@@ -58,8 +58,9 @@ export async function followJob(context: Context, start: Job, onCancel: "cancel"
         }
         if (!isEnded(job)) job = await context.client.call("jobGet", { params: { job: job.id }, signal });
       } catch (error) {
+        signal.throwIfAborted(); // a stream that is cut says only that it was
         awaySince ??= performance.now();
-        if (signal.aborted || !isAway(error) || performance.now() - awaySince > awayMs) throw error;
+        if (!isAway(error) || performance.now() - awaySince > awayMs) throw error;
         await sleep(askAgainMs, undefined, { signal });
       }
     }

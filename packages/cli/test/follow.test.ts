@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Client, Job } from "@godwit/api";
 import type { Context } from "../src/context.ts";
-import { CliError, exitCode } from "../src/exit.ts";
+import { CliError, codeOfError, exitCode } from "../src/exit.ts";
 import { followJob } from "../src/jobs.ts";
 
 const job = (state: string): Job => ({ id: "j1", title: "migrate web", state, waitingFor: [] }) as unknown as Job;
@@ -29,6 +29,20 @@ describe("following a job", () => {
     const client = { stream: () => streams.shift()?.(), call: () => assert.fail("it was told") } as unknown as Client;
     assert.equal((await followJob(contextOf(client), job("queued"))).state, "done");
     assert.equal(streams.length, 0);
+  });
+
+  it("that is only watched ends as cancelled when that is ended, though the cut connection says otherwise", async () => {
+    const stop = new AbortController();
+    const client = {
+      async *stream(_: string, { signal }: { readonly signal: AbortSignal }) {
+        yield job("running");
+        stop.abort();
+        assert.ok(signal.aborted);
+        throw Object.assign(new Error("aborted"), { code: "ECONNRESET" });
+      },
+    } as unknown as Client;
+    const watching = followJob({ ...contextOf(client), signal: stop.signal }, job("queued"), "leave");
+    assert.equal(await watching.then(() => exitCode.done, codeOfError), exitCode.cancelled);
   });
 
   it("ends at once with what the server says of it", async () => {
