@@ -1,7 +1,7 @@
 import type { Client } from "@godwit/api";
 import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
-import { type Column, renderTable } from "./output/table.ts";
+import { type Column, printableJson, printableLines, renderTable } from "./output/table.ts";
 
 export type Format = "table" | "json" | "yaml";
 
@@ -27,9 +27,12 @@ function yaml(): typeof Yaml {
 
 /** Prints a value as the user asked: through `table` for people, whole for programs. */
 export function print<T>(context: Pick<Context, "format" | "out">, value: T, table: (value: T) => string): void {
-  if (context.format === "json") context.out.write(`${JSON.stringify(value, undefined, 2)}\n`);
-  else if (context.format === "yaml") context.out.write(yaml().stringify(value, { aliasDuplicateObjects: false }));
-  else context.out.write(table(value));
+  if (context.format === "json") context.out.write(`${printableJson(value)}\n`);
+  else if (context.format === "table") context.out.write(printableLines(table(value)));
+  else {
+    const text = yaml().stringify(value, { aliasDuplicateObjects: false });
+    context.out.write(context.out.isTerminal ? printableLines(text) : text);
+  }
 }
 
 /** Prints a list; on the terminal, an empty one says so on standard error. */

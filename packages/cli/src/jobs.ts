@@ -9,10 +9,11 @@ import {
   RecoverResult,
   StorageMoveResult,
 } from "@godwit/api";
+import { setTimeout as sleep } from "node:timers/promises";
 import { captureTable, filesTable, unpackedTable } from "./capture-table.ts";
 import { movesTable } from "./output/moves.ts";
 import { type Context, print } from "./context.ts";
-import { CliError, codeOfKind, exitCode } from "./exit.ts";
+import { apiProblem, CliError, codeOfKind, exitCode } from "./exit.ts";
 import { renderFields, renderTable } from "./output/table.ts";
 import { formatBytes, formatDuration } from "./output/units.ts";
 import { ProgressDisplay } from "./progress.ts";
@@ -20,6 +21,17 @@ import { confirmTable, recoverTable } from "./recover-table.ts";
 
 export function isEnded(job: Job): boolean {
   return job.state === "done" || job.state === "failed" || job.state === "cancelled";
+}
+
+/** So long a server may be away that restarts: its jobs go on when it is back. Milliseconds. */
+const awayMs = 60_000;
+const askAgainMs = 500;
+
+/** The server is away, or going: that says nothing of the job. */
+function isAway(error: unknown): boolean {
+  const problem = apiProblem(error);
+  if (problem) return problem.status === 503;
+  return error instanceof Error && !["AbortError", "ZodError", "SyntaxError"].includes(error.name);
 }
 
 /** Watches a job to its end. A connection that breaks is taken up again; Ctrl-C asks the server to cancel. */
@@ -32,15 +44,25 @@ export async function followJob(context: Context, start: Job, onCancel: "cancel"
     context.client.call("jobCancel", { params: { job: start.id } }).catch(() => undefined);
   };
   context.signal.addEventListener("abort", interrupt, { once: true });
+  const { signal } = watching;
   let job = start;
+  let awaySince: number | undefined;
   try {
     while (!isEnded(job)) {
-      for await (const update of context.client.stream("jobWatch", { params: { job: job.id }, signal: watching.signal })) {
-        job = update;
-        display.show(job);
-        if (isEnded(job)) break;
+      try {
+        for await (const update of context.client.stream("jobWatch", { params: { job: job.id }, signal })) {
+          job = update;
+          awaySince = undefined;
+          display.show(job);
+          if (isEnded(job)) break;
+        }
+        if (!isEnded(job)) job = await context.client.call("jobGet", { params: { job: job.id }, signal });
+      } catch (error) {
+        signal.throwIfAborted(); // a stream that is cut says only that it was
+        awaySince ??= performance.now();
+        if (!isAway(error) || performance.now() - awaySince > awayMs) throw error;
+        await sleep(askAgainMs, undefined, { signal });
       }
-      if (!isEnded(job)) job = await context.client.call("jobGet", { params: { job: job.id }, signal: watching.signal });
     }
   } finally {
     context.signal.removeEventListener("abort", interrupt);

@@ -39,12 +39,12 @@ export class ProgressDisplay {
     const text = printable(progressText(job));
     if (!this.#terminal.isTerminal) {
       const plain = printable(job.state === "queued" ? text : (job.progress?.phase ?? job.state));
-      if (plain !== this.#last) this.#terminal.write(`${job.title}: ${plain}\n`);
+      if (plain !== this.#last) this.#terminal.write(`${printable(job.title)}: ${plain}\n`);
       this.#last = plain;
       return;
     }
     const fraction = job.progress?.fraction;
-    const line = fraction === undefined ? `${job.title}: ${text}` : `${bar(fraction, 24)} ${text}`;
+    const line = fraction === undefined ? `${printable(job.title)}: ${text}` : `${bar(fraction, 24)} ${text}`;
     this.#terminal.write(`\r\u001b[2K${line.slice(0, Math.max(20, this.#terminal.columns - 1))}`);
     this.#live = true;
   }

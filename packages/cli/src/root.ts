@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { defaultSocket } from "./address.ts";
 import type { Terminal } from "./context.ts";
+import { printableLines } from "./output/table.ts";
 import { apiProblem, CliError, codeOfError, type ExitCode, exitCode } from "./exit.ts";
 
 /** Where a command runs: everything that it may touch besides the server. */
@@ -63,7 +64,7 @@ export async function runProgram(program: Command, args: readonly string[], { er
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage;
     const code = codeOfError(error);
     const text = code === exitCode.cancelled && !(error instanceof CliError) ? "cancelled" : message(error);
-    err.write(`godwit: ${text}\n`);
+    err.write(`godwit: ${printableLines(text)}\n`);
     return code;
   }
 }

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Job } from "@godwit/api";
+import { Command } from "commander";
+import { print } from "../src/context.ts";
+import { runProgram } from "../src/root.ts";
 import { displayWidth, printable, renderFields, renderTable } from "../src/output/table.ts";
 import { formatBytes, formatDuration } from "../src/output/units.ts";
 import { ProgressDisplay, progressText } from "../src/progress.ts";
@@ -31,6 +34,20 @@ describe("a table", () => {
       ),
     );
     assert.equal(printable("a\u001b[31mb\r"), "a�[31mb�");
+  });
+
+  it("is as safe where it is more than columns, in errors, and in JSON, which keeps all of it", async () => {
+    const hostile = "x\u001b[2J\u009b31m\r";
+    const written: string[] = [];
+    const out = { write: (text: string) => void written.push(text), isTerminal: true, columns: 80 };
+    for (const format of ["table", "json", "yaml"] as const) print({ format, out }, { name: hostile }, () => `log:\n  ${hostile}\n`);
+    const program = new Command().exitOverride().action(() => Promise.reject(new Error(`the guest said ${hostile}`)));
+    await runProgram(program, [], { err: out });
+    const job = { title: hostile, state: "running", progress: { phase: hostile } } as Job;
+    new ProgressDisplay({ ...out, isTerminal: false }).show(job);
+    for (const text of written) assert.doesNotMatch(text.replaceAll("\n", ""), /\p{Cc}/u);
+    assert.equal(written[0], "log:\n  x�[2J�31m�\n");
+    assert.deepEqual(JSON.parse(written[1] ?? ""), { name: hostile });
   });
 
   it("leaves out fields that are not there", () => {

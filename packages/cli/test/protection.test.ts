@@ -4,7 +4,8 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import type { CaptureResult, RecoverResult } from "@godwit/api";
+import type { CaptureResult, RecoverResult, RecoveryPoint } from "@godwit/api";
+import { pointTable } from "../src/commands/protection.ts";
 import { captureTable } from "../src/capture-table.ts";
 import { runCommand } from "../src/index.ts";
 import { recoverTable } from "../src/recover-table.ts";
@@ -103,6 +104,17 @@ describe("what a capture or recovery came to", () => {
   it("names both jobs of a parked one", () => {
     const text = captureTable({ outcome: "parked", vmId: "v1", vm: "web", for: { id: "m1", title: "migrate web" }, continuedBy: "c2" });
     assert.match(text, /parked for job m1 .* job c2 goes on/);
+  });
+
+  it("says every reason of a point on a line of its own", () => {
+    const point = {
+      id: "p1",
+      vm: "web",
+      disks: [],
+      evidence: [],
+      reasons: ["vda is new", "vdb\u001b[2J\nis raw"],
+    } as unknown as RecoveryPoint;
+    assert.match(pointTable(point), /\nwhy: +vda is new\n {2}vdb�\[2J�is raw\n$/);
   });
 
   it("names the images that were kept aside", () => {

@@ -184,6 +184,7 @@ export class Composition implements AsyncDisposable {
         const { id } = inventory.host(ref);
         await inventory.removeHost(id);
         await this.#networks.migrationNetworks.forget(id);
+        await this.#networks.backupNetworks.forget(id);
         await this.#placement.maintenance.leave(id);
       },
     };

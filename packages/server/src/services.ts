@@ -62,7 +62,10 @@ export type NetworksService = Pick<
   >;
 };
 
-export type JobsService = Pick<JobRunner, "submit" | "cancel" | "get" | "list" | "unfinished" | "watch" | "watchAll" | "nudge">;
+export type JobsService = Pick<
+  JobRunner,
+  "submit" | "repeated" | "cancel" | "get" | "list" | "unfinished" | "watch" | "watchAll" | "nudge"
+>;
 
 /** A migration as it was asked for, defaults filled in, and its destination chosen where none was named. */
 export type WantedMigration = z.output<typeof MigrationRequest> & { readonly to: string };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { hostHeaders } from "../src/listen/tcp.ts";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
@@ -106,4 +107,9 @@ test("a port that is taken is said so", async () => {
     const port = Number(name?.split(":")[1]);
     await withServer((second) => assert.rejects(listenTcp(second, { host: "127.0.0.1", port }), refused(/cannot listen on 127.0.0.1/)));
   });
+});
+
+test("the names of a listener are what clients write into Host, which leave the usual port out", () => {
+  assert.deepEqual(hostHeaders("::1", 8080), ["[::1]:8080", "localhost:8080"]);
+  assert.deepEqual(hostHeaders("127.0.0.1", 80), ["127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost"]);
 });

@@ -169,6 +169,10 @@ test("the same Idempotency-Key starts one job; for another request it is a confl
   assert.equal((await start("/api/v1/vms/v1/stop", "k1")).status, 409);
   assert.notEqual((await start("/api/v1/vms/v1/start", "k2")).body["id"], answers[0]?.body["id"]);
   assert.equal((await start("/api/v1/vms/v1/start", "x".repeat(201))).status, 400);
+  rig.world.vms = [];
+  const repeated = await start("/api/v1/vms/v1/start", "k1");
+  assert.deepEqual([repeated.status, repeated.body["id"]], [202, answers[0]?.body["id"]], "also when what it names is gone");
+  assert.equal((await start("/api/v1/vms/v1/start", "k3")).status, 404);
 });
 
 test("a job is shown with its error as a problem, by state, and on its VM while it runs", async () => {

@@ -77,6 +77,11 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     await assert.rejects(store.jobs.create(jobRecord("d", { input: { vm: "other" } }), "key"), storeErrorOf("conflict"));
     await assert.rejects(store.jobs.create(jobRecord("d", { kind: "vm.stop" }), "key"), storeErrorOf("conflict"));
     await store.jobs.create(jobRecord("d"), "another key");
+    const asked = await store.jobs.create(jobRecord("e", { asked: "x", input: { id: "random" } }), "third key");
+    assert.deepEqual(await store.jobs.create(jobRecord("f", { asked: "x", input: { id: "other" } }), "third key"), asked, "asked again");
+    await assert.rejects(store.jobs.create(jobRecord("f", { asked: "y", input: { id: "other" } }), "third key"), storeErrorOf("conflict"));
+    assert.equal((await store.jobs.find("third key"))?.id, "e");
+    assert.equal(await store.jobs.find("no key"), undefined);
   });
 
   test(`${name}: only the holder of the lease may save, and nobody after the end`, async () => {

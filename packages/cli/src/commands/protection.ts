@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { print, printList } from "../context.ts";
 import { guestHook } from "../guest-hook.ts";
 import { finishJob } from "../jobs.ts";
-import { type Column, renderFields } from "../output/table.ts";
+import { type Column, printable, renderFields } from "../output/table.ts";
 import { formatBytes } from "../output/units.ts";
 import { type AddCommands, byteRate, type JobFlags, jobOptions, several, type WithContext } from "./command.ts";
 
@@ -27,8 +27,10 @@ const pointColumns: readonly Column<RecoveryPoint>[] = [
   { title: "VAULT", value: (point) => point.vault },
 ];
 
-function pointTable(point: RecoveryPoint): string {
-  return renderFields([
+/** All that is known of a recovery point. */
+export function pointTable(point: RecoveryPoint): string {
+  const [why, ...more] = point.reasons;
+  const fields = renderFields([
     ["point", point.id],
     ["VM", point.vm],
     ["time", point.time],
@@ -39,8 +41,9 @@ function pointTable(point: RecoveryPoint): string {
     ["read", formatBytes(point.readBytes)],
     ["stored", formatBytes(point.storedBytes)],
     ["captured against", point.parent],
-    ["why", point.reasons.join("\n  ")],
+    ["why", why],
   ]);
+  return [fields, ...more.map((reason) => `  ${printable(reason)}\n`)].join("");
 }
 
 function addVaultLocations(program: Command, withContext: WithContext): void {

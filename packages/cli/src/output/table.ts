@@ -25,6 +25,17 @@ export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, "�");
 }
 
+/** The same of a text with lines of its own. */
+export function printableLines(text: string): string {
+  return text.replace(/(?!\n)\p{Cc}/gu, "�");
+}
+
+/** JSON by itself lets through what follows ASCII's control characters, which terminals obey as well. */
+export function printableJson(value: unknown): string {
+  const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(value, undefined, 2).replace(/[\u007f-\u009f]/g, escaped);
+}
+
 function pad(text: string, width: number, align: "right" | undefined): string {
   const space = " ".repeat(Math.max(0, width - displayWidth(text)));
   return align === "right" ? space + text : text + space;

@@ -1,4 +1,4 @@
-import type { JsonObject } from "@godwit/core";
+import { canonicalJson, type JsonObject } from "@godwit/core";
 import type { Check, Reason } from "../model/reason.ts";
 
 export type JobState = "queued" | "running" | "cancelling" | "done" | "failed" | "cancelled";
@@ -64,6 +64,8 @@ export interface JobRecord {
   readonly reasons: readonly Reason[];
   readonly log: readonly JobLogLine[];
   readonly input: JsonObject;
+  /** Digest of the request that the job came from, where it may be repeated: its input was made of what was true then. */
+  readonly asked?: string | undefined;
   readonly result?: unknown;
   readonly error?: JobError | undefined;
   /** Asked to stop; survives a restart. */
@@ -71,6 +73,15 @@ export interface JobRecord {
   /** How often a server has begun to run it; above 1 the job must first find out what the attempt before left. */
   readonly attempt: number;
   readonly lease?: JobLease | undefined;
+}
+
+/** A key under which a job is submitted once, and the digest of the request where that was told. */
+export type IdempotencyKey = string | { readonly key: string; readonly asked: string };
+
+/** What the key was used for is what is asked for now. */
+export function isRepeated(before: JobRecord, now: Pick<JobRecord, "kind" | "input" | "asked">): boolean {
+  if (before.asked !== undefined && before.asked === now.asked) return true;
+  return before.kind === now.kind && canonicalJson(before.input) === canonicalJson(now.input);
 }
 
 /** A counted place that a job needs before it starts, such as one of a host's live migrations. */

@@ -3,7 +3,7 @@ import { type Clock, describeError, type JsonObject, raceAbort } from "@godwit/c
 import { EngineError } from "../model/errors.ts";
 import type { JobFilter, JobStore } from "../ports/store.ts";
 import { type Admission, type Applicant, decideAdmission } from "./admission.ts";
-import { isFinal, type JobKind, type JobRecord, LeaseLost, ServerStopping } from "./job.ts";
+import { type IdempotencyKey, isFinal, type JobKind, type JobRecord, LeaseLost, ServerStopping } from "./job.ts";
 import { Leases } from "./leases.ts";
 import { type JobLog, LiveJob } from "./live-job.ts";
 import { failure, type Outcome, throughJson } from "./outcome.ts";
@@ -74,7 +74,11 @@ export class JobRunner implements AsyncDisposable {
    * Queues a job; resolves once it is durable. The same idempotency key gives the job of the first time.
    * Rejects with `invalid` for an unknown kind and `conflict` when the key was used for something else.
    */
-  async submit(kind: string, input: JsonObject, options: { readonly idempotencyKey?: string | undefined } = {}): Promise<JobRecord> {
+  async submit(
+    kind: string,
+    input: JsonObject,
+    options: { readonly idempotencyKey?: IdempotencyKey | undefined } = {},
+  ): Promise<JobRecord> {
     this.#stop.signal.throwIfAborted();
     const { clock, store, owner } = this.#options;
     const found = this.#kinds.get(kind);
@@ -83,6 +87,8 @@ export class JobRunner implements AsyncDisposable {
     if (this.#live.size >= limit) {
       throw new EngineError("conflict", `${limit} jobs are unfinished already: wait until some ended, or cancel some`);
     }
+    const { idempotencyKey: given } = options;
+    const { key, asked } = typeof given === "string" ? { key: given } : { ...given };
     const record: JobRecord = {
       id: (this.#options.newId ?? newJobId)(),
       kind,
@@ -95,11 +101,12 @@ export class JobRunner implements AsyncDisposable {
       reasons: [],
       log: [],
       input: throughJson(input),
+      ...(asked !== undefined && { asked }),
       cancelRequested: false,
       attempt: 0,
       lease: { owner, until: this.#leases.until() },
     };
-    const created = await store.create(record, options.idempotencyKey);
+    const created = await store.create(record, key);
     if (created.id !== record.id) return this.#live.get(created.id)?.record ?? created;
     const job = this.#adopt(created, found);
     this.#environment.publish(created);
@@ -124,6 +131,12 @@ export class JobRunner implements AsyncDisposable {
       await this.#runs.get(id);
     }
     return job.record;
+  }
+
+  /** The job that this very request started before. Another request with the same key is for `submit` to refuse. */
+  async repeated({ key, asked }: Exclude<IdempotencyKey, string>): Promise<JobRecord | undefined> {
+    const before = await this.#options.store.find(key);
+    return before?.asked === asked ? (this.#live.get(before.id)?.record ?? before) : undefined;
   }
 
   /** Rejects with `not-found`. */

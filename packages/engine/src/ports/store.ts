@@ -34,9 +34,11 @@ export interface JobStore {
   readonly exclusive: boolean;
   /**
    * Adds a job, held by `job.lease`. With an idempotency key that was used before, adds nothing and gives the
-   * job of then; the same key with another kind or input is a `StoreError` of kind `conflict`.
+   * job of then; the same key for something else (`isRepeated`) is a `StoreError` of kind `conflict`.
    */
   create(job: JobRecord, idempotencyKey?: string): Promise<JobRecord>;
+  /** The job that was created with this key. */
+  find(idempotencyKey: string): Promise<JobRecord | undefined>;
   get(id: string): Promise<JobRecord | undefined>;
   /** Newest first, without log lines; `cursor` is the id of the last one of the page before. */
   list(filter: JobFilter, page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<JobRecord[]>;

@@ -1,5 +1,4 @@
-import { canonicalJson } from "@godwit/core";
-import { isFinal, type JobFilter, type JobLease, type JobRecord, type JobStore, StoreError } from "../../src/index.ts";
+import { isFinal, isRepeated, type JobFilter, type JobLease, type JobRecord, type JobStore, StoreError } from "../../src/index.ts";
 
 /** What survives a server: the database's content. */
 export class JobMemory {
@@ -31,14 +30,18 @@ export class MemoryJobStore implements JobStore {
       const known = idempotencyKey === undefined ? undefined : this.#memory.keys.get(idempotencyKey);
       const before = known === undefined ? undefined : this.#read(known);
       if (before) {
-        const same = before.kind === job.kind && canonicalJson(before.input) === canonicalJson(job.input);
-        if (!same) throw new StoreError("conflict", "the key was used for something else");
+        if (!isRepeated(before, job)) throw new StoreError("conflict", "the key was used for something else");
         return before;
       }
       if (idempotencyKey !== undefined) this.#memory.keys.set(idempotencyKey, job.id);
       this.#put(job, job.lease);
       return job;
     });
+  }
+
+  async find(idempotencyKey: string): Promise<JobRecord | undefined> {
+    const id = this.#memory.keys.get(idempotencyKey);
+    return id === undefined ? undefined : this.#read(id);
   }
 
   async get(id: string): Promise<JobRecord | undefined> {

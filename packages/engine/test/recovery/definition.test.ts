@@ -75,6 +75,30 @@ describe("the definition of a recovered VM", () => {
     }
   });
 
+  it("has firmware variables of its own, in whichever way libvirt writes them, and is refused where it would share them", () => {
+    const withNvram = (xml: string): string => fixture("linux-running.xml").replace(/<os>/, () => `<os>${xml}`);
+    const wanted = { id, name: "R&D '2'", newIdentity: true, disks: [], networks: {} };
+    for (const xml of [
+      "<nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/nv&amp;ram/web_VARS.fd</nvram>",
+      "<nvram type='file'>\n      <source file='/nv&amp;ram/web_VARS.fd'/>\n    </nvram>",
+    ]) {
+      assert.equal(parseDomain(adapt(withNvram(xml), wanted)).firmware.nvram, "/nv&ram/R&D '2'_VARS.fd");
+    }
+    const taken = adapt(withNvram("<nvram>/nvram/R&amp;D &apos;2&apos;_VARS.fd</nvram>"), wanted);
+    assert.equal(parseDomain(taken).firmware.nvram, `/nvram/R&D '2'-${id}_VARS.fd`);
+    const block = withNvram("<nvram type='block'><source dev='/dev/vg/vars'/></nvram>");
+    assert.throws(() => adapt(block, wanted), /<nvram> is no file of its own/);
+  });
+
+  it("takes a name that holds what text replacement gives a meaning", () => {
+    const name = "cash$$ $& $' $1";
+    const { uuid } = parseDomain(fixture("linux-running.xml"));
+    assert.equal(
+      parseDomain(adapt(fixture("linux-running.xml"), { id: uuid, name, newIdentity: false, disks: [], networks: {} })).name,
+      name,
+    );
+  });
+
   it("is refused rather than guessed where an image cannot be moved in it", () => {
     const text = fixture("linux-running.xml");
     const wanted = { id, name: "x", newIdentity: true, disks: [{ target: "nope", path: "/pool/x" }], networks: {} };

@@ -1,4 +1,5 @@
-import type { Handlers } from "../http/contract.ts";
+import type { RouteName } from "@godwit/api";
+import type { ApiRequest, Handlers } from "../http/contract.ts";
 import type { Services } from "../services.ts";
 import type { Changes } from "./changes.ts";
 import { backupTrafficHandlers } from "./backup-traffic.ts";
@@ -10,6 +11,7 @@ import { placementHandlers } from "./placement.ts";
 import { validationHandlers } from "./validation.ts";
 import { protectionGroupHandlers } from "./protection-groups.ts";
 import { protectionHandlers } from "./protection.ts";
+import { jobView } from "./views.ts";
 
 export interface ServerFacts {
   readonly version: string;
@@ -19,7 +21,7 @@ export interface ServerFacts {
 
 /** What answers each operation of the contract. */
 export function handlersOf(services: Services, changes: Changes, server: ServerFacts): Handlers {
-  return {
+  return repeatable(services, {
     ...inventoryHandlers(services),
     ...networkHandlers(services),
     ...migrationHandlers(services),
@@ -35,7 +37,21 @@ export function handlersOf(services: Services, changes: Changes, server: ServerF
     async events({ lastEventId, signal }) {
       return numbered(changes.subscribe({ signal, missed: lastEventId !== undefined }), server.startedAt);
     },
-  };
+  });
+}
+
+type AnyHandler = (request: ApiRequest<RouteName>) => unknown;
+
+/** A repeated request finds the job of the first one, whatever has become of the things that it names. */
+function repeatable({ jobs }: Services, handlers: Handlers): Handlers {
+  const all = Object.entries(handlers as unknown as Readonly<Record<string, AnyHandler>>).map(([name, handler]): [string, AnyHandler] => [
+    name,
+    async (request) => {
+      const before = request.idempotencyKey && (await jobs.repeated(request.idempotencyKey));
+      return before ? jobView(before) : handler(request);
+    },
+  ]);
+  return Object.fromEntries(all) as unknown as Handlers;
 }
 
 /** An id says that there were events before; which they were does not matter, see docs/api.md. */

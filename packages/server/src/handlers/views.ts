@@ -6,7 +6,7 @@ import type { PlacementService } from "../services.ts";
 
 /** A job as clients see it: without lease and attempts, its error as problem details. */
 export function jobView(record: JobRecord): Answer<Job> {
-  const { lease: _, cancelRequested: __, attempt: ___, error, ...job } = record;
+  const { lease: _, cancelRequested: __, attempt: ___, asked: ____, error, ...job } = record;
   return { ...job, ...(error ? { error: problemOfJob(error) } : {}) };
 }
 

@@ -1,5 +1,6 @@
+import { hash } from "node:crypto";
 import { type Route, type RouteName, routes } from "@godwit/api";
-import { anySignal, CancelledError } from "@godwit/core";
+import { anySignal, CancelledError, canonicalJson } from "@godwit/core";
 import { ServerStopping } from "@godwit/engine";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
@@ -113,11 +114,15 @@ export class App {
       if (!reply.raw.writableFinished) gone.abort(new CancelledError("the client went away"));
     });
     const lastEventId = request.headers["last-event-id"];
+    const query = parse(definition.query, request.query);
+    const body = parse(definition.body, request.body ?? {});
+    const key = definition.startsJob ? idempotencyKey(request.headers["idempotency-key"]) : undefined;
+    const asked = (): string => hash("sha256", canonicalJson([definition.method, definition.path, request.params, query, body]));
     return {
       params: request.params as never,
-      query: parse(definition.query, request.query) as never,
-      body: parse(definition.body, request.body ?? {}) as never,
-      idempotencyKey: definition.startsJob ? idempotencyKey(request.headers["idempotency-key"]) : undefined,
+      query: query as never,
+      body: body as never,
+      idempotencyKey: key === undefined ? undefined : { key, asked: asked() },
       lastEventId: typeof lastEventId === "string" ? lastEventId : undefined,
       signal: anySignal(gone.signal, this.#stop.signal),
     };

@@ -10,7 +10,7 @@ export interface ApiRequest<N extends RouteName> {
   readonly params: { readonly [Name in PathNames<Routes[N]["path"]>]: string };
   readonly query: Parsed<Routes[N], "query">;
   readonly body: Parsed<Routes[N], "body">;
-  readonly idempotencyKey: string | undefined;
+  readonly idempotencyKey: { readonly key: string; readonly asked: string } | undefined;
   /** The id of the last event that a client saw before it connected again. */
   readonly lastEventId: string | undefined;
   /** Fires when the client is gone or the server stops. */

@@ -15,8 +15,13 @@ export async function listenTcp(server: Server, { host, port }: TcpAddress): Pro
     throw new ConfigError(`cannot listen on ${host}:${port}: ${(error as Error).message}`, { cause: error });
   }
   const actual = (server.address() as AddressInfo).port;
-  const name = host.includes(":") ? `[${host}]` : host;
-  return [`${name}:${actual}`, `localhost:${actual}`];
+  return hostHeaders(host, actual);
+}
+
+/** Clients leave HTTP's own port out. */
+export function hostHeaders(host: string, port: number): string[] {
+  const names = [host.includes(":") ? `[${host}]` : host, "localhost"];
+  return [...names.map((name) => `${name}:${port}`), ...(port === 80 ? names : [])];
 }
 
 const minTokenLength = 16;

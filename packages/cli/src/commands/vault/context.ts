@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Format } from "../../context.ts";
+import { printableJson, printableLines } from "../../output/table.ts";
 import type { Surroundings } from "../../root.ts";
 
 /** What every vault command gets: no server, as a vault needs none. */
@@ -25,8 +26,9 @@ export function accessOptions(command: Command): Command {
 
 /** Prints a value as the user asked: through `table` for people, whole for programs. */
 export async function show<T>({ format, out }: Pick<VaultContext, "format" | "out">, value: T, table: (value: T) => string): Promise<void> {
-  if (format === "table") return out.write(table(value));
-  if (format === "json") return out.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  if (format === "table") return out.write(printableLines(table(value)));
+  if (format === "json") return out.write(`${printableJson(value)}\n`);
   const { stringify } = await import("yaml");
-  out.write(stringify(value, { aliasDuplicateObjects: false }));
+  const text = stringify(value, { aliasDuplicateObjects: false });
+  out.write(out.isTerminal ? printableLines(text) : text);
 }

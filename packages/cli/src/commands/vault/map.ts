@@ -8,6 +8,7 @@ import { CliError, exitCode } from "../../exit.ts";
 import { openVault } from "./access.ts";
 import { type AccessFlags, show, type VaultContext } from "./context.ts";
 import { shortId, splitPoint } from "./words.ts";
+import { printableLines } from "../../output/table.ts";
 
 export interface MapFlags extends AccessFlags {
   readonly socket?: string;
@@ -53,7 +54,7 @@ export async function mapPoint(text: string, flags: MapFlags, context: VaultCont
     await serveNbd({
       listen,
       exports: [exported, { ...exported, name: "" }],
-      onClientError: (error) => err.write(`a client failed: ${describeError(error)}\n`),
+      onClientError: (error) => err.write(`a client failed: ${printableLines(describeError(error))}\n`),
       ...(flags.tls === undefined ? {} : { tls: { mode: "required", ...(await loadTlsDirectory(flags.tls, "server")) } }),
     }),
   );

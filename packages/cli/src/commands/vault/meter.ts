@@ -1,4 +1,5 @@
 import type { Terminal } from "../../context.ts";
+import { printable } from "../../output/table.ts";
 import { formatBytes, formatDuration } from "../../output/units.ts";
 
 const terminalEvery = 100;
@@ -31,8 +32,8 @@ export class Meter implements Disposable {
     const rate = formatBytes(done / Math.max(0.001, (now - this.#began) / 1000));
     const left = total > 0 && done > 0 ? `, ${formatDuration(((now - this.#began) * (total - done)) / done)} to go` : "";
     const line = `${what}: ${share}${formatBytes(done)}${total > 0 ? ` of ${formatBytes(total)}` : ""}, ${rate}/s${left}${note && `, ${note}`}`;
-    if (!this.#terminal.isTerminal) return this.#terminal.write(`${line}\n`);
-    this.#terminal.write(`\r\u001b[2K${line.slice(0, Math.max(20, this.#terminal.columns - 1))}`);
+    if (!this.#terminal.isTerminal) return this.#terminal.write(`${printable(line)}\n`);
+    this.#terminal.write(`\r\u001b[2K${printable(line).slice(0, Math.max(20, this.#terminal.columns - 1))}`);
     this.#live = true;
   }
 

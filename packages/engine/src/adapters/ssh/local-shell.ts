@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
+import type { Writable } from "node:stream";
 import { abortReason, toError, withDeadline } from "@godwit/core";
 import { EngineError } from "../../model/errors.ts";
 import type { CommandResult, HostShell } from "../../ports/shell.ts";
@@ -43,6 +44,14 @@ function runLocally(argv: readonly string[], stdin: string, signal: AbortSignal)
   // A group of its own, so that what the command started ends with it.
   const child = spawn(command, args, { detached: true, stdio: "pipe" });
   let failure: Error | undefined;
+  child.on("error", (error) => {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+      failure ??= new EngineError("host-lost", `${command} could not be started`, {}, { cause: toError(error) });
+    }
+    // Without file descriptors there are no pipes, and nothing that could close.
+    if (!(child.stdin as Writable | undefined)) reject(failure ?? error);
+  });
+  if (!(child.stdin as Writable | undefined)) return promise;
   const kill = (error: Error): void => {
     failure ??= error;
     try {
@@ -64,11 +73,6 @@ function runLocally(argv: readonly string[], stdin: string, signal: AbortSignal)
   }
   child.stdin.on("error", () => undefined); // It need not read what it is given.
   child.stdin.end(stdin);
-  child.on("error", (error) => {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
-      failure ??= new EngineError("host-lost", `${command} could not be started`, {}, { cause: toError(error) });
-    }
-  });
   child.on("close", (code) => {
     signal.removeEventListener("abort", onAbort);
     const output = (chunks: readonly Buffer[]): string => Buffer.concat(chunks).toString();

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { CancelledError, raceAbort } from "@godwit/core";
 import type { Connection, Domain } from "@godwit/libvirt";
 import { activeJob, readWriteStats } from "../../../src/adapters/libvirt/backup/facts.ts";
 import { checkpointXmlOf, pullXml } from "../../../src/adapters/libvirt/backup/pull.ts";
-import type { BackupFacts, MomentRequest } from "../../../src/index.ts";
+import { libvirtBackup } from "../../../src/adapters/libvirt/backup/index.ts";
+import type { BackupFacts, HostShell, HypervisorHost, MomentRequest } from "../../../src/index.ts";
 
 const facts: BackupFacts = {
   vmId: "v1",
@@ -67,6 +69,35 @@ describe("what holds a VM", () => {
     assert.deepEqual(await activeJob(connection(2, ours), dom), { moment: "m1-2" });
     assert.deepEqual(await activeJob(connection(2, ours.replace("godwit-", "other-")), dom), { job: "operation" });
     assert.deepEqual(await activeJob(connection(0, ours), dom), {});
+  });
+});
+
+describe("an export that is given up while the daemon begins it", () => {
+  it("is found by its end, though the daemon begins it later", async () => {
+    const said: string[] = [];
+    const cancel = new AbortController();
+    let running = false;
+    const remote = {
+      domainLookupByUuid: async () => dom,
+      async domainBackupBegin(_: unknown, options?: { readonly signal?: AbortSignal }) {
+        const begun = new Promise<void>((resolve) => setTimeout(resolve, 100)).then(() => (running = true));
+        cancel.abort(new CancelledError("cancelled"));
+        await raceAbort(begun, options?.signal);
+      },
+      domainGetJobStats: async () => ({ type: running ? 2 : 0, params: [] }),
+      domainBackupGetXmlDesc: async () => "<scratch file='/own/godwit-m1-vda.scratch'/>",
+      domainAbortJob: async () => void (said.push("ended"), (running = false)),
+      domainGetState: async () => ({ state: 1, reason: 1 }),
+      domainGetXmlDesc: async () => "<domain><name>web</name><uuid>v1</uuid><memory>1</memory></domain>",
+    };
+    const host = { connection: { remote } } as unknown as HypervisorHost;
+    const shell = { run: async () => ({ code: 1, stdout: "", stderr: "" }) } as unknown as HostShell;
+    const rooms = { own: "/own", folders: [{ directory: "/own", freeBytes: 1 }], listening: new Set() };
+    const known = { ...facts, rooms };
+    const backup = libvirtBackup(host, shell);
+    await assert.rejects(backup.begin("v1", { ...request, freeze: false, facts: known }, { signal: cancel.signal }), /cancelled/);
+    await libvirtBackup(host, shell).end("v1", request, { forget: false, signal });
+    assert.deepEqual([said, running], [["ended"], false]);
   });
 });
 

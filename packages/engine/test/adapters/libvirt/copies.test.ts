@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Connection, ErrorCode, LibvirtError } from "@godwit/libvirt";
-import { deleteImages } from "../../../src/adapters/libvirt/migration/copies.ts";
+import { createImages, deleteImages } from "../../../src/adapters/libvirt/migration/copies.ts";
+import { libvirtMigration } from "../../../src/adapters/libvirt/migration/index.ts";
+import type { HypervisorHost, SourceFacts } from "../../../src/index.ts";
 
 const { signal } = new AbortController();
 
@@ -75,5 +77,57 @@ describe("deleting images", () => {
     const used = host(volumes, "<domain><disk><source file='/images/R&amp;D&apos;s.qcow2'/></disk></domain>");
     assert.deepEqual(await deleteImages(used, [path], signal), [{ path, reason: "another VM of the host uses it" }]);
     assert.deepEqual(volumes, [path]);
+  });
+});
+
+describe("what is cancelled while the daemon does it", () => {
+  it("is over before the caller looks what there is to undo", async () => {
+    const cancel = new AbortController();
+    let mirrors = false;
+    const remote = {
+      domainLookupByUuid: async () => ({ name: "web", uuid: "u", id: 1 }),
+      storagePoolLookupByName: async () => ({ name: "p" }),
+      storageVolCreateXml: async () => ({ name: "a" }),
+      async domainBlockCopy(_: unknown, options?: { signal?: AbortSignal }) {
+        cancel.abort(new Error("cancelled"));
+        options?.signal?.throwIfAborted();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        mirrors = true;
+      },
+    };
+    const copy = { target: "vda", from: "/a", to: "/b", pool: "p", name: "b", format: "qcow2", capacityBytes: 1 };
+    const host = { connection: { remote } } as unknown as HypervisorHost;
+    await assert.rejects(libvirtMigration(host).beginCopy("u", copy, { signal: cancel.signal }), /cancelled/);
+    assert.ok(mirrors);
+  });
+});
+
+describe("making images for copies", () => {
+  it("leaves none behind when it is cancelled while the daemon makes one", async () => {
+    const [there, asked, cancel] = [new Set<string>(), Promise.withResolvers<void>(), new AbortController()];
+    const remote = {
+      storagePoolLookupByName: async () => ({ name: "p" }),
+      async storageVolCreateXml({ xml }: { xml: string }, options?: { signal?: AbortSignal }) {
+        const name = /<name>(.*)<\/name>/.exec(xml)?.[1] ?? "";
+        there.add(name);
+        asked.resolve();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        options?.signal?.throwIfAborted();
+        return { name };
+      },
+      storageVolGetPath: async (_: unknown, { signal }: { signal: AbortSignal }) => (signal.throwIfAborted(), "/pool/a"),
+      storageVolDelete: async ({ vol }: { vol: { name: string } }) => there.delete(vol.name),
+    };
+    const disks = [{ target: "vda", path: "/pool/a.qcow2", capacityBytes: 1, format: "qcow2" }];
+    const making = createImages(
+      { remote } as unknown as Connection,
+      { disks } as unknown as SourceFacts,
+      [{ target: "vda", pool: "p" }],
+      cancel.signal,
+    );
+    await asked.promise;
+    cancel.abort(new Error("cancelled"));
+    await assert.rejects(making, /cancelled/);
+    assert.deepEqual([...there], []);
   });
 });

@@ -77,3 +77,17 @@ test("a VM-Generation-ID is added once, and another one takes its place only whe
   assert.equal(withGenerationId(one), one);
   assert.match(renewGenerationId(one), /<genid>[0-9a-f-]{36}<\/genid>/);
 });
+
+test("both definitions in a snapshot's description are mapped, whatever their metadata holds", () => {
+  const disk = (path: string): string =>
+    `<devices><disk type='file' device='disk'><source file='${path}'/><target dev='vda' bus='virtio'/></disk></devices>`;
+  const odd =
+    "<metadata><a:b xmlns:a='u'/><c xmlns='v'><metadata/><metadata><disk type='file'><target dev='vda'/></disk></metadata></c></metadata>";
+  const of = (path: string): string =>
+    `<domainsnapshot><name>s</name><domain>${odd}${disk(path)}</domain><inactiveDomain>${odd}${disk(path)}</inactiveDomain></domainsnapshot>`;
+  assert.equal(mapDefinition(of("/old/a.qcow2"), { disks: [{ target: "vda", path: "/new/a.qcow2" }], networks: {} }), of("/new/a.qcow2"));
+  const cut = `<domain><metadata>${disk("/old/a.qcow2")}`;
+  assert.equal(mapDefinition(cut, { disks: [{ target: "vda", path: "/new/a.qcow2" }], networks: {} }), cut);
+  const hostile = "<metadata ".repeat(300_000);
+  assert.equal(mapDefinition(hostile, { disks: [], networks: {} }), hostile);
+});

@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "@godwit/core";
 import type { Connection, Domain } from "@godwit/libvirt";
-import { type Freezing, whileFrozen } from "../../../src/adapters/libvirt/backup/freeze.ts";
+import { armTimer, type Freezing, whileFrozen } from "../../../src/adapters/libvirt/backup/freeze.ts";
+
+import { openLocalShell } from "../../../src/adapters/ssh/index.ts";
 
 type Agent = (command: string) => Promise<number>;
 
@@ -110,5 +117,39 @@ describe("a freeze", () => {
     });
     await assert.rejects(whileFrozen(cancelled, cancel.signal, moment), /cancelled/);
     assert.deepEqual(cancelled.said, ["arm", "freeze", "thaw", "disarm"]);
+  });
+});
+
+describe("the timer on the host", { skip: process.getuid?.() !== 0 }, () => {
+  /** Arms it on this machine, where time passes at once and `virsh` is as given, and waits until it has ended. */
+  async function ended(virsh: (folder: string) => string): Promise<{ file(name: string): Promise<string> } & AsyncDisposable> {
+    const folder = await mkdtemp(join(tmpdir(), "godwit-timer-"));
+    const moment = randomUUID();
+    const flag = `/run/godwit-${moment}.thaw`;
+    try {
+      await using real = openLocalShell();
+      await writeFile(join(folder, "sleep"), "#!/bin/sh\n", { mode: 0o755 });
+      await writeFile(join(folder, "virsh"), `#!/bin/sh\n${virsh(folder)}\n`, { mode: 0o755 });
+      const run: Freezing["shell"]["run"] = ([sh = "", c = "", script = "", ...more], options) =>
+        real.run([sh, c, `PATH=${folder}:$PATH\n${script}`, ...more], options);
+      assert.equal(await armTimer({ ...scripted(async () => 0), shell: { ...real, run }, moment }, signal), undefined);
+      for (const until = performance.now() + 20_000; existsSync(flag) && performance.now() < until;) await sleep(50);
+      assert.ok(!existsSync(flag), "it has not ended");
+    } finally {
+      await rm(flag, { force: true });
+    }
+    return { file: (name) => readFile(join(folder, name), "utf8"), [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+  }
+
+  it("thaws the guest also when the daemon was away for minutes", async () => {
+    await using host = await ended(
+      (folder) => `echo >>${folder}/asked; [ $(wc -l <${folder}/asked) -gt 300 ] || exit 1; echo "$*" >>${folder}/answered`,
+    );
+    assert.match(await host.file("answered"), /qemu:\/\/\/system qemu-agent-command .* v1 .*fsfreeze-thaw/);
+  });
+
+  it("ends with the VM", async () => {
+    await using host = await ended((folder) => `echo >>${folder}/asked; case $* in *domstate*) echo "shut off";; *) exit 1;; esac`);
+    assert.equal((await host.file("asked")).length, 2);
   });
 });

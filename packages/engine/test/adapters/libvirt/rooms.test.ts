@@ -12,7 +12,7 @@ import { openLocalShell } from "../../../src/adapters/ssh/index.ts";
 const signal = AbortSignal.timeout(20_000);
 
 test("one look tells versions of images, room beside them and ports that are taken", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "godwit rooms-"));
+  const folder = await mkdtemp(join(tmpdir(), "godwit\\note rooms-"));
   await using shell = openLocalShell();
   await using server = createServer();
   try {

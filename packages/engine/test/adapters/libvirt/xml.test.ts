@@ -155,9 +155,20 @@ test("capabilities of domains, and a baseline", () => {
 test("pools and volumes", () => {
   const pool = parsePool(fixture("pool-dir.xml"));
   assert.deepEqual([pool.name, pool.type, pool.path, pool.capacityBytes], ["vms", "dir", "/srv/vms", 270553174016]);
+  const endless = fixture("pool-dir.xml").replaceAll(/270553174016|246283194368/g, "9223372036853727232");
+  const { capacityBytes, availableBytes } = parsePool(endless);
+  assert.deepEqual([capacityBytes, availableBytes], [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER], "storage without an end");
   const volume = parseVolume(fixture("volume-qcow2.xml"));
   assert.deepEqual([volume.name, volume.format, volume.capacityBytes, volume.allocatedBytes], ["b.qcow2", "qcow2", 67108864, 200704]);
   assert.deepEqual([volume.backingPath, volume.backingFormat], ["/var/lib/libvirt/images/base.qcow2", "qcow2"]);
+});
+
+test("blanks in names and paths belong to them, those between elements to nothing", () => {
+  const { disks, name, firmware } = parseDomain(
+    `<domain>\n  <name> web </name>\n  <uuid>u</uuid>\n  <memory> 4 </memory>\n  <os>\n    <nvram type='block'>\n      <source dev='/dev/v'/>\n    </nvram>\n  </os>
+    <devices>\n  <disk>\n<source file=' /pool/a  b '/>\n<target dev='vda'/>\n</disk>\n</devices>\n</domain>`,
+  );
+  assert.deepEqual([name, disks[0]?.source?.path, firmware.nvram], [" web ", " /pool/a  b ", undefined]);
 });
 
 test("units are libvirt's; a size that cannot be exact is refused", () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
 import { openLocalShell, shellOf } from "../../../src/adapters/ssh/index.ts";
 import { EngineError } from "../../../src/index.ts";
@@ -19,6 +20,21 @@ test("a local command: words as they are, input, both outputs, exit code; one th
     "input that nobody reads does no harm",
   );
   assert.equal((await shell.run(["sh", "-c", "kill -9 $$"], { signal: t.signal })).code, undefined);
+});
+
+test("a local command that cannot be started for want of file descriptors fails by itself", async (t) => {
+  await using shell = openLocalShell();
+  const module = JSON.stringify(join(import.meta.dirname, "../../../src/adapters/ssh/index.ts"));
+  const script = `
+    import { openSync } from "node:fs";
+    import { openLocalShell } from ${module};
+    const shell = openLocalShell();
+    try { for (;;) openSync("/dev/null"); } catch {}
+    await shell.run(["true"], { signal: AbortSignal.timeout(5000) }).catch((error) => process.exitCode = error.kind === "host-lost" ? 42 : 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));`;
+  const limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, ...process.execArgv, "--input-type=module", "-e", script];
+  const { code, stderr } = await shell.run(limited, { signal: t.signal });
+  assert.equal(code, 42, stderr);
 });
 
 test("a local command is ended, with what it started, on abort, after its deadline, when it writes too much, and on dispose", async (t) => {

@@ -1,5 +1,4 @@
-import { canonicalJson } from "@godwit/core";
-import { isFinal, type JobFilter, type JobLease, type JobRecord, type JobStore, StoreError } from "@godwit/engine";
+import { isFinal, isRepeated, type JobFilter, type JobLease, type JobRecord, type JobStore, StoreError } from "@godwit/engine";
 import type { Kysely } from "kysely";
 import type { Guard } from "./collection.ts";
 import type { JobTable, Schema } from "./schema.ts";
@@ -23,12 +22,8 @@ export class SqliteJobs implements JobStore {
     return this.#guard(() =>
       this.#db.transaction().execute(async (tx) => {
         if (idempotencyKey !== undefined) {
-          const row = await tx
-            .selectFrom("job")
-            .select([...rowColumns, "log"])
-            .where("idempotency_key", "=", idempotencyKey)
-            .executeTakeFirst();
-          if (row) return sameRequest(fromRow(row), job);
+          const before = await findByKey(tx, idempotencyKey);
+          if (before) return sameRequest(before, job);
         }
         await tx
           .insertInto("job")
@@ -42,6 +37,10 @@ export class SqliteJobs implements JobStore {
         return job;
       }),
     );
+  }
+
+  find(idempotencyKey: string): Promise<JobRecord | undefined> {
+    return this.#guard(() => findByKey(this.#db, idempotencyKey));
   }
 
   get(id: string): Promise<JobRecord | undefined> {
@@ -121,8 +120,17 @@ export class SqliteJobs implements JobStore {
   }
 }
 
+async function findByKey(db: Kysely<Schema>, key: string): Promise<JobRecord | undefined> {
+  const row = await db
+    .selectFrom("job")
+    .select([...rowColumns, "log"])
+    .where("idempotency_key", "=", key)
+    .executeTakeFirst();
+  return row && fromRow(row);
+}
+
 function sameRequest(before: JobRecord, now: JobRecord): JobRecord {
-  if (before.kind === now.kind && canonicalJson(before.input) === canonicalJson(now.input)) return before;
+  if (isRepeated(before, now)) return before;
   throw new StoreError("conflict", `the idempotency key was used for job ${before.id} (${before.title}), which asked for something else`, {
     job: before.id,
   });

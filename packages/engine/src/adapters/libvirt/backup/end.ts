@@ -13,13 +13,14 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { findDomain, unlessRefused } from "../migration/access.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
-import type { Capturing } from "./pull.ts";
+import { type Capturing, whenBegun } from "./pull.ts";
+import { serves } from "./serve.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { parseDomain } from "../xml/index.ts";
 
 /** `$1` is the moment, then come folders that may hold its scratch files. */
-const sweep = `
-for pid in /run/godwit-"$1"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null; done
+const sweep = `${serves}
+for file in /run/godwit-"$1"/*.pid; do serves "$file" && kill "$pid"; done
 rm -rf "/run/godwit-$1"
 moment=$1; shift
 for folder in /var/lib/libvirt/qemu/domain-* "$@"; do
@@ -36,6 +37,7 @@ export async function endMoment(
 ): Promise<void> {
   const { host, shell, clock } = capturing;
   const { connection } = host;
+  await whenBegun(place.moment, signal);
   const dom = await findDomain(connection, vmId, signal);
   if (dom) {
     const [timer, folders, { moment }] = await Promise.all([

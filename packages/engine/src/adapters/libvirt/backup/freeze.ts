@@ -13,7 +13,8 @@ const THAW_SECONDS = 4;
 
 /**
  * `$1` moment, `$2` VM, `$3` libvirt URI, `$4` seconds. The timer is a process of its own session, so that neither
- * the end of this shell nor that of its connection ends it. It asks the agent until the agent has answered.
+ * the end of this shell nor that of its connection ends it. It asks the agent until the agent has answered, for an hour:
+ * the daemon may be away for a while. A VM that does not run any more needs no thaw.
  */
 const arm = `
 command -v virsh >/dev/null 2>&1 || { echo "the host has no virsh, which would end the freeze if Godwit died" >&2; exit 3; }
@@ -22,7 +23,8 @@ setsid sh -c '
   n=0; while [ $n -lt $4 ]; do sleep 1; [ -e "$1" ] || exit 0; n=$((n + 1)); done
   : >"$1.fired"; n=0
   until virsh -q -c "$3" qemu-agent-command --timeout 2 "$2" "{\\"execute\\":\\"guest-fsfreeze-thaw\\"}" >/dev/null 2>&1; do
-    sleep 1; n=$((n + 1)); [ $n -lt 120 ] || break
+    case $(LC_ALL=C virsh -q -c "$3" domstate "$2" 2>&1) in "shut off"* | *"failed to get domain"*) break;; esac
+    sleep 1; n=$((n + 1)); [ $n -lt 120 ] || sleep 9; [ $n -lt 500 ] || break
   done
   rm -f "$1" "$1.fired"' sh "$flag" "$2" "$3" "$4" </dev/null >/dev/null 2>&1 &`;
 
@@ -93,7 +95,7 @@ function report(outcome: FreezeReport["outcome"], frozenMs: number, fileSystems:
 }
 
 /** The reason when the guest must not be frozen because nothing would end it. */
-async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
+export async function armTimer({ connection, shell, moment, vmId }: Freezing, signal: AbortSignal): Promise<string | undefined> {
   const uri = await connection.remote.connectGetUri({ signal });
   const { code, stderr } = await shell.run(["/bin/sh", "-c", arm, "sh", moment, vmId, uri, `${THAW_AFTER_SECONDS}`], { signal });
   return code === 0 ? undefined : `the guest was not frozen: ${stderr.trim() || "no timer could be started on the host"}`;

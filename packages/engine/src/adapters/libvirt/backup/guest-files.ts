@@ -7,7 +7,8 @@ import type { ArchiveEnd, HostGuestFiles } from "../../../ports/guest-files.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
-import { findDomain, type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
+import { carriedOut, findDomain, type LibvirtAccess, needDomain, unlessRefused } from "../migration/access.ts";
+import { parseDocument } from "../xml/document.ts";
 import { askAgent } from "./agent.ts";
 
 /** Names of channels that are ours. */
@@ -210,9 +211,9 @@ async function plug(
   const dom = await needDomain(connection, vmId, signal);
   const name = `${MARK}${id.slice(0, 40)}`;
   const xml = `<channel type='unix'><source mode='bind'/><target type='virtio' name='${name}'/></channel>`;
-  await connection.remote.domainAttachDeviceFlags({ dom, xml, flags: DomainDeviceModifyFlags.LIVE }, { signal });
-  const channel = (await channelsOf(connection, dom, signal)).find((one) => one.includes(`name='${name}'`)) ?? "";
-  const path = /<source mode='bind' path='([^']+)'/.exec(channel)?.[1];
+  await carriedOut(connection.remote.domainAttachDeviceFlags({ dom, xml, flags: DomainDeviceModifyFlags.LIVE }), signal);
+  const channel = (await channelsOf(connection, dom, signal)).find((one) => one.includes(`name='${name}'`));
+  const path = channel === undefined ? undefined : parseDocument(channel, "channel").child("source")?.attribute("path");
   if (path === undefined || !shell.openUnixSocket)
     throw new EngineError("invalid", "the host's shell carries no sockets: register the host with a +ssh URI");
   return { guest: { connection, dom, clock }, name, socket: await shell.openUnixSocket(path, { signal }) };

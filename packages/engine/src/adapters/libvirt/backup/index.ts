@@ -21,8 +21,8 @@ function isOurs(facts: BackupFacts): facts is LibvirtFacts {
   return "rooms" in facts;
 }
 
-/** `$1` is a folder: its free KiB. */
-const freeOf = `df -Pk "$1" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4`;
+/** `$1` is a folder: its free KiB, which stand before the percentage. The file system's name may have blanks. */
+const freeOf = `df -Pk "$1" | sed -n '2s|.*[[:space:]]\\([0-9][0-9]*\\)[[:space:]][[:space:]]*[0-9]*%.*|\\1|p'`;
 
 /** The backup side of a libvirt host. Its exports are on sockets of the host, reached through its shell, or on a network. */
 export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {

@@ -1,5 +1,5 @@
 import { CheckpointXmlFlags, type Connection, type Domain, isLibvirtError } from "@godwit/libvirt";
-import type { Clock } from "@godwit/core";
+import { anySignal, type Clock, raceAbort } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
 import {
   BaseLostError,
@@ -11,7 +11,7 @@ import {
   RouteLostError,
 } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
-import { type LibvirtAccess, needDomain } from "../migration/access.ts";
+import { carriedOutMs, type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
 import { type LibvirtFacts, MARK } from "./facts.ts";
 import { whileFrozen } from "./freeze.ts";
@@ -44,7 +44,12 @@ export async function beginPull(
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
       const backupXml = pullXml(facts, request, server, room.scratch.directory);
-      await connection.remote.domainBackupBegin({ dom, backupXml, checkpointXml: checkpointXml ?? null, flags: 0 }, { signal });
+      signal.throwIfAborted();
+      const call = connection.remote.domainBackupBegin({ dom, backupXml, checkpointXml: checkpointXml ?? null, flags: 0 });
+      begins.set(request.moment, call);
+      const forget = (): void => void (begins.get(request.moment) === call && begins.delete(request.moment));
+      call.then(forget, forget);
+      await raceAbort(call, signal);
     }).catch((error: unknown) => {
       if (request.base !== undefined && isBaseLost(error)) throw new BaseLostError((error as Error).message, { cause: error });
       throw error;
@@ -64,6 +69,18 @@ export async function beginPull(
     disks: request.disks.map(({ target, mode }) => exportedDisk(taken.value.place, target, mode)),
     ...(made !== undefined && { checkpointXml: made }),
   };
+}
+
+/** Exports that daemons were asked to begin and have not answered yet, by their moment. */
+const begins = new Map<string, Promise<unknown>>();
+
+/**
+ * Resolves once it is known what there is to end: the guest is let go at once when a capture is given up, but the
+ * daemon begins what it was asked for, if need be when the VM is free for it.
+ */
+export async function whenBegun(moment: string, signal: AbortSignal): Promise<void> {
+  const call = begins.get(moment);
+  if (call) await raceAbort(call, anySignal(signal, AbortSignal.timeout(carriedOutMs))).catch(() => signal.throwIfAborted());
 }
 
 interface Taken {

@@ -15,14 +15,13 @@ import { volumeXml } from "../xml/volume.ts";
 import { type DomainXml, parseDomain, XmlError } from "../xml/index.ts";
 import { NVRAM_FILE, TPM_FILE, TPM_FOLDER } from "./machine.ts";
 import { type ExportPlace, openExport, openExportSink } from "./route.ts";
-import { serveImage } from "./serve.ts";
+import { serveImage, serves } from "./serve.ts";
 
 /** `$1` key: waits until the servers are gone, and helps after a while. */
-const close = `n=0
-for pid in /run/godwit-"$1"/*.pid; do
-  [ -f "$pid" ] || continue
-  while kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null; do
-    n=$((n + 1)); [ $n -ne 30 ] || kill "$(cat "$pid")"; [ $n -lt 150 ] || exit 4; sleep 0.1
+const close = `${serves}n=0
+for file in /run/godwit-"$1"/*.pid; do
+  while serves "$file"; do
+    n=$((n + 1)); [ $n -ne 30 ] || kill "$pid"; [ $n -lt 150 ] || exit 4; sleep 0.1
   done
 done; rm -rf "/run/godwit-$1"`;
 
@@ -133,7 +132,7 @@ export function adapt(definition: string, { id, name, newIdentity, disks, networ
     .replace(/<uuid>[^<]*<\/uuid>/, `<uuid>${id}</uuid>`)
     // libvirt refuses another UUID in what the firmware tells the guest.
     .replace(/(<entry name='uuid'>)[^<]*(<\/entry>)/, (_, start: string, end: string) => `${start}${id}${end}`);
-  const identified = newIdentity ? withNewIdentity(renamed, name) : renamed;
+  const identified = newIdentity ? withNewIdentity(renamed, name, id) : renamed;
   const mapped = mapDefinition(identified, { disks: disks.map((disk) => ({ ...disk, format: "qcow2" })), networks });
   const result = read(mapped);
   const wrong = disks.find(({ target, path }) => result.disks.find((disk) => disk.target === target)?.source?.path !== path);
@@ -143,16 +142,25 @@ export function adapt(definition: string, { id, name, newIdentity, disks, networ
       `the definition cannot be adapted (${wrong ? `disk ${wrong.target}` : "its name"}): recover single disks, and define the VM by hand`,
     );
   }
+  // What the one VM's firmware would write there, the other's would find.
+  if (newIdentity && result.firmware.nvram === undefined && /<nvram\b[^>]*>\s*<source/.test(mapped)) {
+    throw new EngineError(
+      "invalid",
+      "the definition cannot be adapted (its <nvram> is no file of its own): recover single disks, and define the VM by hand",
+    );
+  }
   return mapped;
 }
 
-function withNewIdentity(definition: string, name: string): string {
-  const ownVariables = (_: string, start: string, path: string, end: string): string =>
-    `${start}${escapeXml(join(dirname(path), `${name}_VARS.fd`))}${end}`;
+function withNewIdentity(definition: string, name: string, id: string): string {
+  const own = (_: string, start: string, path: string): string => {
+    const byName = join(dirname(path.trim()), escapeXml(`${name}_VARS.fd`));
+    return start + (byName === path.trim() ? byName.replace(/_VARS\.fd$/, `-${id}_VARS.fd`) : byName);
+  };
   return definition
     .replaceAll(/(<mac address=)'[^']*'/g, (_, start: string) => `${start}'${newMac()}'`)
-    .replace(/(<nvram[^>]*>)([^<]+)(<\/nvram>)/, ownVariables)
-    .replace(/(<nvram[^>]*>\s*<source file=')([^']+)(')/, ownVariables);
+    .replace(/(<nvram\b[^>]*>\s*<source file=')([^']+)(?=')/, own)
+    .replace(/(<nvram\b[^>]*>)([^<]*[^<\s][^<]*)(?=<\/nvram>)/, own);
 }
 
 /** In QEMU's own range. */

@@ -12,8 +12,8 @@ const look = `
 while IFS= read -r path; do printf 'version %s\\n' "$(od -An -tu1 -j4 -N4 "$path" 2>/dev/null)"; done
 id=$1; shift; [ "$id" -ge 0 ] || exit 0
 for folder in /var/lib/libvirt/qemu/domain-"$id"-*; do [ -d "$folder" ] && own=$folder; done
-[ -z "$own" ] || { echo "own $own"; set -- "$own" "$@"; }
-for folder do shift; if [ -d "$folder" ]; then set -- "$@" "$folder"; echo "folder $folder"; fi; done
+[ -z "$own" ] || { printf 'own %s\\n' "$own"; set -- "$own" "$@"; }
+for folder do shift; if [ -d "$folder" ]; then set -- "$@" "$folder"; printf 'folder %s\\n' "$folder"; fi; done
 [ $# -eq 0 ] || df -Pk "$@"
 sed -n 's/^ *[0-9]*: [0-9A-F]*:\\([0-9A-F]\\{4\\}\\) [0-9A-F:]* 0A .*/listening \\1/p' /proc/net/tcp /proc/net/tcp6 2>/dev/null; :`;
 

@@ -4,15 +4,22 @@ import type { HostShell } from "../../../ports/shell.ts";
 import { candidatePorts, type ExportPlace, socketPlace, tcpPlace } from "./route.ts";
 
 /**
+ * For scripts on a host: `serves FILE` sets `pid` to the server that wrote its id to FILE, and fails when it has ended. The
+ * file stays behind, and the id may be that of any other process by then.
+ */
+export const serves = `serves() { pid=$(cat "$1" 2>/dev/null) && grep -aqsF -- "--pid-file=$1" "/proc/$pid/cmdline"; }
+`;
+
+/**
  * `$1` key, `$2` target, `$3` address or nothing, `$4` ports to try, `$5` folder of the host's TLS credentials or
  * nothing, `$6` anything to go past the page cache, which not every file system lets; then come options and the image.
  * Prints the port. Without `--persistent` the server ends with its last
  * client, so that nothing stays behind when we die. One that is there already is taken as it is.
  */
-const serve = `command -v qemu-nbd >/dev/null 2>&1 || { echo "the host lacks qemu-nbd: install qemu-utils" >&2; exit 3; }
+const serve = `${serves}command -v qemu-nbd >/dev/null 2>&1 || { echo "the host lacks qemu-nbd: install qemu-utils" >&2; exit 3; }
 umask 077; run="/run/godwit-$1"; target=$2 address=$3 ports=$4 tls=$5 direct=$6; shift 6
 mkdir -p "$run"; socket="$run/$target.sock"
-if kill -0 "$(cat "$socket.pid" 2>/dev/null)" 2>/dev/null; then cat "$run/$target.port" 2>/dev/null; exit 0; fi
+if serves "$socket.pid"; then cat "$run/$target.port" 2>/dev/null; exit 0; fi
 for path; do :; done
 if [ -n "$direct" ] && dd if="$path" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then set -- --cache=none "$@"; fi
 set -- --fork --shared=8 --export-name="$target" --pid-file="$socket.pid" "$@"

@@ -1,3 +1,4 @@
+import { raceAbort } from "@godwit/core";
 import { type Connection, type Domain, isLibvirtError, LibvirtError } from "@godwit/libvirt";
 import { EngineError } from "../../../model/errors.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
@@ -30,6 +31,22 @@ export async function unlessRefused<T>(call: Promise<T>): Promise<T | undefined>
     return await call;
   } catch (error) {
     if (isLibvirtError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** libvirt waits for 30 s for a VM that is busy before it begins with what it was asked for. */
+export const carriedOutMs = 35_000;
+
+/**
+ * A call that the daemon carries out, whoever waits for it: on abort its end is waited for all the same, though not for
+ * ever, before it rejects with `signal.reason`. Whoever then undoes it finds what there is to undo.
+ */
+export async function carriedOut<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await raceAbort(call, signal);
+  } catch (error) {
+    if (signal.aborted) await raceAbort(call, AbortSignal.timeout(carriedOutMs)).catch(() => undefined);
     throw error;
   }
 }

@@ -5,7 +5,7 @@ import type { CopyWish, MovableDisk, SourceFacts } from "../../../ports/migratio
 import { escapeXml } from "../xml/edit.ts";
 import { parseDomain, parsePool, parseVolume } from "../xml/index.ts";
 import { volumeXml } from "../xml/volume.ts";
-import { saying, unlessRefused } from "./access.ts";
+import { carriedOut, saying, unlessRefused } from "./access.ts";
 
 /** A disk to copy, with the image that waits for it on the destination. */
 export interface Copy {
@@ -59,8 +59,13 @@ export async function createImages(
     for (const disk of wanted(source, wishes)) {
       const pool = await remote.storagePoolLookupByName({ name: disk.pool }, { signal });
       const xml = volumeXml({ name: basename(disk.path), capacityBytes: disk.capacityBytes, format: disk.format ?? "raw" });
-      const vol = await remote.storageVolCreateXml({ pool, xml, flags: 0 }, { signal });
-      made.push(vol);
+      signal.throwIfAborted();
+      const making = remote.storageVolCreateXml({ pool, xml, flags: 0 });
+      making.then(
+        (vol) => made.push(vol),
+        () => undefined,
+      );
+      const vol = await carriedOut(making, signal);
       copies.push({ target: disk.target, from: disk.path, to: await remote.storageVolGetPath({ vol }, { signal }) });
     }
     return copies;

@@ -13,7 +13,7 @@ import type { DiskCopy, DiskCopyState, DiskMoves, PoolRoom } from "../../../port
 import { escapeXml, mapDefinition } from "../xml/edit.ts";
 import { volumeXml } from "../xml/volume.ts";
 import { parseDomain, parsePool } from "../xml/index.ts";
-import { findDomain, type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
+import { carriedOut, findDomain, type LibvirtAccess, needDomain, unlessRefused } from "./access.ts";
 import { lookUpVolume } from "./copies.ts";
 
 export function diskMoves(host: LibvirtAccess): DiskMoves {
@@ -31,7 +31,8 @@ export function diskMoves(host: LibvirtAccess): DiskMoves {
       const bandwidth = bandwidthBytesPerSecond === undefined ? undefined : BigInt(bandwidthBytesPerSecond);
       const params = typedParams.encode({ [BlockCopyParam.BANDWIDTH]: bandwidth });
       const flags = BlockCopyFlags.REUSE_EXT | BlockCopyFlags.TRANSIENT_JOB;
-      await remote.domainBlockCopy({ dom, path: copy.target, destxml: imageXml(copy), params, flags }, { signal });
+      signal.throwIfAborted();
+      await carriedOut(remote.domainBlockCopy({ dom, path: copy.target, destxml: imageXml(copy), params, flags }), signal);
     },
     copyState: (vmId, copy, { signal }) => readState(connection, vmId, copy, signal),
     async switchOver(vmId, copy, { signal }) {
@@ -70,7 +71,7 @@ function imageXml({ to, format }: DiskCopy): string {
 
 async function createVolume({ remote }: Connection, copy: DiskCopy, signal: AbortSignal): Promise<StorageVol> {
   const pool = await remote.storagePoolLookupByName({ name: copy.pool }, { signal });
-  return await remote.storageVolCreateXml({ pool, xml: volumeXml(copy), flags: 0 }, { signal });
+  return await carriedOut(remote.storageVolCreateXml({ pool, xml: volumeXml(copy), flags: 0 }), signal);
 }
 
 async function readState(connection: Connection, vmId: string, copy: DiskCopy, signal: AbortSignal): Promise<DiskCopyState> {

@@ -24,6 +24,8 @@ const parser = new XMLParser({
   textNodeName: TEXT,
   parseTagValue: false,
   parseAttributeValue: false,
+  // Blanks at the ends of a name or path belong to it.
+  trimValues: false,
   // Entities are decoded here, in one pass over what is read, so that nothing can be expanded twice.
   processEntities: false,
   ignoreDeclaration: true,
@@ -100,7 +102,7 @@ export class XmlElement {
   /** Its own text, without that of its children. */
   get text(): string {
     const text = typeof this.#node === "string" ? this.#node : this.#node[TEXT];
-    return typeof text === "string" ? decode(text) : "";
+    return typeof text === "string" && text.trim() !== "" ? decode(text) : "";
   }
 
   /** The text of a child; undefined when there is none, or nothing in it. */
@@ -127,10 +129,16 @@ export class XmlElement {
     if (!Number.isSafeInteger(bytes)) throw new XmlError(`<${this.path}>: ${this.text} is too large`);
     return bytes;
   }
+
+  /** As {@link bytes} for storage, of which some says that it has no end (8 EiB and more): that is the most we can count. */
+  get room(): number {
+    const endless = /^\d{16,20}$/.test(this.text) && factorOf(this.attribute("unit") ?? "bytes") === 1;
+    return endless ? Math.min(Number(this.text), Number.MAX_SAFE_INTEGER) : this.bytes("bytes");
+  }
 }
 
 function toCount(text: string, where: string): number {
-  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  const value = /^\s*\d{1,16}\s*$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(value)) throw new XmlError(`${where}: ${JSON.stringify(text.slice(0, 40))} is not a count`);
   return value;
 }

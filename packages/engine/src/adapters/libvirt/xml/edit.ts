@@ -12,10 +12,29 @@ export function escapeXml(text: string): string {
 
 /** Applies `edit` to every element of that name, but to none in the free-form metadata. */
 function editElements(xml: string, name: "disk" | "interface", edit: (element: string) => string): string {
-  const from = xml.indexOf("<metadata");
-  const to = xml.lastIndexOf("</metadata>");
-  if (from < 0 || to < from) return editAll(xml, name, edit);
-  return editAll(xml.slice(0, from), name, edit) + xml.slice(from, to) + editAll(xml.slice(to), name, edit);
+  const parts: string[] = [];
+  let at = 0;
+  for (const { from, to } of metadataIn(xml)) {
+    parts.push(editAll(xml.slice(at, from), name, edit), xml.slice(from, to));
+    at = to;
+  }
+  return [...parts, editAll(xml.slice(at), name, edit)].join("");
+}
+
+/** Where the metadata of each definition is, whatever is in it: the description of a snapshot may hold two definitions. */
+function metadataIn(xml: string): { readonly from: number; readonly to: number }[] {
+  const found: { from: number; to: number }[] = [];
+  let [depth, from, tagEnd] = [0, 0, 0];
+  for (const { 0: tag, index } of xml.matchAll(/<\/?metadata(?=[\s/>])/g)) {
+    if (tagEnd < index) tagEnd = xml.indexOf(">", index);
+    if (tagEnd < 0) break;
+    if (tag === "<metadata" && xml[tagEnd - 1] === "/") continue;
+    if (tag === "<metadata" && depth === 0) from = index;
+    depth += tag === "<metadata" ? 1 : -1;
+    if (depth === 0) found.push({ from, to: tagEnd + 1 });
+    depth = Math.max(0, depth);
+  }
+  return depth > 0 ? [...found, { from, to: xml.length }] : found;
 }
 
 /** In one pass, whatever the text is: a host may be hostile, and a definition has up to 4 Mi characters. */

@@ -14,7 +14,7 @@ export interface PoolXml {
 /** Reads a storage pool's `<pool>`. Throws `XmlError`; never anything else. */
 export function parsePool(text: string): PoolXml {
   const pool = parseDocument(text, "pool");
-  const bytes = (name: string): number => pool.child(name)?.bytes("bytes") ?? 0;
+  const bytes = (name: string): number => pool.child(name)?.room ?? 0;
   return {
     type: pool.attribute("type") ?? "unknown",
     name: pool.needText("name"),
