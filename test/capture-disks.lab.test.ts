@@ -13,7 +13,7 @@ import {
   withRestored,
 } from "./support/captures.ts";
 import { addOddDisks, type OddDisk } from "./support/odd-disks.ts";
-import { assertOneWholeGuest, ended, eventually, showJob, type Site, startSite, vmHost } from "./support/site.ts";
+import { agentAnswers, assertOneWholeGuest, ended, eventually, showJob, type Site, startSite, vmHost } from "./support/site.ts";
 
 describe("capturing disks of every kind", () => {
   let site: Site;
@@ -34,8 +34,8 @@ describe("capturing disks of every kind", () => {
     await guest.waitForRecords(5);
   });
   after(async () => {
+    await odd?.[Symbol.asyncDispose](); // while there is a host to take the device from
     await site?.[Symbol.asyncDispose]();
-    await odd?.[Symbol.asyncDispose]();
   });
 
   /** Disks that the guest does not write now are in the point what they are on their storage. */
@@ -91,7 +91,7 @@ describe("capturing disks of every kind", () => {
 
   it("gives up before the guest's overwritten blocks find no room, and leaves the guest well", async () => {
     const scratch = await smallScratch();
-    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=24 2>/dev/null; sync"]);
+    await guest.exec(["/bin/sh", "-c", "dd if=/dev/urandom of=/dev/vdb bs=1M count=24 2>/dev/null; sync"], { timeoutMs: 60_000 });
     const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "2M"])).trim();
     await eventually("it is reading", async () => (await showJob(site.godwit, id)).progress?.phase.startsWith("reading"));
     await alpha.exec(["bash", "-c", `head -c 1G /dev/zero >${scratch.folder}/filler; true`]);
@@ -120,10 +120,7 @@ describe("capturing disks of every kind", () => {
       disks.map(({ target, path }) => [target, path.startsWith("/srv/local/web2-")]),
       ["vda", "vdb", "vdc", "vdd", "vde"].map((target) => [target, true]),
     );
-    await eventually("its agent answers", async () => {
-      const ping = await bravo.virsh(["qemu-agent-command", "--timeout", "2", "web2", '{"execute":"guest-ping"}'], { check: false });
-      return ping.code === 0;
-    });
+    await eventually("its agent answers", () => agentAnswers(bravo, "web2"), 90_000);
     await bravo.virsh(["destroy", "web2"]);
   });
 
@@ -132,10 +129,10 @@ describe("capturing disks of every kind", () => {
       name: "plain",
       host: alpha,
       diskFormat: "raw",
-      extraDisks: [{ sizeMiB: 24, format: "raw" }],
+      extraDisks: [{ sizeMiB: 16, format: "raw" }],
     });
     const [, bulk] = plain.record.disks;
-    await alpha.exec(["dd", "if=/dev/urandom", `of=${bulk?.path ?? ""}`, "bs=1M", "count=24", "conv=notrunc", "status=none"]);
+    await alpha.exec(["dd", "if=/dev/urandom", `of=${bulk?.path ?? ""}`, "bs=1M", "count=16", "conv=notrunc", "status=none"]);
     await eventually("the server sees it", async () => (await vmHost(site.godwit, "plain").catch(() => "")) === "alpha off");
     const id = (await site.godwit.run(["protect", "plain", "--vault", "main", "--no-wait", "--bandwidth", "2M"])).trim();
     await eventually("its second disk is being read", async () => (await showJob(site.godwit, id)).progress?.phase === "reading vdb");

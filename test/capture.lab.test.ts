@@ -27,7 +27,7 @@ import {
   vmHost,
 } from "./support/site.ts";
 
-const bulkMiB = 64;
+const bulkMiB = 24;
 
 /** `$1` is a qcow2 image of a VM that is off: 4 KiB of its first data are overwritten in the file itself. */
 const writePastQemu = `offset=$(qemu-img map --output=json "$1" | grep -m 1 '"data": true' | sed 's/.*"offset": \\([0-9]*\\).*/\\1/')
@@ -120,8 +120,17 @@ describe("capturing a running guest", () => {
     const result = await capture(site, guest);
     assert.equal(result.consistency, "crash");
     assert.match(result.evidence.join("; "), /did not freeze/);
-    await guest.waitForAgent({ host: alpha }); // it freezes only now, and the host's timer thaws it
-    await watch.next(60);
+    // It freezes only when its hook is over, which is when it answers again, and the host's timer thaws it.
+    const status = (): Promise<unknown> => guest.agent("guest-fsfreeze-status", {}, { host: alpha, timeoutMs: 2_000 });
+    await eventually(
+      "it was let go",
+      () =>
+        status()
+          .then((said) => said === "thawed")
+          .catch(() => false),
+      60_000,
+    );
+    await watch.next(3, { timeoutMs: 60_000 });
     assert.ok(watch.pauses().longestGapMs < 10_000, `${watch.pauses().longestGapMs} ms`);
     await installHook(guest, alpha);
     await assertWholePoint(site, result);
@@ -186,7 +195,7 @@ describe("capturing a running guest", () => {
   });
 
   it("ends before the migration that was told to wait for it, and both say so", async () => {
-    await fillBulk(40);
+    await fillBulk();
     const id = await readingBulk();
     const move = (await site.godwit.run(["vm", "migrate", "web", "--to", "bravo", "--wait-for-capture", "--no-wait"])).trim();
     await eventually("both say so", async () => {
@@ -286,15 +295,15 @@ describe("capturing a running guest", () => {
   });
 
   /** Gives the second disk content that no earlier point has. */
-  async function fillBulk(mib = bulkMiB): Promise<void> {
-    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${mib} 2>/dev/null; sync`;
+  async function fillBulk(): Promise<void> {
+    const script = `dd if=/dev/urandom of=/dev/vdb bs=1M count=${bulkMiB} 2>/dev/null; sync`;
     await guest.exec(["/bin/sh", "-c", script], { timeoutMs: 60_000 });
   }
 
   /** Starts a capture and resolves with its job once the second disk is being read. */
   async function readingBulk(): Promise<string> {
-    // Held back, so that there is a middle on a fast machine, too.
-    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "10M"])).trim();
+    // Held back, so that there is a middle on a fast machine, and it lasts until a command has started on a slow one.
+    const id = (await site.godwit.run(["protect", "web", "--vault", "main", "--no-wait", "--bandwidth", "3M"])).trim();
     await eventually("the second disk is being read", async () => {
       const job = await showJob(site.godwit, id);
       if (isEnded(job)) assert.fail(`the capture ended too early: ${JSON.stringify(job.error ?? job.result)}`);

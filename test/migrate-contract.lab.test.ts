@@ -17,20 +17,21 @@ import {
 describe("the pause that was promised, for a guest that changes memory faster than it can be sent", () => {
   let site: Site;
   let guest: LabGuest;
-  /** Some way below what the guest changes, on a machine as busy as this one is. */
-  let slow: readonly string[];
+  /** Far below the 64 MiB/s that the guest writes: it does not fit on a machine that leaves it little of the CPU, either. */
+  const slow = ["--bandwidth", "12M"];
 
   before(async () => {
     site = await startSite({ hosts: 2 });
     await site.godwit.run(["live-migration", "set", "--order", "migration"]);
-    guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 192, dirtyMemory: { MiBPerSecond: 36 } });
+    // Little memory, written several times a second: what is left of it takes no long rounds to send.
+    guest = await runGuest(site.lab, "busy", site.lab.host("alpha"), { memoryMiB: 160, dirtyMemory: { MiBPerSecond: 64, ofMiB: 16 } });
     await eventually("the server sees the guest", async () => (await vmHost(site.godwit, "busy").catch(() => "")) === "alpha running");
-    slow = ["--bandwidth", `${Math.max(4, Math.round((await changesMiBPerSecond("busy")) * 0.5))}M`];
   });
   after(async () => site?.[Symbol.asyncDispose]());
 
   it("is told before: that it cannot be held, and what else could be done", async () => {
-    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "busy", "--to", "bravo", "--dry-run", ...slow]);
+    // The hypervisor looks at one page of 512: how much it sees to be changed is off by half at times.
+    const plan = await site.godwit.json<MigrationPlan>(["vm", "migrate", "busy", "--to", "bravo", "--dry-run", "--bandwidth", "1M"]);
     assert.equal(plan.forecast?.converges, false);
     assert.ok(plan.forecast?.options.some(({ option }) => option === "suspend-at-last"));
     const free = await site.godwit.run(["vm", "migrate", "busy", "--to", "bravo", "--dry-run"]);
@@ -70,31 +71,24 @@ describe("the pause that was promised, for a guest that changes memory faster th
     });
     await eventually("the server sees it", async () => (await vmHost(site.godwit, "writer").catch(() => "")) === "alpha running");
     const rate = await changesMiBPerSecond("writer");
-    const slowed: number[] = [];
-    // How much it writes when it is slowed depends on the machine: given up at the first one, it may fit at the second.
-    for (const share of [0.3, 0.6]) {
+    // How much it writes when it is slowed depends on the machine: on a busy one it may fit as it is, and is asked for less.
+    for (const share of [0.5, 0.25, 0.1]) {
+      const from = await assertOneWholeGuest(site.lab, writer);
+      const to = from === "alpha" ? "bravo" : "alpha";
       const asked = ["--policy", "auto-converge", "--compression", "none", "--bandwidth", `${Math.max(4, Math.round(rate * share))}M`];
-      const id = (await site.godwit.run(["vm", "migrate", "writer", "--to", "bravo", "--no-wait", ...asked])).trim();
-      const job = await ended(site.godwit, id, 90_000);
+      const id = (await site.godwit.run(["vm", "migrate", "writer", "--to", to, "--no-wait", ...asked])).trim();
+      const job = await ended(site.godwit, id, 120_000);
       const result = job.result as MigrationResult | undefined;
-      if (result) {
-        const { throttlePercent = 0 } = result.contract ?? {};
-        assert.ok(throttlePercent <= 80, `slowed by ${throttlePercent} %`);
-        assert.equal(await assertOneWholeGuest(site.lab, writer), "bravo");
-        await assertNothingLeft(writer, site.lab.host("alpha"));
-        slowed.push(throttlePercent);
-        break;
-      }
       // The hypervisor's own next step is 99 %: the move is ended when the bound did not do, or was passed.
       const given = /although the guest was slowed by (80|99) %/.exec(job.error?.detail ?? "");
-      assert.ok(given, job.error?.detail);
-      assert.equal(await assertOneWholeGuest(site.lab, writer), "alpha");
-      slowed.push(Number(given[1]));
+      assert.ok(result ?? given, job.error?.detail);
+      const throttlePercent = result ? (result.contract?.throttlePercent ?? 0) : 80;
+      assert.ok(throttlePercent <= 80, `slowed by ${throttlePercent} %`);
+      assert.equal(await assertOneWholeGuest(site.lab, writer), result ? to : from);
+      await assertNothingLeft(writer, site.lab.host(result ? from : to));
+      if (throttlePercent >= 20) return;
     }
-    assert.ok(
-      slowed.some((percent) => percent >= 20),
-      `it was slowed by ${slowed.join(", ")} %`,
-    );
+    assert.fail("it never had to be slowed");
   });
 
   async function changesMiBPerSecond(vm: string): Promise<number> {

@@ -16,13 +16,25 @@ describe("a move of disks that is hit", () => {
     await struck.be("running");
   });
 
-  const storage = ["vm", "move-storage", "web:vdb", "--to", "shared", "--format", "qcow2", "--bandwidth", "4M"];
+  /** So slow that what is to hit the copy finds it under way, however long a busy machine takes to begin with it. */
+  const migration = ["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "2M"];
+  const storage = (bandwidth: string): string[] => [
+    "vm",
+    "move-storage",
+    "web:vdb",
+    "--to",
+    "shared",
+    "--format",
+    "qcow2",
+    "--bandwidth",
+    bandwidth,
+  ];
 
   const source = async (): Promise<string | undefined> =>
     (await struck.site.godwit.json<Vm>(["vm", "show", "web"])).disks.find((disk) => disk.target === "vdb")?.source.path;
 
   it("on their way to the other host while it runs, by a full disk there", async () => {
-    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    const id = await struck.begin(migration, /copying disks/);
     await struck.site.lab.faults.fillDisk(struck.bravo);
     const job = await ended(struck.site.godwit, id);
     await struck.site.lab.faults.freeDisk(struck.bravo);
@@ -30,7 +42,7 @@ describe("a move of disks that is hit", () => {
   });
 
   it("on their way to the other host while it runs, by a cut of the link: given up within bounds", async () => {
-    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    const id = await struck.begin(migration, /copying disks/);
     await struck.site.lab.faults.cutLink(struck.bravo, "migration");
     try {
       await struck.assertUndone(await ended(struck.site.godwit, id, 90_000));
@@ -41,7 +53,7 @@ describe("a move of disks that is hit", () => {
   });
 
   it("on their way to the other host, by a kill -9 of the guest's QEMU: it is off where it was, and the half-made copy goes", async () => {
-    const id = await struck.begin(["vm", "migrate", "web", "--to", "bravo", "--storage", "local", "--bandwidth", "4M"], /copying disks/);
+    const id = await struck.begin(migration, /copying disks/);
     await struck.site.lab.faults.killQemu(struck.alpha, "web");
     const job = await ended(struck.site.godwit, id);
     assert.equal(await struck.guest.state(struck.alpha), "shut off");
@@ -49,12 +61,12 @@ describe("a move of disks that is hit", () => {
   });
 
   it("by a cancel, and by a kill -9 of the guest's QEMU: the copy goes, the disk stays", async () => {
-    const id = await struck.begin(storage, /copying/);
+    const id = await struck.begin(storage("2M"), /copying/);
     await struck.site.godwit.run(["job", "cancel", id]);
     assert.equal((await ended(struck.site.godwit, id)).state, "cancelled");
     assert.equal(await source(), "/srv/local/web-vdb.raw");
     assert.equal(await struck.files(struck.alpha, "/srv/shared"), "");
-    const second = await struck.begin(storage, /copying/);
+    const second = await struck.begin(storage("2M"), /copying/);
     await struck.site.lab.faults.killQemu(struck.alpha, "web");
     assert.equal((await ended(struck.site.godwit, second)).state, "failed");
     await eventually("the guest is off", async () => (await vmHost(struck.site.godwit, "web")) === "alpha off");
@@ -65,7 +77,7 @@ describe("a move of disks that is hit", () => {
   });
 
   it("by kill -9 of the server: the next one takes the copy up and ends it", async () => {
-    const id = await struck.begin(storage, /copying/);
+    const id = await struck.begin(storage("4M"), /copying/);
     await struck.site.killAndRestartServer();
     const job = await ended(struck.site.godwit, id);
     assert.equal(job.state, "done", JSON.stringify(job.error));

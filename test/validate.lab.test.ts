@@ -67,7 +67,7 @@ describe("a cluster of real hosts, looked at as a whole", () => {
   });
 
   it("leaves no such guest when the server is killed in the middle, and says so", async () => {
-    await site.lab.faults.slowLink(site.lab.host("bravo"), "migration", { mbit: 1 });
+    await site.lab.faults.slowLink(site.lab.host("bravo"), "migration", { mbit: 0.3 });
     const killed = site.godwit.try(["cluster", "validate", "--migrate"]);
     await eventually("a guest is on its way", async () => (await trialGuests()).includes("godwit-trial"));
     assert.deepEqual(

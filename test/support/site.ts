@@ -47,7 +47,7 @@ async function nameNetworks(lab: Lab, godwit: Godwit): Promise<void> {
   }
 }
 
-/** A guest that writes records, running with its agent on a host. */
+/** A guest that writes records, and memory if it is to, running with its agent on a host. */
 export async function runGuest(
   lab: Lab,
   name: string,
@@ -57,7 +57,14 @@ export async function runGuest(
   const guest = await lab.createGuest({ name, host, ...options });
   await guest.start(host);
   await guest.waitForAgent({ host });
+  if (guest.record.dirtyMiBPerSecond > 0) await guest.exec(["/bin/sh", "-c", "until [ -s /dirty/other ]; do sleep 0.1; done"], { host });
   return guest;
+}
+
+/** Whether the agent of a VM answers that the lab knows no guest for: one that was recovered. */
+export async function agentAnswers(host: LabHost, vm: string): Promise<boolean> {
+  const ping = ["qemu-agent-command", "--timeout", "2", vm, '{"execute":"guest-ping"}'];
+  return (await host.virsh(ping, { check: false })).code === 0;
 }
 
 /** Looks until there is something to see; fails after the deadline with what was waited for. */
@@ -94,9 +101,9 @@ export async function migrate(godwit: Godwit, vm: string, to: string, ...more: r
   return job.result as MigrationResult;
 }
 
-/** Starts a slow migration and resolves with its job once its memory is on the way. */
+/** Starts a migration that takes some ten seconds, and resolves with its job once its memory is on the way. */
 export async function slowMigration(godwit: Godwit, vm: string, to: string, ...more: readonly string[]): Promise<string> {
-  const id = (await godwit.run(["vm", "migrate", vm, "--to", to, "--no-wait", "--bandwidth", "12M", ...more])).trim();
+  const id = (await godwit.run(["vm", "migrate", vm, "--to", to, "--no-wait", "--bandwidth", "8M", ...more])).trim();
   await eventually("the memory is on its way", async () => {
     const job = await showJob(godwit, id);
     if (isEnded(job)) assert.fail(`the job ended too early: ${JSON.stringify(job.error)}`);

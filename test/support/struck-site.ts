@@ -3,9 +3,9 @@ import type { Job } from "@godwit/api";
 import type { LabGuest, LabHost } from "@godwit/lab";
 import { assertNothingLeft, assertOneWholeGuest, eventually, isEnded, showJob, type Site, startSite, vmHost } from "./site.ts";
 
-/** Data of the second disk, and the server's way to bravo: together they keep a copy under way for seconds. */
-const dataMiB = 16;
-const slowMbit = 40;
+/** Data of the second disk, and the server's way to bravo: together they keep a copy under way for more than five seconds. */
+const dataMiB = 20;
+const slowMbit = 30;
 
 /** Two hosts, and a guest with two local disks on alpha that is to be struck while it, or they, move. */
 export interface StruckSite extends AsyncDisposable {
@@ -35,7 +35,7 @@ export async function startStruckSite(): Promise<StruckSite> {
     host: alpha,
     memoryMiB: 160,
     disk: "local",
-    extraDisks: [{ sizeMiB: 20, format: "raw", storage: "local" }],
+    extraDisks: [{ sizeMiB: 24, format: "raw", storage: "local" }],
   });
   const [, data] = guest.record.disks;
   await alpha.exec(["dd", "if=/dev/urandom", `of=${data?.path ?? ""}`, "bs=1M", `count=${dataMiB}`, "conv=notrunc", "status=none"]);

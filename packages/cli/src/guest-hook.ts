@@ -7,12 +7,12 @@ export const guestHook = `#!/bin/sh
 # Godwit's hook for QEMU's guest agent: /etc/qemu/fsfreeze-hook, mode 755.
 # Runs every executable in /etc/qemu/fsfreeze-hook.d with "freeze" before the file systems are frozen, and with
 # "thaw" after they were thawed; thaw may also come without a freeze. What each one came to is in
-# /run/godwit-fsfreeze, what they printed in /run/godwit-fsfreeze.log. All freezes together have 4 seconds: who takes
+# /run/godwit-fsfreeze, what they printed in /run/godwit-fsfreeze.log. All freezes together have 3 seconds: who takes
 # longer is ended, and the capture is no application-consistent one. Thaws are not ended, only not waited for.
 
 scripts=/etc/qemu/fsfreeze-hook.d
 state=/run/godwit-fsfreeze
-seconds=4
+seconds=3
 umask 022
 
 each() {

@@ -28,7 +28,9 @@ describe("godwit vault as a process", () => {
 
   function start(...args: readonly string[]): ChildProcess {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    return spawn(process.execPath, [...nodeArgs, main, "vault", ...args], { env: { ...env, ...cli.env }, stdio: "ignore" });
+    // On a busy machine it is the put that waits, and not we, who are to hit it.
+    const argv = ["-n", "10", process.execPath, ...nodeArgs, main, "vault", ...args];
+    return spawn("nice", argv, { env: { ...env, ...cli.env }, stdio: "ignore" });
   }
 
   /** Objects of a kind that are there. */
@@ -55,6 +57,7 @@ describe("godwit vault as a process", () => {
   }
 
   it("loses nothing to kill -9 at any step of a put, and goes on where it was", { timeout: 240_000 }, async () => {
+    let inTheMiddle = 0;
     for (const [kind, more] of [
       ["session", 1],
       ["data", 1],
@@ -67,8 +70,9 @@ describe("godwit vault as a process", () => {
       assert.equal(verified.code, 0, `after a kill at ${kind}: ${verified.err}${verified.out}`);
       const { points } = await cli.json<{ points: { id: string }[] }>("list");
       assert.equal(points.length, await countPoints());
-      if (kind === "data") assert.equal(points.length, 0);
+      if (kind === "data" && points.length === 0) inTheMiddle += 1;
     }
+    assert.ok(inTheMiddle > 0, "every put was done before the kill hit it");
     const point = await cli.json<{ figures: { newChunks: number; chunks: number } }>("put", "--name", "web", `vda=${cli.at("vda.raw")}`);
     assert.equal(point.figures.newChunks, 0, "everything was durable already");
     const stored = await cli.json<{ stored: { data: { bytes: number } } }>("status");

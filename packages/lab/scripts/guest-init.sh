@@ -2,7 +2,7 @@
 # PID 1 of a guest of the lab: brings up its devices, mounts its data disk, starts the guest agent and
 # the workloads that the kernel's command line names, and shuts down when asked.
 #   godwit.records=SLOTS,RATE   writes records (guest-records.sh)
-#   godwit.dirty=MIB,BYTES      rewrites that much memory every second, or as much as it can, by so many bytes at a time
+#   godwit.dirty=RATE,BYTES,MIB rewrites MIB of memory, RATE MiB a second or as much as it can, by so many bytes at a time
 
 /bin/busybox --install -s /bin
 export PATH=/sbin:/bin
@@ -39,17 +39,17 @@ dirty_memory() {
   mount -t tmpfs dirty /dirty
   head -c 1048576 /dev/urandom >/dirty/grain
   n=0
-  while [ $n -lt "$1" ]; do
+  while [ $n -lt "$3" ]; do
     cat /dirty/grain >>/dirty/one
     n=$((n + 1))
   done
   # In quarters of a second: what is written at the beginning of each second only is seen by some samples, and not by others.
-  quarter=$(($1 * 262144))
+  quarter=$(($1 * 262144)) size=$(($3 * 1048576))
   turn=0 at=0
   while :; do
     read -r before _ </proc/uptime
     # Each time from another page on, so that every page gets other content: QEMU's sampling sees no rewriting of the same.
-    [ $at -ge $((quarter * 4)) ] && at=0 turn=$(((turn + 4096) % 1048576))
+    [ $at -ge $size ] && at=0 turn=$(((turn + 4096) % 1048576))
     dd if=/dirty/one of=/dirty/other bs="$2" iflag=skip_bytes,count_bytes skip=$((turn + at)) count=$quarter \
       oflag=seek_bytes seek=$at conv=notrunc 2>/dev/null
     at=$((at + quarter))
@@ -58,8 +58,8 @@ dirty_memory() {
     [ $left -gt 0 ] && usleep $((left * 10000))
   done
 }
-dirty=$(option dirty)
-[ -n "$dirty" ] && dirty_memory "${dirty%,*}" "${dirty#*,}" &
+dirty=$(option dirty | tr , ' ')
+[ -n "$dirty" ] && dirty_memory $dirty &
 
 # Answers ACPI's power button, which is one of the event devices.
 for device in /sys/class/input/event*; do

@@ -25,10 +25,10 @@ before(async () => {
 });
 after(() => lab?.[Symbol.asyncDispose]());
 
-/** Whether bravo's sshd answers alpha over a network; silence is no answer. */
-async function reaches(network: NetworkName): Promise<boolean> {
-  const command = `exec 3<>/dev/tcp/${bravo.addresses[network]}/22; read -r -t 5 line <&3; [[ $line == SSH-* ]]`;
-  const { code } = await alpha.exec(["timeout", "3", "bash", "-c", command], { check: false });
+/** Whether bravo's sshd answers alpha over a network; silence for some seconds is no answer. */
+async function reaches(network: NetworkName, seconds = 20): Promise<boolean> {
+  const command = `exec 3<>/dev/tcp/${bravo.addresses[network]}/22; read -r line <&3; [[ $line == SSH-* ]]`;
+  const { code } = await alpha.exec(["timeout", `${seconds}`, "bash", "-c", command], { check: false });
   return code === 0;
 }
 
@@ -68,7 +68,7 @@ async function transferSeconds(): Promise<number> {
 describe("links", () => {
   test("a cut one is silent both ways, leaves the carrier and the other networks, and heals", async () => {
     for (const _twice of [1, 2]) await lab.faults.cutLink(bravo, "migration");
-    assert.deepEqual([await reaches("migration"), await reaches("storage")], [false, true]);
+    assert.deepEqual([await reaches("migration", 3), await reaches("storage")], [false, true]);
     assert.ok(await hasCarrier(bravo, "migration"));
     for (const _twice of [1, 2]) await lab.faults.restoreLink(bravo, "migration");
     assert.ok(await reaches("migration"));
@@ -76,7 +76,7 @@ describe("links", () => {
 
   test("an unplugged one loses its carrier, and gets it back", async () => {
     await lab.faults.cutLink(bravo, "migration", { unplug: true });
-    assert.deepEqual([await hasCarrier(bravo, "migration"), await reaches("migration")], [false, false]);
+    assert.deepEqual([await hasCarrier(bravo, "migration"), await reaches("migration", 3)], [false, false]);
     await lab.faults.restoreLink(bravo, "migration");
     await until("the carrier is back", async () => ((await hasCarrier(bravo, "migration")) ? true : undefined));
     assert.ok(await reaches("migration"));
@@ -114,7 +114,9 @@ describe("daemons and hosts", () => {
     const { libvirtd } = await alpha.pids();
     const qemu = Number(await alpha.exec(["cat", "/run/libvirt/qemu/writer.pid"]).then(({ stdout }) => stdout));
     for (const _twice of [1, 2]) await lab.faults.freezeHost(alpha);
-    assert.deepEqual([await processState(alpha, libvirtd), await processState(alpha, qemu)], ["T", "T"]);
+    const still = async (): Promise<true | undefined> =>
+      [await processState(alpha, libvirtd), await processState(alpha, qemu)].join("") === "TT" ? true : undefined;
+    await until("both stand still, once what they were in the middle of has ended", still);
     for (const _twice of [1, 2]) await lab.faults.thawHost(alpha);
     assert.notEqual(await processState(alpha, qemu), "T");
     await guest.waitForRecords(2);

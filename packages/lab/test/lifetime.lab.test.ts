@@ -40,7 +40,7 @@ async function assertGone(footprint: Footprint): Promise<void> {
 }
 
 const answersPing = async (from: Lab, address: string): Promise<boolean> =>
-  (await from.hosts[0]!.exec(["bash", "-c", `exec 3<>/dev/tcp/${address}/22`], { check: false, timeoutMs: 3_000 }).catch(() => undefined))
+  (await from.hosts[0]!.exec(["bash", "-c", `exec 3<>/dev/tcp/${address}/22`], { check: false, timeoutMs: 20_000 }).catch(() => undefined))
     ?.code === 0;
 
 describe("labs", () => {

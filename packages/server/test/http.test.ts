@@ -182,11 +182,11 @@ test("a job is shown with its error as a problem, by state, and on its VM while 
   assert.equal((await rig.call("/api/v1/vms/v1")).body["jobId"], body["id"]);
   assert.equal(((await rig.call("/api/v1/jobs?state=active&subject=v1")).body["items"] as unknown[]).length, 1);
   await rig.call(`/api/v1/jobs/${String(body["id"])}/cancel`, { method: "POST" });
-  await Array.fromAsync(rig.jobs.watch(String(body["id"]), { signal: AbortSignal.timeout(5000) }));
+  await Array.fromAsync(rig.jobs.watch(String(body["id"]), { signal: AbortSignal.timeout(30_000) }));
   assert.equal((await rig.call("/api/v1/vms/v1")).body["jobId"], undefined);
   rig.world.run.body = () => Promise.reject(new EngineError("hypervisor", "it said no"));
   const failing = String((await rig.call("/api/v1/vms/v1/start", { method: "POST" })).body["id"]);
-  await Array.fromAsync(rig.jobs.watch(failing, { signal: AbortSignal.timeout(5000) }));
+  await Array.fromAsync(rig.jobs.watch(failing, { signal: AbortSignal.timeout(30_000) }));
   const failed = (await rig.call(`/api/v1/jobs/${failing}`)).body;
   assert.equal((failed["error"] as { kind: string; detail: string }).detail, "it said no");
   assert.ok(!("lease" in failed) && !("attempt" in failed), "what is between servers is not for clients");
@@ -227,7 +227,7 @@ test("metrics count hosts, VMs and jobs", async () => {
   rig.world.vms = [vm(1), vm(2, { state: "off" })];
   rig.world.run.body = async () => ({ memoryBytes: 5, diskBytes: 7, pauseMs: 20 });
   const { body } = await rig.call("/api/v1/vms/v1/migrate", { body: { to: "beta" } });
-  await Array.fromAsync(rig.jobs.watch(String(body["id"]), { signal: AbortSignal.timeout(5000) }));
+  await Array.fromAsync(rig.jobs.watch(String(body["id"]), { signal: AbortSignal.timeout(30_000) }));
   const { text, status } = await rig.call("/metrics");
   assert.equal(status, 200);
   for (const line of [

@@ -26,7 +26,7 @@ async function bench(
 ): Promise<Bench> {
   const hosts = new MemoryHosts(...(options.registered ?? Object.keys(machines)).map(record));
   const stop = new AbortController();
-  const signal = AbortSignal.any([t.signal, AbortSignal.timeout(8_000)]);
+  const signal = AbortSignal.any([t.signal, AbortSignal.timeout(30_000)]);
   const inventory = new Inventory({
     store: { hosts },
     openHost: ({ uri }, { signal }) => machines[uri.slice("test://".length)]!.connect(signal),

@@ -86,7 +86,7 @@ async function dieAndResume(options: JobKindTrialOptions, n: number, moment: "be
   await doomed.start();
   // How often progress is written depends on time, so this run may end before its n-th write.
   const wholeRun = doomed.submit(trial.kind.kind, trial.input).then(({ id }) => ended(options, doomed, id));
-  await raceAbort(Promise.race([died.promise, wholeRun]), AbortSignal.timeout(options.deadlineMs ?? 10_000));
+  await raceAbort(Promise.race([died.promise, wholeRun]), AbortSignal.timeout(options.deadlineMs ?? 30_000));
   killed.abort();
   await using runner = newRunner(options, new MemoryJobStore(memory), trial.kind, "next");
   await runner.start();
@@ -165,7 +165,7 @@ function newRunner(options: JobKindTrialOptions, store: MemoryJobStore, kind: Jo
 }
 
 async function ended(options: JobKindTrialOptions, runner: JobRunner, id: string): Promise<JobRecord> {
-  const signal = AbortSignal.timeout(options.deadlineMs ?? 10_000);
+  const signal = AbortSignal.timeout(options.deadlineMs ?? 30_000);
   let last: JobRecord | undefined;
   for await (const job of runner.watch(id, { signal })) last = job;
   assert.ok(last && isFinal(last.state), `the job did not end in time: ${JSON.stringify(last?.steps)}`);

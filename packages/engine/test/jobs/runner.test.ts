@@ -54,7 +54,7 @@ async function rig(run: Run | JobKind, options: RigOptions = {}): Promise<Rig> {
 }
 
 async function end(runner: JobRunner, id: string): Promise<JobRecord> {
-  const all = await Array.fromAsync(runner.watch(id, { signal: AbortSignal.timeout(5000) }));
+  const all = await Array.fromAsync(runner.watch(id, { signal: AbortSignal.timeout(30_000) }));
   const last = all.at(-1);
   assert.ok(last && isFinal(last.state), `not ended: ${last?.state}`);
   return last;
@@ -248,7 +248,7 @@ test("a watcher that does not read sees the newest state, and costs one record",
     for (let i = 0; i <= 5000; i += 1) context.progress({ phase: "copying", fraction: i / 5000 });
     return untilAborted(context);
   });
-  const all = runner.watchAll({ signal: AbortSignal.timeout(5000) })[Symbol.asyncIterator]();
+  const all = runner.watchAll({ signal: AbortSignal.timeout(30_000) })[Symbol.asyncIterator]();
   const { id } = await runner.submit("try", {});
   await settle();
   const seen = await all.next();

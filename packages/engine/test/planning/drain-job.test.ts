@@ -199,7 +199,7 @@ describe("a drain", () => {
     const slow = { ...figures, converges: false, text: "cannot be done within a pause of 300 ms", options };
     const fast = { ...figures, converges: true, text: "about 2 s", options: [] };
     world.foretells = ({ vm, destinationId }) => (vm === "web" && destinationId !== "charlie" ? slow : fast);
-    const { entries } = await world.drains.plan("alpha", { signal: AbortSignal.timeout(5000) });
+    const { entries } = await world.drains.plan("alpha", { signal: AbortSignal.timeout(20_000) });
     assert.deepEqual(entries.map(({ vm, destination }) => `${vm} ${destination}`).sort(), ["mail charlie", "web charlie"]);
     world.foretells = ({ vm }) => (vm === "web" ? slow : fast);
     const job = await run(world, "host.drain");

@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout } from "node:timers/promises";
 import { systemClock } from "@godwit/core";
 import { LocalStore, Vault } from "@godwit/vault";
 import {
@@ -44,6 +43,8 @@ class World {
   readonly tracking = new Map<string, TrackingRecord>();
   readonly submitted: unknown[] = [];
   move: WaitingMove | undefined;
+  /** Told of the job whenever it changes. */
+  onJob: (job: JobRecord) => void = () => undefined;
   routes: UsableRoute[] = [route("ssh")];
   readonly vault: Vault;
   readonly captures: Captures;
@@ -93,7 +94,10 @@ class World {
     await using runner = new JobRunner({ store, clock: systemClock, owner: "one", kinds: [kind], log });
     await runner.start();
     const { id } = await runner.submit("vm.capture", { ...this.input, ...change });
-    for await (const job of runner.watch(id, { signal })) if (["done", "failed", "cancelled"].includes(job.state)) return job;
+    for await (const job of runner.watch(id, { signal })) {
+      this.onJob(job);
+      if (["done", "failed", "cancelled"].includes(job.state)) return job;
+    }
     return await runner.get(id);
   }
 
@@ -358,11 +362,14 @@ describe("a capture", () => {
   it("tries again when the hypervisor was busy with the VM, not for ever, and leaves nothing meanwhile", async () => {
     const world = await World.make();
     world.guest.failBegin = new VmBusyError("taking the moment", {});
-    const begun = world.run();
-    await setTimeout(2000);
-    assert.deepEqual([world.guest.frozen, world.guest.exported], [false, undefined]);
-    world.guest.failBegin = undefined;
-    const job = await begun;
+    const meanwhile: unknown[] = [];
+    world.onJob = ({ reasons }) => {
+      if (world.guest.failBegin === undefined || !reasons.some(({ code }) => code === "vm-busy")) return;
+      meanwhile.push(world.guest.frozen, world.guest.exported);
+      world.guest.failBegin = undefined;
+    };
+    const job = await world.run();
+    assert.deepEqual(meanwhile, [false, undefined]);
     assert.equal(job.state, "done");
     assert.deepEqual(
       job.reasons.filter(({ code }) => code === "vm-busy").map(({ text }) => text),

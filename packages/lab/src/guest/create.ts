@@ -42,8 +42,12 @@ export interface GuestOptions {
   readonly recordsPerSecond?: number;
   /** How many records the disk holds before the oldest are overwritten. Default 8192: about 14 minutes. */
   readonly recordSlots?: number;
-  /** Memory that is rewritten every second, so that live migration has something to do; by 1 KiB at a time it takes all of the CPU. */
-  readonly dirtyMemory?: { readonly MiBPerSecond: number; readonly bytesAtATime?: number };
+  /**
+   * Memory that is rewritten, so that live migration has something to do; by 1 KiB at a time it takes all of the CPU.
+   * `ofMiB`, a whole number of quarters of what is written in a second, is how much memory that is: by default each
+   * MiB is written once a second.
+   */
+  readonly dirtyMemory?: { readonly MiBPerSecond: number; readonly bytesAtATime?: number; readonly ofMiB?: number };
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -77,11 +81,12 @@ export function guestRecord(options: GuestOptions): GuestRecord {
   }
   const memoryMiB = options.memoryMiB ?? 192;
   const dirtyMiBPerSecond = options.dirtyMemory?.MiBPerSecond ?? 0;
-  if (dirtyMiBPerSecond * 2 + 110 > memoryMiB && dirtyMiBPerSecond > 0) {
-    throw new LabError(
-      "invalid",
-      `rewriting ${dirtyMiBPerSecond} MiB a second takes twice that and 110 MiB of memory, more than ${memoryMiB} MiB`,
-    );
+  const dirtyMiB = options.dirtyMemory?.ofMiB ?? dirtyMiBPerSecond;
+  if (dirtyMiB * 2 + 110 > memoryMiB && dirtyMiBPerSecond > 0) {
+    throw new LabError("invalid", `rewriting ${dirtyMiB} MiB takes twice that and 110 MiB of memory, more than ${memoryMiB} MiB`);
+  }
+  if (dirtyMiBPerSecond > 0 && (dirtyMiB * 4) % dirtyMiBPerSecond !== 0) {
+    throw new LabError("invalid", `${dirtyMiB} MiB are not a whole number of quarters of ${dirtyMiBPerSecond} MiB`);
   }
   const slots = options.recordSlots ?? 8192;
   const diskMiB = options.diskMiB ?? 128;
@@ -99,6 +104,7 @@ export function guestRecord(options: GuestOptions): GuestRecord {
     ...(options.tpm === true && { tpm: true }),
     records: (options.workload ?? true) ? { slots, perSecond: options.recordsPerSecond ?? 10 } : undefined,
     dirtyMiBPerSecond,
+    dirtyMiB,
     dirtyGrain: options.dirtyMemory?.bytesAtATime ?? 1 << 20,
   };
 }

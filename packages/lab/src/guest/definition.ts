@@ -25,6 +25,8 @@ export interface GuestRecord {
   readonly tpm?: boolean | undefined;
   readonly records: { readonly slots: number; readonly perSecond: number } | undefined;
   readonly dirtyMiBPerSecond: number;
+  /** The memory that this is written to. */
+  readonly dirtyMiB: number;
   /** Bytes that are written at a time. */
   readonly dirtyGrain: number;
 }
@@ -94,7 +96,7 @@ function commandLine(guest: GuestRecord): string {
     `console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on nokaslr ${needless}`,
     `godwit.name=${guest.name}`,
     ...(guest.records ? [`godwit.records=${guest.records.slots},${guest.records.perSecond}`] : []),
-    ...(guest.dirtyMiBPerSecond > 0 ? [`godwit.dirty=${guest.dirtyMiBPerSecond},${guest.dirtyGrain}`] : []),
+    ...(guest.dirtyMiBPerSecond > 0 ? [`godwit.dirty=${guest.dirtyMiBPerSecond},${guest.dirtyGrain},${guest.dirtyMiB}`] : []),
   ].join(" ");
 }
 

@@ -1,4 +1,4 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readFile, readdir, readlink, stat } from "node:fs/promises";
 import { uplinkInterface } from "../../src/addresses.ts";
 import { exists } from "../../src/debian.ts";
 import type { Lab } from "../../src/lab.ts";
@@ -17,6 +17,8 @@ export interface Footprint {
   readonly namespaces: ReadonlySet<string>;
   /** Clock ticks since boot: the kernel gives the number of a namespace that is gone to a lab that comes up after it. */
   readonly seenAt: number;
+  /** The same by the files' clock, milliseconds. */
+  readonly seenAtMs: number;
 }
 
 export async function footprintOf(lab: Pick<Lab, "dir" | "index">): Promise<Footprint> {
@@ -26,21 +28,24 @@ export async function footprintOf(lab: Pick<Lab, "dir" | "index">): Promise<Foot
   const all = await Promise.all([...processes.keys()].map((pid) => namespacesOf(pid)));
   const namespaces = new Set(all.flat().filter((id) => !own.has(id)));
   const seenAt = Number((await readFile("/proc/uptime", "utf8")).split(" ")[0]) * ticksPerSecond;
-  return { dir: lab.dir, uplink: uplinkInterface(lab.index), processes, namespaces, seenAt };
+  return { dir: lab.dir, uplink: uplinkInterface(lab.index), processes, namespaces, seenAt, seenAtMs: Date.now() };
 }
 
 /** Whatever is still there of it, in words. */
-export async function tracesOf({ dir, uplink, processes, namespaces, seenAt }: Footprint): Promise<string[]> {
+export async function tracesOf({ dir, uplink, processes, namespaces, seenAt, seenAtMs }: Footprint): Promise<string[]> {
   const traces: string[] = [];
   for (const [pid, identity] of processes) if ((await identityOf(pid)) === identity) traces.push(`process ${pid}`);
   for (const pid of await allPids()) {
     if (Number((await identityOf(pid)) ?? Infinity) > seenAt) continue;
     for (const id of await namespacesOf(pid)) if (namespaces.has(id)) traces.push(`${id} of process ${pid}`);
   }
-  if ((await readFile("/proc/self/mountinfo", "utf8")).includes(`${dir}/`)) traces.push(`a mount below ${dir}`);
-  if ((await run(["ip", "link", "show", uplink], { check: false })).code === 0) traces.push(`link ${uplink}`);
-  for (const path of [dir, `${dir}.lock`]) if (await exists(path)) traces.push(path);
-  return traces;
+  const named: string[] = [];
+  if ((await readFile("/proc/self/mountinfo", "utf8")).includes(`${dir}/`)) named.push(`a mount below ${dir}`);
+  if ((await run(["ip", "link", "show", uplink], { check: false })).code === 0) named.push(`link ${uplink}`);
+  for (const path of [dir, `${dir}.lock`]) if (await exists(path)) named.push(path);
+  // The number of a lab that is gone is free for the next one, which then has all of that by the same names.
+  const taken = await stat(`${dir}.lock`).catch(() => undefined);
+  return taken !== undefined && taken.ctimeMs > seenAtMs ? traces : [...traces, ...named];
 }
 
 async function allPids(): Promise<number[]> {

@@ -33,7 +33,7 @@ export class Workshop implements AsyncDisposable {
 
   /** Runs a command to its end; rejects with what it said when it fails. */
   async run(command: string, ...args: readonly string[]): Promise<string> {
-    const { stdout } = await execute(command, [...args], { timeout: 20_000, maxBuffer: 8 << 20 });
+    const { stdout } = await execute(command, [...args], { timeout: 60_000, maxBuffer: 8 << 20 });
     return stdout;
   }
 
@@ -45,7 +45,7 @@ export class Workshop implements AsyncDisposable {
     child.stderr.on("data", (text: Buffer) => {
       said += text.toString();
     });
-    for (const deadline = Date.now() + 10_000; ; await sleep(10)) {
+    for (const deadline = Date.now() + 60_000; ; await sleep(10)) {
       if (child.exitCode !== null) throw new Error(`${command} ended: ${said}`);
       if (await accepts(socket)) return;
       if (Date.now() > deadline) throw new Error(`${command} does not listen on ${socket}: ${said}`);
