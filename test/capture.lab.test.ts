@@ -282,16 +282,20 @@ describe("capturing a running guest", () => {
     assert.deepEqual(modes(await capture(site, guest)), { vda: "incremental", vdb: "incremental" });
   });
 
-  it("captures a guest that is off, and only its changes", async () => {
+  it("parks for who stops the guest, and goes on with one that is off, and only with its changes", async () => {
+    await fillBulk();
+    const id = await readingBulk();
     await site.godwit.run(["vm", "stop", "web"]);
     const vm = await site.godwit.json<Vm>(["vm", "show", "web"]);
     for (const { target, source } of vm.disks) {
       const lists = await bitmapsOf(alpha, source.path ?? "");
       assert.equal(lists.length, 1, `${target} keeps the list of one checkpoint, whatever happened: ${lists.join(", ")}`);
     }
-    const result = await capture(site, guest);
+    const { outcome, continuedBy } = (await ended(site.godwit, id)).result as { outcome: string; continuedBy: string };
+    assert.equal(outcome, "parked");
+    const result = capturedOf(await ended(site.godwit, continuedBy));
     assert.deepEqual(modes(result), { vda: "incremental", vdb: "incremental" });
-    await assertWholePoint(site, result);
+    await assertWholePoint(site, { ...result, acknowledged: (await guest.acknowledgements()).acknowledged });
   });
 
   /** Gives the second disk content that no earlier point has. */

@@ -127,8 +127,8 @@ export interface Moment {
   readonly checkpointXml?: string | undefined;
   /** Of a VM that is off: which of its images somebody wrote to since; undefined: none, as far as their files tell. */
   touched?(options: Cancellable): Promise<string | undefined>;
-  /** Where overwritten blocks are kept, and bytes that were free there; absent for a VM that is off. */
-  readonly scratch?: { readonly directory: string; readonly freeBytes: number } | undefined;
+  /** Where overwritten blocks are kept, bytes that were free there, and for which moment; absent for a VM that is off. */
+  readonly scratch?: { readonly directory: string; readonly freeBytes: number; readonly moment: string } | undefined;
 }
 
 /** What of a VM is not on its disks. */

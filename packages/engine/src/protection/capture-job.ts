@@ -309,7 +309,7 @@ class Run {
       clock: options.clock,
       moveWaiting: () => {
         const move = options.moveWaiting(vmId);
-        return move && onMigration === "finish" ? { ...move, waits: true } : move;
+        return move && onMigration === "finish" && move.power !== true ? { ...move, waits: true } : move;
       },
       waitedFor: ({ id, title }) =>
         this.#context.reason({ code: "move-waits", text: `job ${id} (${title}) waits until this capture has ended` }),
@@ -393,7 +393,9 @@ class Run {
       { ...this.#input, continues: this.#context.id },
       `capture-goes-on ${this.#context.id}`,
     );
-    const text = `parked: ${vm} must move (job ${move.id}, ${move.title}); job ${continuedBy} goes on at the destination with what the vault has got`;
+    const why = move.power === true ? "is not to wait for it" : "must move";
+    const then = move.power === true ? "after that" : "at the destination";
+    const text = `parked: ${vm} ${why} (job ${move.id}, ${move.title}); job ${continuedBy} goes on ${then} with what the vault has got`;
     await this.#context.reason({ code: "parked", text });
     return { outcome: "parked", vmId, vm, for: move, continuedBy };
   }

@@ -30,6 +30,8 @@ export interface WaitingMove {
   readonly title: string;
   /** It was asked to wait until a capture has ended. */
   readonly waits?: boolean | undefined;
+  /** It starts or stops the VM, which waits for nobody. */
+  readonly power?: boolean | undefined;
 }
 
 export interface CapturesOptions {

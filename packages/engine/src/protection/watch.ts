@@ -3,7 +3,7 @@ import { EngineError } from "../model/errors.ts";
 import type { HostBackup, Moment } from "../ports/backup.ts";
 import type { WaitingMove } from "./service.ts";
 
-/** The reading ended because the VM must move. */
+/** The reading ended because the VM must move, or is started or stopped. */
 export class Parked extends Error {
   override readonly name = "Parked";
   readonly move: WaitingMove;

@@ -305,6 +305,15 @@ describe("a capture", () => {
     assert.equal((await world.vault.points({ signal })).points.length, 0);
   });
 
+  it("is parked for who starts or stops the VM, also where moves are told to wait", async () => {
+    const world = await World.make();
+    world.move = { id: "s1", title: "Turn web off", power: true };
+    const job = await world.run({ onMigration: "finish" });
+    assert.equal((job.result as { outcome: string }).outcome, "parked", job.error?.message);
+    assert.ok(job.reasons.some(({ code, text }) => code === "parked" && /not to wait .*Turn web off.* goes on after that/.test(text)));
+    await world.verify();
+  });
+
   it("makes the move wait when either of them was told so, and says who waits", async () => {
     const world = await World.make();
     world.move = { id: "m1", title: "migrate web" };

@@ -168,7 +168,7 @@ export class ScriptedGuest {
       at: "2026-01-01T00:00:00.000Z",
       disks,
       freeze: { outcome, frozenMs: 5, fileSystems: 1, text: `the scripted freeze: ${outcome}` },
-      scratch: { directory: "/scratch", freeBytes: this.scratch },
+      scratch: { directory: "/scratch", freeBytes: this.scratch, moment: request.moment },
       ...(this.state === "running" && { checkpointXml: `<domaincheckpoint><name>${request.checkpoint}</name></domaincheckpoint>` }),
     };
   }

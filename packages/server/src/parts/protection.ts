@@ -35,8 +35,9 @@ export interface ProtectionPart extends GroupsPart {
   readonly vaults: Vaults;
 }
 
-/** Jobs that a capture makes way for. */
+/** Jobs that a capture makes way for: who stops a VM need not wait for hours of reading. */
 const moves = new Set(["vm.migrate", "vm.move-storage"]);
+const powers = new Set(["vm.start", "vm.stop"]);
 
 export interface ProtectionNeeds {
   readonly store: Store;
@@ -68,8 +69,10 @@ export function protectionPart(needs: ProtectionNeeds): ProtectionPart {
     moveWaiting: (vmId) => {
       const waiting = jobs()
         .unfinished()
-        .find(({ kind, state, subject }) => moves.has(kind) && state === "queued" && subject.id === vmId);
-      return waiting && { id: waiting.id, title: waiting.title, waits: waiting.input["waitForCapture"] === true };
+        .find(({ kind, state, subject }) => (moves.has(kind) || powers.has(kind)) && state === "queued" && subject.id === vmId);
+      if (!waiting) return undefined;
+      const { id, title, kind, input } = waiting;
+      return { id, title, waits: input["waitForCapture"] === true, power: powers.has(kind) };
     },
     perHost: () => groups.groups.perHost(),
     bandwidth: (groupId) => groups.groups.bandwidth(groupId),

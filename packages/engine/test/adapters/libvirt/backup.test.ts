@@ -79,6 +79,7 @@ describe("an export that is given up while the daemon begins it", () => {
     let running = false;
     const remote = {
       domainLookupByUuid: async () => dom,
+      connectGetUri: async () => "qemu:///system",
       async domainBackupBegin(_: unknown, options?: { readonly signal?: AbortSignal }) {
         const begun = new Promise<void>((resolve) => setTimeout(resolve, 100)).then(() => (running = true));
         cancel.abort(new CancelledError("cancelled"));

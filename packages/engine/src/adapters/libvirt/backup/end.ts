@@ -11,6 +11,7 @@ import {
 import type { MomentPlace } from "../../../ports/backup.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { findDomain, unlessRefused } from "../migration/access.ts";
+import { endWatch } from "./abandoned.ts";
 import { activeJob } from "./facts.ts";
 import { thaw } from "./freeze.ts";
 import { type Capturing, whenBegun } from "./pull.ts";
@@ -19,7 +20,7 @@ import { escapeXml } from "../xml/edit.ts";
 import { parseDomain } from "../xml/index.ts";
 
 /** `$1` is the moment, then come folders that may hold its scratch files. */
-const sweep = `${serves}
+const sweep = `${serves}${endWatch}
 for file in /run/godwit-"$1"/*.pid; do serves "$file" && kill "$pid"; done
 rm -rf "/run/godwit-$1"
 moment=$1; shift

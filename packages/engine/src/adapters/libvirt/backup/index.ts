@@ -6,6 +6,7 @@ import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
 import { engineError } from "../errors.ts";
 import { findDomain, type LibvirtAccess } from "../migration/access.ts";
+import { scratchLeft } from "./abandoned.ts";
 import { dropCheckpoint, endMoment, redefineCheckpoint } from "./end.ts";
 import { type LibvirtFacts, readBackupFacts, readWriteStats } from "./facts.ts";
 import { readMachine } from "./machine.ts";
@@ -20,9 +21,6 @@ function isLibvirt(host: HypervisorHost): host is LibvirtAccess {
 function isOurs(facts: BackupFacts): facts is LibvirtFacts {
   return "rooms" in facts;
 }
-
-/** `$1` is a folder: its free KiB, which stand before the percentage. The file system's name may have blanks. */
-const freeOf = `df -Pk "$1" | sed -n '2s|.*[[:space:]]\\([0-9][0-9]*\\)[[:space:]][[:space:]]*[0-9]*%.*|\\1|p'`;
 
 /** The backup side of a libvirt host. Its exports are on sockets of the host, reached through its shell, or on a network. */
 export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clock = systemClock): HostBackup {
@@ -41,11 +39,7 @@ export function libvirtBackup(host: HypervisorHost, shell: HostShell, clock: Clo
         known(request.facts, vmId, signal).then((now) => (now.state === "off" ? beginStill : beginPull)(capturing, now, request, signal)),
       ),
     tls: ({ signal }) => readHostTls(shell, signal),
-    async scratchLeft({ scratch }, { signal }) {
-      if (!scratch) return undefined;
-      const { stdout } = await shell.run(["/bin/sh", "-c", freeOf, "sh", scratch.directory], { signal });
-      return /^\d{1,15}$/.test(stdout.trim()) ? Number(stdout) * 1024 : undefined;
-    },
+    scratchLeft: async ({ scratch }, { signal }) => (scratch ? await scratchLeft(shell, scratch, { signal }) : undefined),
     async writeStats(vmId, { signal }) {
       const dom = await findDomain(host.connection, vmId, signal);
       return dom && (await explained("reading the guest's writes", readWriteStats(host.connection, dom, signal)));

@@ -13,6 +13,7 @@ import {
 import type { HostShell } from "../../../ports/shell.ts";
 import { carriedOutMs, type LibvirtAccess, needDomain } from "../migration/access.ts";
 import { escapeXml } from "../xml/edit.ts";
+import { watchExport } from "./abandoned.ts";
 import { type LibvirtFacts, MARK } from "./facts.ts";
 import { whileFrozen } from "./freeze.ts";
 import { candidatePorts, type ExportPlace, exportedDisk, socketPlace, tcpPlace } from "./route.ts";
@@ -41,6 +42,10 @@ export async function beginPull(
   const dom = await needDomain(connection, facts.vmId, signal);
   const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
   const checkpointXml = checkpointXmlOf(facts, request);
+  const watching = connection.remote
+    .connectGetUri({ signal })
+    .then((uri) => watchExport(shell, { moment: request.moment, vmId: facts.vmId, uri, scratch: room.scratch }, { signal }));
+  watching.catch(() => undefined);
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
       const backupXml = pullXml(facts, request, server, room.scratch.directory);
@@ -62,10 +67,11 @@ export async function beginPull(
   };
   const taken = request.freeze ? await whileFrozen(freezing, signal, take) : { value: await take(), freeze: notAsked };
   const made = await taken.value.made;
+  await watching;
   return {
     at: taken.value.at,
     freeze: taken.freeze,
-    scratch: room.scratch,
+    scratch: { ...room.scratch, moment: request.moment },
     disks: request.disks.map(({ target, mode }) => exportedDisk(taken.value.place, target, mode)),
     ...(made !== undefined && { checkpointXml: made }),
   };
