@@ -11,8 +11,8 @@ import type { HostShell } from "../ports/shell.ts";
 import { fail } from "./checks.ts";
 import { type GatheredFacts, KeptFacts } from "./kept-facts.ts";
 import { DirtyRates } from "./dirty-rates.ts";
-import { makeForecast, measureSeconds, type Measuring, slowest } from "./forecast-service.ts";
-import { learn, type PastMove } from "./history.ts";
+import { makeForecast, measureSeconds, type Measuring } from "./forecast-service.ts";
+import type { PastMove } from "./history.ts";
 import {
   type Arrival,
   isOffline,
@@ -25,10 +25,10 @@ import {
 import { preflight, type Sharing, type YieldingJob } from "./preflight.ts";
 import { filesToShare, memoryPlace, smallFiles, wishedCopies } from "./preflight-storage.ts";
 import { findInterfaces, ProvenFolders, proveSharing, RecentReach } from "./sharing.ts";
-import type { Forecast } from "./forecast.ts";
 import { Switchovers } from "./turns.ts";
-import { chooseTransport, transportChecks, type TransportFacts } from "./transport.ts";
+import { chooseTransport, transportChecks } from "./transport.ts";
 import { readTransportAbility } from "./transport-ability.ts";
+import { transportFacts } from "./transport-facts.ts";
 
 /** What migration needs of the inventory. */
 export interface MigrationHosts {
@@ -367,31 +367,6 @@ export class Migrations {
     );
     return there.nics.map((nic) => (nic.present === "unknown" ? { ...nic, present: found.get(nic.source) ?? "unknown" } : nic));
   }
-}
-
-interface Measured {
-  readonly input: MigrationInput;
-  readonly vm: SourceFacts;
-  readonly verdicts: readonly NetworkVerdict[];
-  readonly networks: readonly NetworkView[];
-  readonly history: readonly PastMove[];
-  readonly forecast: Forecast | undefined;
-}
-
-function transportFacts({ input, vm, verdicts, networks, history, forecast }: Measured, hosts: readonly HostView[]): TransportFacts {
-  const chosen = verdicts.find(({ verdict }) => verdict === "chosen");
-  const moves = history.flatMap((move) =>
-    move.kind === "live" && move.networkId === chosen?.networkId && move.streams === undefined ? [move] : [],
-  );
-  return {
-    input,
-    linkMbps: chosen && slowest(chosen, { input, networks }),
-    streamBytesPerSecond: learn(moves)?.bandwidth.value,
-    pathBytesPerSecond: forecast?.bandwidthBytesPerSecond,
-    dirtyBytesPerSecond: forecast?.dirtyBytesPerSecond,
-    memoryBytes: forecast?.residentBytes ?? vm.vm.memoryBytes,
-    cpus: Math.min(...hosts.map(({ facts }) => facts?.cpu.count ?? 1)),
-  };
 }
 
 function names({
