@@ -32,4 +32,6 @@ export interface MaintenanceRecord {
   /** The job that brought it into this state. */
   readonly jobId: string;
   readonly moved: readonly MovedVm[];
+  /** Ids of the VMs that a resume brings back: they were together there before, whatever the rules say of that. */
+  readonly returning?: readonly string[] | undefined;
 }

@@ -37,7 +37,7 @@ export class Maintenance {
   }
 
   /** Puts a host into a state; what was moved off it before stays known. */
-  async enter(hostId: string, entry: Pick<MaintenanceRecord, "state" | "reason" | "jobId">): Promise<void> {
+  async enter(hostId: string, entry: Pick<MaintenanceRecord, "state" | "reason" | "jobId" | "returning">): Promise<void> {
     await this.#change(hostId, (before) => ({
       hostId,
       ...entry,

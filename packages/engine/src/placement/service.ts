@@ -103,15 +103,24 @@ export class Placements {
 
   /**
    * What the site's rules say of one move that somebody asks for: they hold for it as for any that Godwit plans
-   * itself. Soft rules are the asker's to break. Who is arriving there counts as one that is there.
+   * itself. Soft rules are the asker's to break. Who is arriving there counts as one that is there. VMs that a drain took
+   * away and that come back are not kept apart by what they were together with.
    */
   async checks({ vmId, sourceId, destinationId }: MoveEnds, kind: MoveKind, arriving: readonly Arrival[] = []): Promise<Check[]> {
     const site = await this.site([]);
     const vm = site.vms.find(({ id, hostId }) => id === vmId && hostId === sourceId);
-    const board = new Board(site, new Set([vmId]));
+    const returning = this.options.maintenance.get(destinationId)?.returning ?? [];
+    const fellows = new Set(returning.includes(vmId) ? returning : []);
+    const board = new Board(site, fellows.union(new Set([vmId])));
     const seat = board.seat(destinationId);
     for (const other of site.vms)
-      if (seat && other.id !== vmId && other.hostId !== destinationId && arriving.some((one) => arrives(one, other.id, destinationId)))
+      if (
+        seat &&
+        other.id !== vmId &&
+        !fellows.has(other.id) &&
+        other.hostId !== destinationId &&
+        arriving.some((one) => arrives(one, other.id, destinationId))
+      )
         board.put(other, seat);
     return vm && seat ? ruleChecks(vm, { seat, board, kind }) : [];
   }

@@ -47,7 +47,9 @@ async function resume(drains: Drains, context: Context): Promise<MovesResult> {
     signal.throwIfAborted();
     const record = maintenance.get(input.hostId);
     if (!record) throw new EngineError("conflict", `${input.host} is not in maintenance`, { host: input.host });
-    await maintenance.enter(input.hostId, { state: "open", reason: { code: "resumed", text: `job ${id} resumed it` }, jobId: id });
+    const returning = input.failback === "now" ? record.moved.map(({ vmId }) => vmId) : undefined;
+    const reason = { code: "resumed", text: `job ${id} resumed it` };
+    await maintenance.enter(input.hostId, { state: "open", reason, jobId: id, ...(returning && { returning }) });
     return { moved: record.moved, startedAt: clock.now() };
   });
   const returns = input.failback === "none" ? [] : await context.step("plan", () => plan(drains, input, begun.moved));

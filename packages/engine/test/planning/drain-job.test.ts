@@ -95,6 +95,22 @@ describe("the rules on a move", () => {
     assert.deepEqual(await failed({ vmId: "db", destinationId: "charlie" }), ["anti-affinity"]);
     assert.deepEqual(await failed({ vmId: "db", destinationId: "alpha" }, { vmId: "mail", destinationId: "charlie" }), []);
   });
+
+  it("let VMs come back together that a drain took away together, and nobody else", async () => {
+    const world = new DrainWorld({ web: "bravo", db: "charlie", mail: "alpha" }, systemClock);
+    const rule = { name: "apart", vms: { names: ["web", "db", "mail"] }, keepApart: "enforce" as const };
+    const failed = async (vmId: string, sourceId: string): Promise<string[]> => {
+      const checks = await world.drains.placements.checks({ vmId, sourceId, destinationId: "alpha" }, "live");
+      return checks.flatMap(({ id, verdict }) => (verdict === "fail" ? [id] : []));
+    };
+    await world.settings.put("cluster", { ...noPlacementSettings, rules: [rule] });
+    const open = { state: "open", reason: { code: "resumed", text: "" }, jobId: "j1" } as const;
+    await world.maintenance.enter("alpha", { ...open, returning: ["mail", "db"] });
+    assert.deepEqual(await failed("db", "charlie"), []);
+    assert.deepEqual(await failed("web", "bravo"), ["anti-affinity"]);
+    await world.maintenance.enter("alpha", open);
+    assert.deepEqual(await failed("db", "charlie"), ["anti-affinity"]);
+  });
 });
 
 describe("a drain", () => {

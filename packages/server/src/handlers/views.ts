@@ -34,8 +34,10 @@ export function jobsByVm(unfinished: readonly JobRecord[]): ReadonlyMap<string, 
 }
 
 export function hostView(host: HostView, placement: Pick<PlacementService, "maintenance">): Answer<Host> {
-  const maintenance = placement.maintenance(host.id);
-  return { ...host, ...(maintenance && { maintenance }) };
+  const record = placement.maintenance(host.id);
+  if (!record) return host;
+  const { returning: _, ...maintenance } = record;
+  return { ...host, maintenance };
 }
 
 export function vmView(vm: VmView, jobs: ReadonlyMap<string, string>): Answer<Vm> {
