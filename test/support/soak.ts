@@ -187,9 +187,20 @@ export class Soak {
     await this.#site.lab.faults.killQemu(host, "web");
     await eventually("the guest is off", async () => (await this.#guest.state(host)) === "shut off", settleMs);
     await eventually("the server sees it", async () => (await this.#seen()) === `${host.name} off`, settleMs);
-    const job = await this.#site.godwit.json<Job>(["vm", "start", "web"]);
-    assert.equal(job.state, "done", JSON.stringify(job.error));
+    await this.#start(host);
     await this.#guest.waitForAgent({ host, timeoutMs: settleMs });
+  }
+
+  /** libvirt's daemon may hang for ever when QEMU ends while it takes it up again: then as the error tells an admin. */
+  async #start(host: LabHost): Promise<void> {
+    const started = await this.#site.godwit.try(["vm", "start", "web"]);
+    if (started.code === 0) return;
+    assert.match(started.stderr, /restart libvirtd there/);
+    this.story.push("restart the libvirtd that hung");
+    await this.#site.lab.faults.killLibvirtd(host);
+    await this.#site.lab.faults.startLibvirtd(host);
+    await eventually("the server sees it", async () => (await this.#seen()) === `${host.name} off`, settleMs);
+    await this.#site.godwit.run(["vm", "start", "web"]);
   }
 
   async #killLibvirtd(): Promise<void> {

@@ -1,10 +1,9 @@
 import { type Clock, systemClock } from "@godwit/core";
 import { EngineError } from "../../../model/errors.ts";
-import { isLibvirtError } from "@godwit/libvirt";
 import { type BackupFacts, BaseLostError, type HostBackup, RouteLostError, VmBusyError } from "../../../ports/backup.ts";
 import type { HypervisorHost } from "../../../ports/hypervisor.ts";
 import type { HostShell } from "../../../ports/shell.ts";
-import { engineError } from "../errors.ts";
+import { engineError, isStuck } from "../errors.ts";
 import { findDomain, type LibvirtAccess } from "../migration/access.ts";
 import { scratchLeft } from "./abandoned.ts";
 import { dropCheckpoint, endMoment, redefineCheckpoint } from "./end.ts";
@@ -62,9 +61,7 @@ async function explained<T>(what: string, call: Promise<T>): Promise<T> {
     return await call;
   } catch (error) {
     if (error instanceof BaseLostError || error instanceof RouteLostError) throw error;
-    // After 30 s libvirt gives up waiting for what it does with the VM already.
-    if (isLibvirtError(error, "OPERATION_TIMEOUT") && /state change lock/.test(error.message))
-      throw new VmBusyError(what, { cause: error });
+    if (isStuck(error)) throw new VmBusyError(what, { cause: error });
     throw engineError(error, what);
   }
 }
