@@ -11,7 +11,7 @@ import { bulkMiB, Soak } from "./support/soak.ts";
  * depends on the code alone.
  */
 const long = process.env["GODWIT_SOAK_SECONDS"];
-const seconds = Number(long ?? 50);
+const seconds = Number(long ?? 40);
 const seed = Number(process.env["GODWIT_SOAK_SEED"] ?? (long === undefined ? 129_240_594 : Math.floor(Math.random() * 2 ** 32)));
 
 /** The hosts' way to the vault: slow enough for things to happen during a capture. */
