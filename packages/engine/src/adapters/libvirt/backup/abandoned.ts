@@ -7,7 +7,7 @@ export interface WatchTimes {
   readonly scarceSeconds: number;
 }
 
-const usualTimes: WatchTimes = { everySeconds: 15, silentSeconds: 15 * 60, scarceSeconds: 60 };
+const usualTimes: WatchTimes = { everySeconds: 10, silentSeconds: 15 * 60, scarceSeconds: 60 };
 /** Room for overwritten blocks below which it is scarce, bytes, and as a share of what there was. */
 const scarceBytes = 256 << 20;
 const scarceShare = 1 / 4;
@@ -15,31 +15,39 @@ const scarceShare = 1 / 4;
 /** `$1` is a folder: its free KiB, which stand before the percentage. The file system's name may have blanks. */
 const freeOf = `df -Pk "$1" | sed -n '2s|.*[[:space:]]\\([0-9][0-9]*\\)[[:space:]][[:space:]]*[0-9]*%.*|\\1|p'`;
 
-/** `$2` is a moment, of which this is a sign of life. */
-const freeAndAlive = `[ ! -d "/run/godwit-$2" ] || : >"/run/godwit-$2/alive"; ${freeOf}`;
+/** `$2` is a moment, of which this is a sign of life as long as it is watched. */
+const freeAndAlive = `[ ! -e "/run/godwit-$2/watch" ] || : >"/run/godwit-$2/alive"; ${freeOf}`;
 
 /** For scripts on a host: ends the watch over moment `$1`. */
 export const endWatch = `
-pid=$(cat "/run/godwit-$1/watch" 2>/dev/null) && grep -aqsF -- "$1" "/proc/$pid/cmdline" && kill -- "-$pid" 2>/dev/null
+pid=$(cat "/run/godwit-$1/watch" 2>/dev/null) && rm -f "/run/godwit-$1/watch" &&
+  grep -aqsF -- "$1" "/proc/$pid/cmdline" && kill -- "-$pid" 2>/dev/null
 `;
 
 /**
  * `$1` moment, `$2` VM, `$3` libvirt URI, `$4` folder of the overwritten blocks, `$5` KiB that are scarce, then seconds:
  * `$6` between looks, `$7` of silence, `$8` of silence where room is scarce. Its own session, as the timer of a freeze.
- * Changes of the sign's time are counted, not times compared: clocks jump.
+ * Changes of the sign's time are counted, not times compared: clocks jump. It ends, and takes its folder away, when there
+ * is no such export any more.
  */
 const watch = `
 command -v virsh >/dev/null 2>&1 && command -v setsid >/dev/null 2>&1 || exit 0
 ${endWatch}umask 077; mkdir -p "/run/godwit-$1" && : >"/run/godwit-$1/alive" || exit 0
 setsid sh -c '
   run="/run/godwit-$1"; echo $$ >"$run/watch"; seen= quiet=0
+  gone() { [ "$(cat "$run/watch" 2>/dev/null)" != $$ ] || rm -rf "$run"; }
+  trap gone EXIT; trap "exit 0" TERM
   free() { set -- "$1"; ${freeOf.replaceAll("'", `'\\''`)}; }
   while sleep "$6"; do
     now=$(stat -c %y "$run/alive" 2>/dev/null) || exit 0
     if [ "$now" != "$seen" ]; then seen=$now quiet=0; continue; fi
-    quiet=$((quiet + $6)); [ $quiet -ge "$8" ] || continue; [ $quiet -le $(($7 * 8)) ] || exit 0
+    quiet=$((quiet + $6)); [ $quiet -le $(($7 * 8)) ] || exit 0
+    case $(virsh -q -c "$3" backup-dumpxml "$2" 2>/dev/null) in
+      *"godwit-$1-"*) ;;
+      *) virsh -q -c "$3" domstate "$2" >/dev/null 2>&1 && exit 0; continue;;
+    esac
+    [ $quiet -ge "$8" ] || continue
     if [ $quiet -lt "$7" ]; then left=$(free "$4"); [ "\${left:-$5}" -lt "$5" ] || continue; fi
-    virsh -q -c "$3" backup-dumpxml "$2" 2>/dev/null | grep -qF "godwit-$1-" || continue
     virsh -q -c "$3" domjobabort "$2" >/dev/null 2>&1 || continue
     case $(LC_ALL=C virsh -q -c "$3" domstate --reason "$2" 2>/dev/null) in paused*"I/O"*) virsh -q -c "$3" resume "$2" >/dev/null 2>&1;; esac
     exit 0

@@ -42,10 +42,10 @@ export async function beginPull(
   const dom = await needDomain(connection, facts.vmId, signal);
   const freezing = { connection, dom, shell, clock, vmId: facts.vmId, moment: request.moment };
   const checkpointXml = checkpointXmlOf(facts, request);
-  const watching = connection.remote
-    .connectGetUri({ signal })
-    .then((uri) => watchExport(shell, { moment: request.moment, vmId: facts.vmId, uri, scratch: room.scratch }, { signal }));
-  watching.catch(() => undefined);
+  const watch = async (): Promise<void> => {
+    const uri = await connection.remote.connectGetUri({ signal });
+    await watchExport(shell, { moment: request.moment, vmId: facts.vmId, uri, scratch: room.scratch }, { signal });
+  };
   const take = async (): Promise<Taken> => {
     const place = await begun(request.route ?? { kind: "ssh" }, { shell, room, moment: request.moment }, async (server) => {
       const backupXml = pullXml(facts, request, server, room.scratch.directory);
@@ -63,11 +63,13 @@ export async function beginPull(
     // Asked for while the guest is let go.
     const made = checkpointXml === undefined ? undefined : madeCheckpoint(connection, dom, request.checkpoint, signal);
     made?.catch(() => undefined);
-    return { at, place, made };
+    const watching = watch();
+    watching.catch(() => undefined);
+    return { at, place, made, watching };
   };
   const taken = request.freeze ? await whileFrozen(freezing, signal, take) : { value: await take(), freeze: notAsked };
   const made = await taken.value.made;
-  await watching;
+  await taken.value.watching;
   return {
     at: taken.value.at,
     freeze: taken.freeze,
@@ -93,6 +95,7 @@ interface Taken {
   readonly at: string;
   readonly place: ExportPlace;
   readonly made: Promise<string> | undefined;
+  readonly watching: Promise<void>;
 }
 
 /** libvirt's names for what QEMU's NBD server could not do, or not with these credentials. */
