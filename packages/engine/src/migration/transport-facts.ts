@@ -1,19 +1,11 @@
 import type { HostView } from "../model/host.ts";
-import type { NetworkVerdict, NetworkView } from "../model/network.ts";
-import type { SourceFacts } from "../ports/migration.ts";
 import type { Forecast } from "./forecast.ts";
-import { slowest } from "./forecast-service.ts";
-import { learn, type PastMove } from "./history.ts";
-import type { MigrationInput } from "./model.ts";
+import { type ForecastWish, slowest } from "./forecast-service.ts";
+import { learn } from "./history.ts";
 import type { TransportFacts } from "./transport.ts";
 
 /** What is known of a move when its transport is chosen. */
-export interface Measured {
-  readonly input: MigrationInput;
-  readonly vm: SourceFacts;
-  readonly verdicts: readonly NetworkVerdict[];
-  readonly networks: readonly NetworkView[];
-  readonly history: readonly PastMove[];
+export interface Measured extends Pick<ForecastWish, "input" | "vm" | "verdicts" | "networks" | "history"> {
   readonly forecast: Forecast | undefined;
 }
 

@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "@godwit/core";
-import type { Point, Vault } from "@godwit/vault";
+import type { Vault } from "@godwit/vault";
 import { EngineError } from "../model/errors.ts";
 import type { VmView } from "../model/vm.ts";
 import type { HypervisorHost } from "../ports/hypervisor.ts";
 import type { HostRecovery } from "../ports/recovery.ts";
 import type { HostShell } from "../ports/shell.ts";
+import { vmIdOf } from "../protection/points.ts";
 import { type Captures, findPoint } from "../protection/index.ts";
 import type { Collection } from "../ports/store.ts";
 import type { KeptImages } from "./kept.ts";
@@ -38,7 +39,7 @@ export class Recoveries {
     const { vaults, hosts } = this.options.captures.options;
     const { point, vault } = await findPoint(vaults, wish.point, wish.vault, { signal });
     const mode = wish.mode ?? "new";
-    const original = originalId(point);
+    const original = vmIdOf(point);
     const present = original === undefined ? undefined : this.#vm(original);
     const host = this.#host(wish, present);
     // It may have been renamed since, and its hypervisor takes no other name for it.
@@ -99,8 +100,4 @@ export class Recoveries {
     if (to === undefined || storagePool === undefined) throw new EngineError("invalid", "say where it goes with --to and --storage");
     return to;
   }
-}
-
-export function originalId(point: Point): string | undefined {
-  return point.machine && /<uuid>\s*([0-9a-f-]{36})\s*<\/uuid>/i.exec(point.machine.definition)?.[1]?.toLowerCase();
 }

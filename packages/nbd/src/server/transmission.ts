@@ -76,10 +76,14 @@ export class Transmission {
       if (!budget.tryEnter(bytes)) await budget.enter(bytes);
       if (command === "read" && payload === 0 && this.#readAtOnce(request, bytes)) continue;
       const data = command === "write" && !this.#refusal(command, request) ? Buffer.allocUnsafeSlow(payload) : undefined;
-      await (data ? channel.reader.readInto(data) : channel.reader.skip(payload)).catch((error: unknown) => {
+      try {
+        if (data) await channel.reader.readInto(data);
+        else await channel.reader.skip(payload);
+      } catch (error) {
+        // Nobody serves it, who would leave the room that was taken for it.
         budget.leave(bytes);
         throw error;
-      });
+      }
       void this.#serve(command, request, bytes, data);
     }
   }

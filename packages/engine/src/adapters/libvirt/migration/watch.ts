@@ -174,7 +174,7 @@ export class Watch {
     this.atLast = what.text;
     if (what.act === "give-up") this.#giveUp(what.text);
     else if (what.act === "post-copy") {
-      this.#postCopy = true;
+      this.#postCopy = true; // Meanwhile, too: a connection must not be broken off that may carry it already.
       this.#postCopy = await isDone(remote.domainMigrateStartPostCopy({ dom, flags: 0 }));
       if (!this.#postCopy) this.#giveUp(`${what.text}; but the hypervisor refused`);
     } else {
